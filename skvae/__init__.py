@@ -1,0 +1,7 @@
+"""Convolutional variational autoencoders for 1-D signals, as scikit-learn estimators."""
+
+from skvae.transformer import ConvVAETransformer
+
+__all__ = ["ConvVAETransformer", "__version__"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,345 @@
+"""The convolutional variational autoencoder and its linear path."""
+
+import itertools
+
+import torch
+from torch import nn
+
+# exp(z_log_var) and its inverse stay finite in float32 within these bounds.
+LOG_VAR_BOUNDS = (-30.0, 20.0)
+
+INITS = ("glorot", "torch")
+OUTPUT_ACTIVATIONS = {None: nn.Identity, "sigmoid": nn.Sigmoid}
+
+
+class ConvVAE(nn.Module):
+    """Variational autoencoder for signals of any length and number of channels.
+
+    Every convolution has ``same`` padding: layer i of the encoder turns length t into
+    ``ceil(t / stride)``, the matching layer of the decoder turns it back.
+
+    Parameters
+    ----------
+    n_channels, n_timepoints, latent_dim : int
+    conv_channels : sequence of int
+        Output channels of each convolution of the encoder; the decoder mirrors them.
+    kernel_size, stride : int
+        Of every convolution but the decoder's last, which has stride 1 and
+        `output_kernel_size`.
+    hidden_dims : sequence of int
+        Widths of the encoder's dense layers; the decoder has none.
+    dropout, hidden_dropout : float
+        After each convolution of the encoder; after each dense layer but the last.
+    batch_norm : bool
+        After each convolution, and each dense layer but the last.
+    output_kernel_size : int or None
+        None: `kernel_size` if it is odd, else ``kernel_size - 1``.
+    output_activation : {None, "sigmoid"}
+    init : {"glorot", "torch"}
+        Glorot-uniform weights and zero biases, as in Keras, or PyTorch's own.
+    linear_path : bool
+        Add a linear encoder and decoder, see `start_linear_path`.
+    n_classes : int
+        If not 0, a linear head on the latent mean gives class scores.
+
+    References
+    ----------
+    Kingma & Welling (2014), https://arxiv.org/abs/1312.6114
+    Glorot & Bengio (2010), https://proceedings.mlr.press/v9/glorot10a.html
+    """
+
+    def __init__(
+        self,
+        n_channels,
+        n_timepoints,
+        latent_dim,
+        *,
+        conv_channels=(16, 16, 32, 32),
+        kernel_size=8,
+        stride=2,
+        hidden_dims=(64, 16),
+        dropout=0.0,
+        hidden_dropout=0.0,
+        batch_norm=False,
+        output_kernel_size=None,
+        output_activation=None,
+        init="glorot",
+        linear_path=False,
+        n_classes=0,
+    ):
+        super().__init__()
+        self.latent_dim = latent_dim
+        lengths = [n_timepoints]
+        for _ in conv_channels:
+            lengths.append(-(-lengths[-1] // stride))
+        self.encoder = Encoder(
+            n_channels,
+            lengths,
+            latent_dim,
+            conv_channels,
+            kernel_size,
+            stride,
+            hidden_dims,
+            dropout,
+            hidden_dropout,
+            batch_norm,
+            linear_path,
+        )
+        self.decoder = Decoder(
+            n_channels,
+            lengths,
+            latent_dim,
+            conv_channels,
+            kernel_size,
+            stride,
+            batch_norm,
+            output_kernel_size or kernel_size - (kernel_size % 2 == 0),
+            output_activation,
+            linear_path,
+        )
+        self.classifier = nn.Linear(latent_dim, n_classes) if n_classes else None
+        if init == "glorot":
+            self.apply(glorot_init)
+        if linear_path:
+            self.encoder.z_mean.apply(zero_init)
+            self.encoder.z_log_var.apply(zero_init)
+            self.decoder.output.apply(zero_init)
+        self.to(memory_format=torch.channels_last)
+
+    def encode(self, x):
+        """Mean and log-variance of q(z|x), both (n, latent_dim), of x (n, c, t)."""
+        return self.encoder(x)
+
+    def reparameterize(self, z_mean, z_log_var):
+        """A draw from q(z|x), (n, latent_dim), from torch's global generator."""
+        return z_mean + (0.5 * z_log_var).exp() * torch.randn_like(z_mean)
+
+    def decode(self, z):
+        """Mean of p(x|z), (n, c, t), of z (n, latent_dim)."""
+        return self.decoder(z)
+
+    def forward(self, x):
+        """x_hat, z_mean, z_log_var and, with classes, their scores; all of x (n, c, t).
+
+        A plain tuple: skorch cannot concatenate a named one.
+        """
+        z_mean, z_log_var = self.encode(x)
+        x_hat = self.decode(self.reparameterize(z_mean, z_log_var))
+        if self.classifier is None:
+            return x_hat, z_mean, z_log_var
+        return x_hat, z_mean, z_log_var, self.classifier(z_mean)
+
+    @torch.no_grad()
+    def start_linear_path(self, mean, components, variances, noise_variance):
+        """Set the linear maps to the optimum of probabilistic PCA.
+
+        With eigenvalues l_k and noise variance s2: encoder rows
+        ``sqrt(l_k - s2) / l_k * component_k``, posterior log-variances
+        ``log(s2 / l_k)``, decoder columns ``sqrt(l_k - s2) * component_k``. Latent
+        dimensions beyond the given components start at the prior. A sigmoid output is
+        linearised at the mean signal.
+
+        Parameters
+        ----------
+        mean : Tensor of shape (n_channels * n_timepoints,)
+        components : Tensor of shape (n_components, n_channels * n_timepoints)
+        variances : Tensor of shape (n_components,)
+        noise_variance : float
+            As in `sklearn.decomposition.PCA`, of the scaled signals.
+
+        References
+        ----------
+        Tipping & Bishop (1999), https://doi.org/10.1111/1467-9868.00196
+        Lucas et al. (2019), https://arxiv.org/abs/1911.02469
+        """
+        variances = variances.clamp(min=noise_variance)
+        gains = (variances - noise_variance).sqrt()
+        rows = (gains / variances)[:, None] * components
+        n_components = len(components)
+        for parameter in (
+            self.encoder.linear.weight,
+            self.encoder.linear.bias,
+            self.encoder.z_log_var.bias,
+            self.decoder.linear.weight,
+        ):
+            parameter.zero_()
+        self.encoder.linear.weight[:n_components] = rows
+        self.encoder.linear.bias[:n_components] = -rows @ mean
+        self.encoder.z_log_var.bias[:n_components] = (noise_variance / variances).log()
+        columns = (gains[:, None] * components).T
+        if isinstance(self.decoder.activation, nn.Sigmoid):
+            mean = mean.clamp(0.01, 0.99)
+            columns = columns / (mean * (1 - mean))[:, None]
+            mean = torch.logit(mean)
+        self.decoder.linear.weight[:, :n_components] = columns
+        self.decoder.linear.bias.copy_(mean)
+
+
+class Encoder(nn.Module):
+    """Signals (n, c, t) to mean and log-variance of q(z|x), both (n, latent_dim)."""
+
+    def __init__(
+        self,
+        n_channels,
+        lengths,
+        latent_dim,
+        conv_channels,
+        kernel_size,
+        stride,
+        hidden_dims,
+        dropout,
+        hidden_dropout,
+        batch_norm,
+        linear_path,
+    ):
+        super().__init__()
+        layers = []
+        for length, (n_in, n_out) in zip(
+            lengths, itertools.pairwise((n_channels, *conv_channels)), strict=False
+        ):
+            layers += [SameConv(n_in, n_out, kernel_size, stride, length), nn.ReLU()]
+            if batch_norm:
+                layers.append(nn.BatchNorm2d(n_out))
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+        self.convolutions = nn.Sequential(*layers)
+
+        widths = (lengths[-1] * (n_channels, *conv_channels)[-1], *hidden_dims)
+        layers = []
+        for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
+            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+            is_last = i == len(hidden_dims) - 1
+            if batch_norm and not is_last:
+                layers.append(nn.BatchNorm1d(n_out))
+            if hidden_dropout and not is_last:
+                layers.append(nn.Dropout(hidden_dropout))
+        self.hidden = nn.Sequential(*layers)
+        self.z_mean = nn.Linear(widths[-1], latent_dim)
+        self.z_log_var = nn.Linear(widths[-1], latent_dim)
+        n_values = n_channels * lengths[0]
+        self.linear = nn.Linear(n_values, latent_dim) if linear_path else None
+
+    def forward(self, x):
+        h = x.unsqueeze(2)  # (n, c, 1, t): oneDNN is fastest on images, channels last
+        h = self.convolutions(h.contiguous(memory_format=torch.channels_last))
+        h = h.permute(0, 2, 3, 1).flatten(1)  # (n, t' * c'): time first, as Keras
+        h = self.hidden(h)
+        z_mean = self.z_mean(h)
+        if self.linear is not None:
+            z_mean = z_mean + self.linear(x.flatten(1))
+        return z_mean, self.z_log_var(h).clamp(*LOG_VAR_BOUNDS)
+
+
+class Decoder(nn.Module):
+    """Latents (n, latent_dim) to the mean of p(x|z), (n, c, t)."""
+
+    def __init__(
+        self,
+        n_channels,
+        lengths,
+        latent_dim,
+        conv_channels,
+        kernel_size,
+        stride,
+        batch_norm,
+        output_kernel_size,
+        output_activation,
+        linear_path,
+    ):
+        super().__init__()
+        self.shape = (n_channels, lengths[0])
+        self.start = (lengths[-1], conv_channels[-1] if conv_channels else n_channels)
+        self.hidden = nn.Sequential(
+            nn.Linear(latent_dim, self.start[0] * self.start[1]), nn.ReLU()
+        )
+        layers = []
+        n_in = self.start[1]
+        for n_out, length in zip(
+            reversed(conv_channels), reversed(lengths[:-1]), strict=True
+        ):
+            layers.append(SameConvTranspose(n_in, n_out, kernel_size, stride, length))
+            layers.append(nn.ReLU())
+            if batch_norm:
+                layers.append(nn.BatchNorm2d(n_out))
+            n_in = n_out
+        self.convolutions = nn.Sequential(*layers)
+        self.output = SameConvTranspose(
+            n_in, n_channels, output_kernel_size, 1, lengths[0]
+        )
+        self.activation = OUTPUT_ACTIVATIONS[output_activation]()
+        n_values = n_channels * lengths[0]
+        self.linear = nn.Linear(latent_dim, n_values) if linear_path else None
+
+    def forward(self, z):
+        h = self.hidden(z).unflatten(1, (1, *self.start))  # (n, 1, t', c')
+        h = self.convolutions(h.permute(0, 3, 1, 2))
+        x_hat = self.output(h).squeeze(2)  # (n, c, t)
+        if self.linear is not None:
+            x_hat = x_hat + self.linear(z).unflatten(1, self.shape)
+        return self.activation(x_hat)
+
+
+class SameConv(nn.Conv2d):
+    """Convolution of (n, c, 1, t) to length ``ceil(t / stride)``.
+
+    The padding is that of TensorFlow's ``same``: half before, the odd one after.
+    """
+
+    def __init__(self, n_in, n_out, kernel_size, stride, n_timepoints):
+        left, right = same_padding(n_timepoints, kernel_size, stride)
+        symmetric = left == right
+        super().__init__(
+            n_in,
+            n_out,
+            (1, kernel_size),
+            stride=(1, stride),
+            padding=(0, left) if symmetric else 0,
+        )
+        self.pad = nn.Identity() if symmetric else nn.ZeroPad2d((left, right, 0, 0))
+
+    def forward(self, h):
+        return super().forward(self.pad(h))
+
+
+class SameConvTranspose(nn.ConvTranspose2d):
+    """Transposed convolution of (n, c, 1, ceil(t / stride)) to length t.
+
+    It is the transpose of `SameConv` at length t, padding included.
+    """
+
+    def __init__(self, n_in, n_out, kernel_size, stride, n_timepoints):
+        left, right = same_padding(n_timepoints, kernel_size, stride)
+        n_steps = -(-n_timepoints // stride)
+        shortfall = n_timepoints + 2 * left - (n_steps - 1) * stride - kernel_size
+        super().__init__(
+            n_in,
+            n_out,
+            (1, kernel_size),
+            stride=(1, stride),
+            padding=(0, left),
+            output_padding=(0, max(0, shortfall)),
+        )
+        self.n_timepoints = n_timepoints
+
+    def forward(self, h):
+        return super().forward(h)[..., : self.n_timepoints]
+
+
+def same_padding(n_timepoints, kernel_size, stride):
+    """Zeros before and after a signal whose convolution has length ceil(t / stride)."""
+    n_steps = -(-n_timepoints // stride)
+    total = max(0, (n_steps - 1) * stride + kernel_size - n_timepoints)
+    return total // 2, total - total // 2
+
+
+def glorot_init(module):
+    """Glorot-uniform weights and zero biases, for `Module.apply`."""
+    if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+def zero_init(module):
+    """Zero weights and biases, for `Module.apply`."""
+    nn.init.zeros_(module.weight)
+    nn.init.zeros_(module.bias)

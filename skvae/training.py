@@ -1,0 +1,434 @@
+"""Training: the skorch net, batches, seeds, schedules, stopping, devices."""
+
+import contextlib
+import inspect
+import math
+import warnings
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import EarlyStopping, LRScheduler, PrintLog
+from skorch.utils import to_tensor
+from sklearn.utils import check_random_state
+from torch.utils.data import Dataset
+
+LR_SCHEDULES = {"cosine": torch.optim.lr_scheduler.CosineAnnealingLR}
+
+# Smaller batches take other matrix kernels, whose last bit differs.
+MIN_INFERENCE_BATCH = 16
+# Values per inference batch: what stays in the cache of a core.
+INFERENCE_VALUES = 2**17
+
+
+class SignalDataset(Dataset):
+    """Signals read and scaled a batch at a time, from memory, disk or the device.
+
+    Parameters
+    ----------
+    X : ndarray or Tensor of shape (n_samples, n_channels, n_timepoints)
+    scaler : ChannelScaler
+    y : Tensor of shape (n_samples, n_classes), optional
+        Class probabilities, a row of zeros for an unlabelled sample.
+    rows : ndarray of int, optional
+        The samples of X to use, all by default.
+    """
+
+    def __init__(self, X, scaler, y=None, rows=None):
+        self.X = X
+        self.scaler = scaler
+        self.y = y
+        self.rows = np.arange(len(X)) if rows is None else rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        """Scaled x, (c, t) or (b, c, t) as `index` is a number or an array, and y.
+
+        Without labels y is x: the target of an autoencoder.
+        """
+        rows = self.rows[index]
+        x = torch.from_numpy(self.scaler.transform(self.X[rows]))
+        return x, x if self.y is None else self.y[rows]
+
+
+    def subset(self, rows):
+        """The same signals, of which only `rows` are used."""
+        return SignalDataset(self.X, self.scaler, self.y, self.rows[rows])
+
+    def sample(self, max_values):
+        """Scaled signals (n, c, t), all or random ones of `max_values` values at most.
+
+        At least 256 of them, however long they are.
+        """
+        size = max(256, max_values // self.X[0].size)
+        if size >= len(self):
+            return self.scaler.transform(self.X[self.rows])
+        rows = self.rows[torch.randperm(len(self))[:size].numpy()]
+        return self.scaler.transform(self.X[np.sort(rows)])
+
+
+class Batches:
+    """Iterate over a `SignalDataset` in batches that are sliced, not collated.
+
+    No sample is dropped and no batch holds a single one, which BatchNorm refuses: a
+    remainder of 1 joins the batch before it.
+
+    Parameters
+    ----------
+    dataset : SignalDataset
+    batch_size : int
+    shuffle : bool
+        By torch's global generator.
+    """
+
+    def __init__(self, dataset, batch_size, shuffle=False):
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+
+    def __len__(self):
+        return n_batches(len(self.dataset), self.batch_size)
+
+    def __iter__(self):
+        n_samples = len(self.dataset)
+        order = torch.randperm(n_samples) if self.shuffle else torch.arange(n_samples)
+        starts = [i * self.batch_size for i in range(len(self))]
+        for rows in np.split(order.numpy(), starts[1:]):
+            # Sorted, so that a memory map is read forwards; the batch is a set.
+            yield self.dataset[np.sort(rows)]
+
+
+class VAENet(NeuralNet):
+    """skorch net whose target is its input.
+
+    Parameters
+    ----------
+    mixup : float
+        Beta(mixup, mixup) weights of the random pairs that each batch is mixed of.
+    input_noise : float
+        Standard deviation of the noise on the encoder's input, in scaled units.
+    kl_warmup : float
+        Fraction of training over which beta ramps up from 0.
+    **kwargs
+        As for `skorch.NeuralNet`; the criterion is an `Objective`.
+
+    References
+    ----------
+    Zhang et al. (2018), mixup, https://arxiv.org/abs/1710.09412
+    """
+
+    def __init__(
+        self, module, criterion, *, mixup=0.0, input_noise=0.0, kl_warmup=0.0, **kwargs
+    ):
+        super().__init__(module, criterion, **kwargs)
+        self.mixup = mixup
+        self.input_noise = input_noise
+        self.kl_warmup = kl_warmup
+
+    @property
+    def _default_callbacks(self):
+        return []
+
+    def get_split_datasets(self, X, y=None, **fit_params):
+        """The pair (train, valid) that `X` is; without valid, skorch's split."""
+        train, valid = X
+        if valid is not None:
+            return train, valid
+        return super().get_split_datasets(train, y, **fit_params)
+
+    def train_step_single(self, batch, **fit_params):
+        self._set_training(True)
+        x, y = mix_pairs(*to_tensor(batch, self.device), self.mixup)
+        output = self.infer(add_noise(x, self.input_noise), **fit_params)
+        warmup = min(1.0, self.progress_ / self.kl_warmup) if self.kl_warmup else 1.0
+        loss = self.get_loss(output, y, X=x, training=True, warmup=warmup)
+        loss.backward()
+        return {"loss": loss, "y_pred": output}
+
+    def get_loss(self, y_pred, y_true, X=None, training=False, warmup=1.0):
+        """The `Objective` of the output for the target X, in nats per sample."""
+        x = to_tensor(X, self.device)
+        terms = self.criterion_(y_pred, x, to_tensor(y_true, self.device))
+        self.terms_ = terms.detach()
+        return self.criterion_.loss(terms, x[0].numel(), warmup)
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """skorch's epoch, with the terms added up on the device and read once."""
+        if iterator is None:
+            return
+        total, n_samples = 0.0, 0
+        for i, batch in enumerate(iterator):
+            if training:
+                self.progress_ = (
+                    len(self.history) - 1 + i / len(iterator)
+                ) / self.max_epochs
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            total = total + len(batch[0]) * self.terms_
+            n_samples += len(batch[0])
+            self.history.record_batch(prefix + "_batch_size", len(batch[0]))
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        self.record_terms(prefix, total / n_samples, batch[0][0].numel())
+
+    def record_terms(self, prefix, terms, n_values):
+        """Write the terms of an epoch to the history, in nats per sample."""
+        terms = terms.cpu()
+        record = {
+            "loss": float(self.criterion_.loss(terms, n_values)),
+            "reconstruction": float(
+                self.criterion_.reconstruction(terms[0], n_values)
+            ),
+            "kl": float(terms[2:].sum()),
+            "label": float(terms[1]),
+            "kl_per_dim": terms[2:].tolist(),
+        }
+        if not math.isfinite(record["loss"]):
+            raise FloatingPointError(
+                f"The loss became {record['loss']} in epoch {len(self.history)}. "
+                f"Lower lr (now {self.lr}), or scale X: scale='standard' suits most "
+                "data."
+            )
+        for name, value in record.items():
+            self.history.record(f"{prefix}_{name}", value)
+
+    def notify(self, method_name, **kwargs):
+        try:
+            super().notify(method_name, **kwargs)
+        except KeyboardInterrupt:
+            # How skorch's callbacks end training: not to be taken for a Ctrl-C.
+            self.stopped_early_ = method_name == "on_epoch_end"
+            raise
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        self.interrupted_ = self.stopped_early_ = False
+        try:
+            return super().fit_loop(X, y, epochs, **fit_params)
+        except KeyboardInterrupt:
+            self.interrupted_ = not self.stopped_early_
+            raise
+
+    def partial_fit(self, X, y=None, classes=None, **fit_params):
+        """skorch's, but a Ctrl-C is not taken for early stopping: it is raised."""
+        super().partial_fit(X, y, classes, **fit_params)
+        if self.interrupted_:
+            raise KeyboardInterrupt(
+                f"fit was interrupted in epoch {len(self.history)}; the estimator is "
+                "as it was before."
+            )
+        return self
+
+    def epochs(self):
+        """The history as a dict of arrays, one value an epoch, in nats per sample."""
+        rows = self.history.to_list()
+        names = [name for name in rows[0] if name != "batches"] if rows else []
+        return {name: np.array([row[name] for row in rows]) for name in names}
+
+    def best_epoch(self):
+        """The epoch, from 1, whose weights the module has."""
+        losses = [row.get("valid_loss") for row in self.history]
+        if None in losses or not losses:
+            return len(losses)
+        return int(np.argmin(losses)) + 1
+
+    def start_from(self, net):
+        """Take over the weights and the optimizer's state, at this net's own lr."""
+        try:
+            self.module_.load_state_dict(net.module_.state_dict())
+        except RuntimeError as error:
+            raise ValueError(
+                "The parameters describe another network than the fitted one, which "
+                "training should go on from. Restore them, or fit with "
+                "warm_start=False."
+            ) from error
+        rates = [group["lr"] for group in self.optimizer_.param_groups]
+        self.optimizer_.load_state_dict(net.optimizer_.state_dict())
+        for group, lr in zip(self.optimizer_.param_groups, rates, strict=True):
+            group["lr"] = lr
+        return self
+
+    def __getstate__(self):
+        # Weights are read onto the CPU, which every machine has; the device is
+        # resolved when the net is used.
+        return {**super().__getstate__(), "device": "cpu"}
+
+    def to(self, device):
+        """Move module and optimizer state to a device, and say so in `device`."""
+        if torch.device(device) != torch.device(self.device):
+            self.device = str(device)
+            self.module_.to(device)
+            for state in self.optimizer_.state.values():
+                for name, value in state.items():
+                    if torch.is_tensor(value) and value.ndim:
+                        state[name] = value.to(device)
+        return self
+
+
+class WarmEarlyStopping(EarlyStopping):
+    """skorch's early stopping, once the KL warm-up is over."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if net.progress_ >= net.kl_warmup:
+            super().on_epoch_end(net, **kwargs)
+
+
+def mix_pairs(x, y, alpha):
+    """Convex combinations of random pairs of x (n, c, t) and of their y.
+
+    The weights are drawn from Beta(alpha, alpha), one a pair; alpha 0 mixes nothing.
+    """
+    if not alpha:
+        return x, y
+    concentration = torch.tensor(float(alpha))
+    weights = torch.distributions.Beta(concentration, concentration).sample((len(x),))
+    partners = torch.randperm(len(x)).to(x.device)
+
+    def mix(values):
+        shape = (-1,) + (1,) * (values.ndim - 1)
+        return torch.lerp(values[partners], values, weights.to(x.device).view(shape))
+
+    return mix(x), mix(y)
+
+
+def add_noise(x, scale):
+    """x plus gaussian noise of standard deviation `scale`; x itself for 0."""
+    return x + scale * torch.randn_like(x) if scale else x
+
+
+def n_batches(n_samples, batch_size):
+    """Number of batches of an epoch; a remainder of 1 joins the batch before it."""
+    n_full, remainder = divmod(n_samples, batch_size)
+    return max(1, n_full + (remainder > 1 or remainder == batch_size == 1))
+
+
+def auto_epochs(n_samples, batch_size):
+    """Epochs of a budget of steps that grows with the data."""
+    n_steps = n_batches(n_samples, batch_size)
+    return max(1, round(1000 / n_steps))
+
+
+def decoder_gains(decode, z):
+    """Squared norm of d decode / d z_k at each z, a Tensor of the shape of z."""
+    gains = []
+    for direction in torch.eye(z.shape[1], device=z.device):
+        _, tangent = torch.func.jvp(decode, (z,), (direction.expand_as(z),))
+        gains.append(tangent.square().flatten(1).sum(dim=1))
+    return torch.stack(gains, dim=1)
+
+
+def progress_callbacks(verbose):
+    """skorch callbacks that print a line an epoch."""
+    return [("print_log", PrintLog(keys_ignored=["train_kl_per_dim"]))] if verbose else []
+
+
+def schedule_callbacks(lr_schedule, n_steps):
+    """skorch callbacks that change the learning rate after each step."""
+    if lr_schedule is None or not n_steps:
+        return []
+    policy = LR_SCHEDULES[lr_schedule]
+    scheduler = LRScheduler(policy, step_every="batch", event_name=None, T_max=n_steps)
+    return [("lr_schedule", scheduler)]
+
+
+def stopping_callbacks(patience):
+    """skorch callbacks that stop at the best validation loss and restore it."""
+    # The absolute threshold: a relative one has the wrong sign below zero.
+    stopping = WarmEarlyStopping(
+        monitor="valid_loss",
+        patience=patience,
+        threshold_mode="abs",
+        load_best=True,
+        sink=lambda message: None,
+    )
+    return [("early_stopping", stopping)]
+
+
+def optimizer_params(optimizer):
+    """Options of the optimizer: its fused implementation, where it has one."""
+    has_fused = "fused" in inspect.signature(optimizer).parameters
+    return {"optimizer__fused": True} if has_fused else {}
+
+
+def resolve_device(device, *, training):
+    """The torch device that `device` means now, on this machine.
+
+    "auto" is CUDA where there is a GPU. Where there is none, a CUDA device raises in
+    training; afterwards it gives the CPU, with a warning, so that what was fitted on
+    a GPU works without one.
+    """
+    has_cuda = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if has_cuda else "cpu"
+    if torch.device(device).type == "cuda" and not has_cuda:
+        message = f"device={device!r}, but PyTorch sees no GPU on this machine."
+        if training:
+            raise ValueError(f"{message} Use device='auto' or device='cpu'.")
+        warnings.warn(f"{message} The CPU is used.", stacklevel=3)
+        return "cpu"
+    return device
+
+
+def draw_seed(random_state):
+    """An integer seed; None takes it from the system, not from NumPy's global state."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+@contextlib.contextmanager
+def forked_random_state(seed, device="cpu"):
+    """Seed torch's generators inside, and leave them outside as they were."""
+    device = torch.device(device)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+@torch.no_grad()
+def map_batches(function, read, n_samples, n_values, device):
+    """Apply a function of tensors to samples 0 to `n_samples`, a batch at a time.
+
+    Each result depends on its own sample alone, to the last bit: a batch of fewer
+    than `MIN_INFERENCE_BATCH` samples is filled up. Where the device runs out of
+    memory, the batches are halved.
+
+    Parameters
+    ----------
+    function : callable
+        Tensor of shape (b, ...) on the device to Tensor of shape (b, ...).
+    read : callable
+        A slice to the samples there, ndarray of float32 of shape (b, ...).
+    n_samples, n_values : int
+        Number of samples, and of values per sample.
+    device : str
+
+    Returns
+    -------
+    ndarray of shape (n_samples, ...), of the dtype that the function returns
+    """
+    batch_size = max(MIN_INFERENCE_BATCH, INFERENCE_VALUES // n_values)
+    result, start = None, 0
+    while start < n_samples:
+        batch = read(slice(start, start + batch_size))
+        n_read = len(batch)
+        if n_read < MIN_INFERENCE_BATCH:
+            filled = np.zeros((MIN_INFERENCE_BATCH, *batch.shape[1:]), np.float32)
+            filled[:n_read] = batch
+            batch = filled
+        try:
+            output = function(torch.from_numpy(batch).to(device))[:n_read].cpu()
+        except torch.cuda.OutOfMemoryError:
+            if batch_size <= MIN_INFERENCE_BATCH:
+                raise
+            batch_size = max(MIN_INFERENCE_BATCH, batch_size // 2)
+            continue
+        if result is None:
+            result = np.empty((n_samples, *output.shape[1:]), output.numpy().dtype)
+        result[start : start + n_read] = output.numpy()
+        start += n_read
+    return result

@@ -1,0 +1,645 @@
+"""ConvVAETransformer: the parts of skvae behind scikit-learn's interface."""
+
+import contextlib
+import math
+import warnings
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.decomposition import PCA
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skvae.losses import (
+    LIKELIHOODS,
+    MIN_DISTORTION,
+    Objective,
+    distortion,
+    kl_per_dim,
+    log_importance_weight,
+    log_likelihood,
+)
+from skvae.network import INITS, OUTPUT_ACTIVATIONS, ConvVAE
+from skvae.scaling import SCALERS, ChannelScaler
+from skvae.training import (
+    LR_SCHEDULES,
+    Batches,
+    SignalDataset,
+    VAENet,
+    auto_epochs,
+    decoder_gains,
+    draw_seed,
+    forked_random_state,
+    map_batches,
+    n_batches,
+    optimizer_params,
+    progress_callbacks,
+    resolve_device,
+    schedule_callbacks,
+    stopping_callbacks,
+)
+from skvae.validation import check_latents, check_signals, encode_labels, unfold
+
+# Values of the training signals that PCA reads at most; and the statistics of the
+# fitted latents, which decode each of them several times.
+PCA_VALUES = 2**23
+STATISTICS_VALUES = 2**18
+# Draws from q(z|x) behind the ELBO of score_samples.
+N_ELBO_DRAWS = 16
+# A latent dimension is active when it costs more than this many nats.
+ACTIVE_NATS = 0.01
+
+
+class ConvVAETransformer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """Convolutional variational autoencoder for 1-D signals.
+
+    DOCSTRING
+    """
+
+    _parameter_constraints = {
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "likelihood": [StrOptions(set(LIKELIHOODS))],
+        "reconstruction_weight": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "kl_warmup": [Interval(Real, 0, 1, closed="both")],
+        "free_bits": [Interval(Real, 0, None, closed="left")],
+        "label_weight": [Interval(Real, 0, None, closed="left")],
+        "conv_channels": ["array-like"],
+        "kernel_size": [Interval(Integral, 1, None, closed="left")],
+        "stride": [Interval(Integral, 1, None, closed="left")],
+        "hidden_dims": ["array-like"],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "hidden_dropout": [Interval(Real, 0, 1, closed="left")],
+        "batch_norm": ["boolean"],
+        "output_activation": [StrOptions(set(OUTPUT_ACTIVATIONS) - {None}), None],
+        "output_kernel_size": [Interval(Integral, 1, None, closed="left"), None],
+        "init": [StrOptions(set(INITS))],
+        "mixup": [Interval(Real, 0, None, closed="left")],
+        "input_noise": [Interval(Real, 0, None, closed="left")],
+        "linear_path": ["boolean"],
+        "whiten": ["boolean"],
+        "scale": [StrOptions(set(SCALERS)), None],
+        "n_channels": [Interval(Integral, 1, None, closed="left"), None],
+        "optimizer": [type],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr_schedule": [StrOptions(set(LR_SCHEDULES)), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "callbacks": [list, None],
+        "net_params": [dict, None],
+        "warm_start": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        latent_dim=8,
+        *,
+        likelihood="gaussian",
+        reconstruction_weight="auto",
+        beta=1.0,
+        kl_warmup=0.0,
+        free_bits=0.0,
+        label_weight=0.0,
+        conv_channels=(16, 16, 32, 32),
+        kernel_size=8,
+        stride=2,
+        hidden_dims=(64,),
+        dropout=0.0,
+        hidden_dropout=0.0,
+        batch_norm=False,
+        output_activation=None,
+        output_kernel_size=None,
+        init="glorot",
+        mixup=0.4,
+        input_noise=0.1,
+        linear_path=True,
+        whiten=False,
+        scale="standard",
+        n_channels=None,
+        optimizer=torch.optim.Adam,
+        lr=1e-3,
+        lr_schedule="cosine",
+        batch_size=32,
+        max_epochs="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        patience=32,
+        device="auto",
+        random_state=None,
+        verbose=0,
+        callbacks=None,
+        net_params=None,
+        warm_start=False,
+    ):
+        self.latent_dim = latent_dim
+        self.likelihood = likelihood
+        self.reconstruction_weight = reconstruction_weight
+        self.beta = beta
+        self.kl_warmup = kl_warmup
+        self.free_bits = free_bits
+        self.label_weight = label_weight
+        self.conv_channels = conv_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.hidden_dims = hidden_dims
+        self.dropout = dropout
+        self.hidden_dropout = hidden_dropout
+        self.batch_norm = batch_norm
+        self.output_activation = output_activation
+        self.output_kernel_size = output_kernel_size
+        self.init = init
+        self.mixup = mixup
+        self.input_noise = input_noise
+        self.linear_path = linear_path
+        self.whiten = whiten
+        self.scale = scale
+        self.n_channels = n_channels
+        self.optimizer = optimizer
+        self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callbacks = callbacks
+        self.net_params = net_params
+        self.warm_start = warm_start
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Train the autoencoder on X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_timepoints), \
+                (n_samples, n_channels * n_timepoints) or \
+                (n_samples, n_channels, n_timepoints)
+            At least two signals, finite. Two-dimensional X of several channels holds
+            one channel after the other, see `n_channels`.
+        y : array-like of shape (n_samples,), optional
+            Class labels, used if `label_weight` > 0; -1 is unlabelled.
+
+        Returns
+        -------
+        self : ConvVAETransformer
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X, y or a parameter is unusable.
+        FloatingPointError
+            If training diverges.
+        KeyboardInterrupt
+            If it is interrupted by Ctrl-C.
+
+        After any of them the estimator is as it was before.
+        """
+        with unchanged_on_error(self):
+            go_on = self.warm_start and self.__sklearn_is_fitted__()
+            return self._fit(X, y, go_on)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Train for one epoch on X, at the constant learning rate `lr`.
+
+        The first call fixes the shape, the scaling, the linear path and the classes;
+        later ones go on from the weights and the optimizer's state.
+
+        Parameters
+        ----------
+        X, y : as for `fit`
+
+        Returns
+        -------
+        self : ConvVAETransformer
+        """
+        with unchanged_on_error(self):
+            return self._fit(X, y, self.__sklearn_is_fitted__(), one_epoch=True)
+
+    def _fit(self, X, y, go_on, one_epoch=False):
+        X = check_signals(self, X, reset=not go_on, min_samples=2)
+        y, classes = self._check_labels(y, len(X), go_on)
+        self._check_options(X)
+        scaler = self.scaler_ if go_on else ChannelScaler(self.scale).fit(X)
+        seed = draw_seed(self.random_state)
+        device = resolve_device(self.device, training=True)
+        with forked_random_state(seed, device):
+            train, valid = self._split(SignalDataset(X, scaler, y), one_epoch)
+            net = self._make_net(len(train), classes, device, one_epoch).initialize()
+            if go_on:
+                net.start_from(self.net_)
+            elif self.linear_path:
+                start_linear_path(net.module_, train.sample(PCA_VALUES), seed)
+            net.partial_fit((train, valid))
+            net.module_.eval()
+            statistics = self._statistics(net, scaler, train.sample(STATISTICS_VALUES))
+        self.net_ = net
+        self.scaler_ = scaler
+        self.history_ = net.epochs()
+        self.n_epochs_ = len(net.history)
+        self.best_epoch_ = net.best_epoch()
+        self.reconstruction_weight_ = statistics["weight"]
+        self.kl_per_dim_ = statistics["kl_per_dim"]
+        self.latent_scale_ = statistics["latent_scale"]
+        if classes is not None:
+            self.classes_ = classes
+        if not self.n_active_dims_:
+            warnings.warn(
+                "No latent dimension is active: the posterior equals the prior and "
+                "the latents say nothing about X. Lower beta, raise "
+                "reconstruction_weight, set free_bits, or train longer.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return self
+
+    @property
+    def module_(self):
+        """The fitted network, with `encoder` and `decoder`, on the device in use."""
+        check_is_fitted(self)
+        return self.net_.to(resolve_device(self.device, training=False)).module_
+
+    @property
+    def n_active_dims_(self):
+        """Number of latent dimensions that cost more than 0.01 nats."""
+        check_is_fitted(self)
+        return int((self.kl_per_dim_ > ACTIVE_NATS).sum())
+
+    def transform(self, X):
+        """Latents of X: the posterior mean, on axes scaled by `latent_scale_`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_in_) or \
+                (n_samples, n_channels_in_, n_timepoints_in_)
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, latent_dim)
+            In the units of X, or with ``whiten=True`` of the prior, N(0, I).
+        """
+        encode = self.module_.encode
+        z_mean = self._map_signals(lambda x: encode(x)[0], X)
+        return z_mean * self.latent_scale_
+
+    def inverse_transform(self, Z):
+        """Signals decoded from latents.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, latent_dim)
+            As from `transform`.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_samples, n_features_in_) or \
+                (n_samples, n_channels_in_, n_timepoints_in_)
+            The mean of p(x|z) in the units and the layout of the fitted X.
+        """
+        module = self.module_
+        Z = check_latents(self, Z, self.latent_scale_.size) / self.latent_scale_
+        return self._decode(module, Z.astype(np.float32))
+
+    def reconstruct(self, X):
+        """Signals encoded and decoded: ``inverse_transform(transform(X))``.
+
+        Parameters
+        ----------
+        X : as for `transform`
+
+        Returns
+        -------
+        ndarray of float32, of the units and the layout of the fitted X.
+        """
+        return self.inverse_transform(self.transform(X))
+
+    def posterior(self, X):
+        """Mean and standard deviation of q(z|x), in the units of `transform`.
+
+        Parameters
+        ----------
+        X : as for `transform`
+
+        Returns
+        -------
+        mean, std : ndarray of float32, shape (n_samples, latent_dim)
+        """
+        encode = self.module_.encode
+        parameters = self._map_signals(lambda x: torch.cat(encode(x), dim=1), X)
+        z_mean, z_log_var = np.hsplit(parameters, 2)
+        return z_mean * self.latent_scale_, np.exp(z_log_var / 2) * self.latent_scale_
+
+    def sample(self, n_samples=1, *, noise=False, random_state=None):
+        """Signals drawn from the model: latents from N(0, I), decoded.
+
+        Parameters
+        ----------
+        n_samples : int
+        noise : bool
+            Draw from p(x|z), with the noise of the decoder, instead of its mean.
+        random_state : int, RandomState instance or None
+            None: that of the estimator.
+
+        Returns
+        -------
+        ndarray of float32, of the units and the layout of the fitted X.
+        """
+        module = self.module_
+        if random_state is None:
+            random_state = self.random_state
+        rng = np.random.default_rng(draw_seed(random_state))
+        z = rng.standard_normal((n_samples, self.latent_scale_.size), dtype=np.float32)
+        if not noise:
+            return self._decode(module, z)
+        return self._decode(module, z, partial(self._add_decoder_noise, rng))
+
+    def score_samples(self, X, n_importance=1):
+        """Lower bound of log p(x) of each sample, in nats, in the units of X.
+
+        The ELBO at beta = 1 with all constants, dropout off, and the log-determinant
+        of the scaling: comparable between any two settings, and with
+        `sklearn.decomposition.PCA.score_samples`. The expectation over q(z|x) is a
+        mean over 16 draws, the same for each sample and each call.
+
+        Parameters
+        ----------
+        X : as for `transform`
+        n_importance : int
+            More than 1: the tighter importance-weighted bound of that many draws.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+
+        References
+        ----------
+        Kingma & Welling (2014), https://arxiv.org/abs/1312.6114
+        Burda, Grosse & Salakhutdinov (2016), https://arxiv.org/abs/1509.00519
+        """
+        module = self.module_
+        is_elbo = n_importance == 1
+        n_draws = N_ELBO_DRAWS if is_elbo else n_importance
+        generator = torch.Generator().manual_seed(0)
+        draws = torch.randn(n_draws, self.latent_scale_.size, generator=generator)
+        draws = draws.to(self.net_.device)
+
+        def bound(x):
+            z_mean, z_log_var = module.encode(x)
+            log_weights = []
+            for draw in draws:
+                z = z_mean + (0.5 * z_log_var).exp() * draw
+                log_px_given_z = log_likelihood(
+                    module.decode(z), x, self.reconstruction_weight_, self.likelihood
+                )
+                log_weights.append(
+                    log_importance_weight(log_px_given_z, z, z_mean, z_log_var)
+                )
+            log_weights = torch.stack(log_weights, dim=1).double()
+            if is_elbo:
+                return log_weights.mean(dim=1)
+            return log_weights.logsumexp(dim=1) - math.log(n_draws)
+
+        return self._map_signals(bound, X) + self.scaler_.log_det(self.n_timepoints_in_)
+
+    def score(self, X, y=None):
+        """Mean of `score_samples`, in nats per sample; higher is better.
+
+        Parameters
+        ----------
+        X : as for `transform`
+        y : ignored
+
+        Returns
+        -------
+        float
+        """
+        return float(self.score_samples(X).mean())
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = bool(self.label_weight)
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    @property
+    def _n_features_out(self):
+        return self.latent_scale_.size
+
+    def _map_signals(self, function, X):
+        """Apply a function of scaled x (b, c, t) to X, a batch at a time."""
+        X = check_signals(self, X, reset=False)
+        return map_batches(
+            function,
+            lambda rows: self.scaler_.transform(X[rows]),
+            len(X),
+            X[0].size,
+            self.net_.device,
+        )
+
+    def _decode(self, module, z, finish=lambda x: x):
+        """Decode z (n, latent_dim), unscale, in the layout of the fitted X."""
+        x = map_batches(
+            module.decode, z.__getitem__, len(z), self.n_features_in_, self.net_.device
+        )
+        return unfold(self, self.scaler_.inverse_transform(finish(x)))
+
+    def _add_decoder_noise(self, rng, x):
+        weight = self.reconstruction_weight_
+        if self.likelihood == "gaussian":
+            return x + rng.normal(0.0, math.sqrt(0.5 / weight), x.shape)
+        if self.likelihood == "laplace":
+            return x + rng.laplace(0.0, 1.0 / weight, x.shape)
+        return rng.binomial(1, x)
+
+    def _check_labels(self, y, n_samples, go_on):
+        """Class probabilities and classes, or None and None where labels are unused."""
+        if not self.label_weight:
+            return None, None
+        if y is None:
+            raise ValueError(
+                f"label_weight={self.label_weight} requires y to be passed, but the "
+                "target y is None. Pass y, or set label_weight=0."
+            )
+        return encode_labels(y, n_samples, self.classes_ if go_on else None)
+
+    def _check_options(self, X):
+        """Check what only several parameters together, or they and X, can tell."""
+        for name in ("conv_channels", "hidden_dims"):
+            sizes = getattr(self, name)
+            if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+                raise ValueError(
+                    f"{name}={sizes!r}, expected a sequence of positive integers, one "
+                    "for each layer."
+                )
+        if self.batch_size == 1 and self.batch_norm:
+            raise ValueError(
+                "batch_size=1 with batch_norm=True: the mean and variance of a single "
+                "sample say nothing. Use a larger batch_size, or batch_norm=False."
+            )
+        unit_range = self.likelihood == "bernoulli" or self.output_activation
+        if unit_range and self.scale != "minmax":
+            limits = [float(X.min()), float(X.max())]
+            if self.scale == "standard" or limits[0] < 0 or limits[1] > 1:
+                raise ValueError(
+                    f"likelihood={self.likelihood!r} with output_activation="
+                    f"{self.output_activation!r} models signals in [0, 1], but X in "
+                    f"{limits} with scale={self.scale!r} is not. Use scale='minmax', "
+                    "or a gaussian likelihood without activation."
+                )
+
+    def _split(self, dataset, one_epoch):
+        """Training and validation part; None where no sample is held back."""
+        if one_epoch or not self.early_stopping:
+            return dataset, None
+        n_valid = math.ceil(self.validation_fraction * len(dataset))
+        n_train = len(dataset) - n_valid
+        if n_train < 2:
+            raise ValueError(
+                f"early_stopping=True with validation_fraction="
+                f"{self.validation_fraction} leaves {n_train} of {len(dataset)} "
+                "samples to train on. At least 2 are required: pass more samples, or "
+                "use early_stopping=False."
+            )
+        order = torch.randperm(len(dataset)).numpy()
+        return dataset.subset(order[:n_train]), dataset.subset(order[n_train:])
+
+    def _make_net(self, n_samples, classes, device, one_epoch):
+        """The skorch net that these parameters describe, not initialized."""
+        max_epochs, callbacks = 1, []
+        if not one_epoch:
+            max_epochs = self.max_epochs
+            if max_epochs == "auto":
+                max_epochs = auto_epochs(n_samples, self.batch_size)
+            n_steps = max_epochs * n_batches(n_samples, self.batch_size)
+            callbacks += schedule_callbacks(self.lr_schedule, n_steps)
+            if self.early_stopping:
+                callbacks += stopping_callbacks(self.patience)
+        callbacks += progress_callbacks(self.verbose)
+        callbacks += clone(self.callbacks or [], safe=False)
+        params = {
+            "module": ConvVAE,
+            "module__n_channels": self.n_channels_in_,
+            "module__n_timepoints": self.n_timepoints_in_,
+            "module__latent_dim": self.latent_dim,
+            "module__conv_channels": self.conv_channels,
+            "module__kernel_size": self.kernel_size,
+            "module__stride": self.stride,
+            "module__hidden_dims": self.hidden_dims,
+            "module__dropout": self.dropout,
+            "module__hidden_dropout": self.hidden_dropout,
+            "module__batch_norm": self.batch_norm,
+            "module__output_kernel_size": self.output_kernel_size,
+            "module__output_activation": (
+                "sigmoid" if self.likelihood == "bernoulli" else self.output_activation
+            ),
+            "module__init": self.init,
+            "module__linear_path": self.linear_path,
+            "module__n_classes": 0 if classes is None else len(classes),
+            "criterion": Objective,
+            "criterion__likelihood": self.likelihood,
+            "criterion__reconstruction_weight": self.reconstruction_weight,
+            "criterion__beta": self.beta,
+            "criterion__free_bits": self.free_bits,
+            "criterion__label_weight": self.label_weight,
+            "mixup": self.mixup,
+            "input_noise": self.input_noise,
+            "kl_warmup": self.kl_warmup,
+            "optimizer": self.optimizer,
+            **optimizer_params(self.optimizer),
+            "lr": self.lr,
+            "max_epochs": max_epochs,
+            "batch_size": self.batch_size,
+            "callbacks": callbacks,
+            "iterator_train": Batches,
+            "iterator_train__shuffle": True,
+            "iterator_valid": Batches,
+            "train_split": None,
+            "verbose": 0,
+            "device": device,
+        }
+        return VAENet(**params | (self.net_params or {}))
+
+    def _statistics(self, net, scaler, signals):
+        """Weight, KL per dimension and latent scale, over scaled signals (n, c, t)."""
+        module, objective = net.module_, net.criterion_
+
+        def describe(x):
+            z_mean, z_log_var = module.encode(x)
+            x_hat = module.decode(module.reparameterize(z_mean, z_log_var))
+            errors = distortion(x_hat, x, self.likelihood)[:, None]
+            gains = torch.zeros_like(z_mean) if self.whiten else decoder_gains(
+                module.decode, z_mean
+            )
+            return torch.cat([errors, kl_per_dim(z_mean, z_log_var), gains], dim=1)
+
+        n_values = signals[0].size
+        rows = map_batches(
+            describe, signals.__getitem__, len(signals), n_values, net.device
+        )
+        errors, kl, squared_gains = np.split(
+            rows.astype(np.float64), [1, 1 + module.latent_dim], axis=1
+        )
+        unit = math.sqrt(np.mean(scaler.scale_**2))
+        gains = unit * np.sqrt(squared_gains.mean(axis=0))
+        latent_scale = np.where(gains > 0, gains, 1.0).astype(np.float32)
+        return {
+            "weight": float(objective.weight(errors.mean(), n_values)),
+            "kl_per_dim": kl.mean(axis=0),
+            "latent_scale": latent_scale,
+        }
+
+
+def start_linear_path(module, signals, seed):
+    """Start the linear maps of the module at PCA of signals (n, c, t), scaled."""
+    rows = signals.reshape(len(signals), -1).astype(np.float64)
+    n_components = min(module.latent_dim, *rows.shape)
+    pca = PCA(n_components, random_state=seed).fit(rows)
+    # Without residual, any noise below the smallest eigenvalue gives the same density.
+    floor = max(1e-6 * rows.var(axis=0).mean(), MIN_DISTORTION["gaussian"])
+    module.start_linear_path(
+        torch.from_numpy(pca.mean_),
+        torch.from_numpy(pca.components_),
+        torch.from_numpy(pca.explained_variance_),
+        max(pca.noise_variance_, floor),
+    )
+
+
+@contextlib.contextmanager
+def unchanged_on_error(estimator):
+    """Give the estimator back its attributes if the block raises."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
