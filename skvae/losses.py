@@ -242,7 +242,9 @@ class Objective(nn.Module):
         x_hat, z_mean, z_log_var, *class_scores = output
         mean_distortion = distortion(x_hat, x, self.likelihood).mean()
         kl = kl_per_dim(z_mean, z_log_var).mean(dim=0)
-        cross_entropy = label_loss(class_scores[0], y) if class_scores else kl.new_zeros(())
+        cross_entropy = (
+            label_loss(class_scores[0], y) if class_scores else kl.new_zeros(())
+        )
         return torch.cat([mean_distortion[None], cross_entropy[None], kl])
 
     def loss(self, terms, n_values, warmup=1.0):

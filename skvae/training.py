@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping, LRScheduler, PrintLog
-from skorch.utils import to_tensor
+from skorch.utils import noop, to_tensor
 from sklearn.utils import check_random_state
 from torch.utils.data import Dataset
 
@@ -51,7 +51,6 @@ class SignalDataset(Dataset):
         rows = self.rows[index]
         x = torch.from_numpy(self.scaler.transform(self.X[rows]))
         return x, x if self.y is None else self.y[rows]
-
 
     def subset(self, rows):
         """The same signals, of which only `rows` are used."""
@@ -177,9 +176,7 @@ class VAENet(NeuralNet):
         terms = terms.cpu()
         record = {
             "loss": float(self.criterion_.loss(terms, n_values)),
-            "reconstruction": float(
-                self.criterion_.reconstruction(terms[0], n_values)
-            ),
+            "reconstruction": float(self.criterion_.reconstruction(terms[0], n_values)),
             "kl": float(terms[2:].sum()),
             "label": float(terms[1]),
             "kl_per_dim": terms[2:].tolist(),
@@ -319,7 +316,9 @@ def decoder_gains(decode, z):
 
 def progress_callbacks(verbose):
     """skorch callbacks that print a line an epoch."""
-    return [("print_log", PrintLog(keys_ignored=["train_kl_per_dim"]))] if verbose else []
+    return (
+        [("print_log", PrintLog(keys_ignored=["train_kl_per_dim"]))] if verbose else []
+    )
 
 
 def schedule_callbacks(lr_schedule, n_steps):
@@ -339,7 +338,7 @@ def stopping_callbacks(patience):
         patience=patience,
         threshold_mode="abs",
         load_best=True,
-        sink=lambda message: None,
+        sink=noop,
     )
     return [("early_stopping", stopping)]
 

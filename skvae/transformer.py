@@ -99,7 +99,10 @@ class ConvVAETransformer(
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_schedule": [StrOptions(set(LR_SCHEDULES)), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_epochs": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
+        "max_epochs": [
+            StrOptions({"auto"}),
+            Interval(Integral, 0, None, closed="left"),
+        ],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "patience": [Interval(Integral, 1, None, closed="left")],
@@ -596,8 +599,10 @@ class ConvVAETransformer(
             z_mean, z_log_var = module.encode(x)
             x_hat = module.decode(module.reparameterize(z_mean, z_log_var))
             errors = distortion(x_hat, x, self.likelihood)[:, None]
-            gains = torch.zeros_like(z_mean) if self.whiten else decoder_gains(
-                module.decode, z_mean
+            gains = (
+                torch.zeros_like(z_mean)
+                if self.whiten
+                else decoder_gains(module.decode, z_mean)
             )
             return torch.cat([errors, kl_per_dim(z_mean, z_log_var), gains], dim=1)
 

@@ -48,9 +48,7 @@ def check_signals(estimator, X, *, reset, min_samples=1):
         )
     checks = {"dtype": "numeric", "ensure_min_samples": min_samples}
     if n_dims == 3:
-        X = check_array(
-            X, allow_nd=True, estimator=estimator, input_name="X", **checks
-        )
+        X = check_array(X, allow_nd=True, estimator=estimator, input_name="X", **checks)
     else:
         X = validate_data(estimator, X, reset=reset, **checks)
     if X.dtype.kind not in "biuf":

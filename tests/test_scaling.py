@@ -1,0 +1,71 @@
+"""Scaling against scikit-learn, at the edges of float32, and its log-determinant."""
+
+import numpy as np
+import pytest
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from skvae import scaling
+from skvae.scaling import ChannelScaler
+
+
+@pytest.fixture
+def X():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((30, 2, 7)) * [[3.0], [0.1]] + [[5.0], [-2.0]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reference"), [("standard", StandardScaler), ("minmax", MinMaxScaler)]
+)
+@pytest.mark.parametrize("block_values", [1, 100, 2**22])
+def test_each_channel_is_scaled_as_scikit_learn_does(
+    X, kind, reference, block_values, monkeypatch
+):
+    monkeypatch.setattr(scaling, "BLOCK_VALUES", block_values)
+    scaled = ChannelScaler(kind).fit(X).transform(X)
+    assert scaled.dtype == np.float32
+    for c in range(2):
+        expected = reference().fit_transform(X[:, c].reshape(-1, 1)).ravel()
+        np.testing.assert_allclose(scaled[:, c].ravel(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["standard", "minmax", None])
+def test_inverse_transform_inverts(X, kind):
+    scaler = ChannelScaler(kind).fit(X)
+    np.testing.assert_allclose(
+        scaler.inverse_transform(scaler.transform(X)), X, rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("offset", "amplitude", "dtype"),
+    [
+        (1e6, 1.0, np.float64),
+        (0.0, 1e-12, np.float32),
+        (0.0, 1e30, np.float32),
+        (0.0, 1e-42, np.float64),
+    ],
+)
+def test_extreme_units_do_not_matter(offset, amplitude, dtype):
+    signal = np.random.default_rng(0).standard_normal((20, 1, 9))
+    X = (offset + amplitude * signal).astype(dtype)
+    scaled = ChannelScaler("standard").fit(X).transform(X)
+    expected = (signal - signal.mean()) / signal.std()
+    np.testing.assert_allclose(scaled, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["standard", "minmax"])
+def test_constant_channel_is_only_shifted(kind):
+    X = np.full((4, 1, 5), 7.0)
+    scaler = ChannelScaler(kind).fit(X)
+    assert not scaler.transform(X).any()
+    np.testing.assert_array_equal(scaler.inverse_transform(scaler.transform(X)), X)
+
+
+def test_log_det_matches_the_jacobian(X):
+    scaler = ChannelScaler("standard").fit(X)
+    # transform is affine, so unit steps give its Jacobian, exactly up to rounding.
+    base = scaler.transform(np.zeros((1, 2, 7))).ravel()
+    steps = scaler.transform(np.eye(14).reshape(14, 2, 7)).reshape(14, 14)
+    _, expected = np.linalg.slogdet((steps - base).astype(np.float64))
+    assert scaler.log_det(7) == pytest.approx(expected, rel=1e-4)
