@@ -1,7 +1,8 @@
 """Convolutional variational autoencoders for 1-D signals, as scikit-learn estimators."""
 
+from skvae.persistence import load
 from skvae.transformer import ConvVAETransformer
 
-__all__ = ["ConvVAETransformer", "__version__"]
+__all__ = ["ConvVAETransformer", "__version__", "load"]
 
 __version__ = "0.1.0"

@@ -193,12 +193,15 @@ class VAENet(NeuralNet):
     def notify(self, method_name, **kwargs):
         try:
             super().notify(method_name, **kwargs)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             # How skorch's callbacks end training: not to be taken for a Ctrl-C.
-            self.stopped_early_ = method_name == "on_epoch_end"
+            self.stopped_early_ = method_name == "on_epoch_end" and not error.args
             raise
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """skorch's; without `epochs`, those that a restored history leaves to do."""
+        if epochs is None:
+            epochs = max(0, self.max_epochs - len(self.history))
         self.interrupted_ = self.stopped_early_ = False
         try:
             return super().fit_loop(X, y, epochs, **fit_params)
@@ -216,11 +219,27 @@ class VAENet(NeuralNet):
             )
         return self
 
+    def on_train_end(self, net, **kwargs):
+        """Let go of what only training needs, and pickles would hold twice."""
+        self.terms_ = None
+        for _, callback in self.callbacks_:
+            if isinstance(callback, LRScheduler):
+                callback.lr_scheduler_ = None
+
     def epochs(self):
         """The history as a dict of arrays, one value an epoch, in nats per sample."""
-        rows = self.history.to_list()
-        names = [name for name in rows[0] if name != "batches"] if rows else []
-        return {name: np.array([row[name] for row in rows]) for name in names}
+        rows = self.epoch_rows()
+        return {
+            name: np.array([row[name] for row in rows])
+            for name in (rows[0] if rows else [])
+        }
+
+    def epoch_rows(self):
+        """The history without its batches: a list of one dict an epoch."""
+        return [
+            {name: value for name, value in row.items() if name != "batches"}
+            for row in self.history
+        ]
 
     def best_epoch(self):
         """The epoch, from 1, whose weights the module has."""
@@ -240,7 +259,7 @@ class VAENet(NeuralNet):
                 "warm_start=False."
             ) from error
         rates = [group["lr"] for group in self.optimizer_.param_groups]
-        self.optimizer_.load_state_dict(net.optimizer_.state_dict())
+        load_optimizer(self.optimizer_, net.optimizer_.state_dict())
         for group, lr in zip(self.optimizer_.param_groups, rates, strict=True):
             group["lr"] = lr
         return self
@@ -268,6 +287,21 @@ class WarmEarlyStopping(EarlyStopping):
     def on_epoch_end(self, net, **kwargs):
         if net.progress_ >= net.kl_warmup:
             super().on_epoch_end(net, **kwargs)
+
+
+def load_optimizer(optimizer, state):
+    """Give the optimizer a copy of a state, each tensor laid out as its parameter.
+
+    PyTorch's own loading shares the tensors, and keeps their memory format, which the
+    fused implementations expect to be that of the parameter.
+    """
+    optimizer.load_state_dict(state)
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if torch.is_tensor(value):
+                like = parameter if value.shape == parameter.shape else value
+                copy = torch.empty_like(like, dtype=value.dtype, device=value.device)
+                values[name] = copy.copy_(value)
 
 
 def mix_pairs(x, y, alpha):
@@ -305,12 +339,16 @@ def auto_epochs(n_samples, batch_size):
     return max(1, round(1000 / n_steps))
 
 
-def decoder_gains(decode, z):
-    """Squared norm of d decode / d z_k at each z, a Tensor of the shape of z."""
+def decoder_gains(decode, z, step=0.1):
+    """Squared norm of d decode / d z_k at each z, a Tensor of the shape of z.
+
+    By central differences, exact for a linear decoder, over `step` standard
+    deviations of the prior either way: the slope that a neighbour in latent space sees.
+    """
     gains = []
-    for direction in torch.eye(z.shape[1], device=z.device):
-        _, tangent = torch.func.jvp(decode, (z,), (direction.expand_as(z),))
-        gains.append(tangent.square().flatten(1).sum(dim=1))
+    for offset in step * torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
+        slope = (decode(z + offset) - decode(z - offset)) / (2 * step)
+        gains.append(slope.square().flatten(1).sum(dim=1))
     return torch.stack(gains, dim=1)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import warnings
 from functools import partial
 from numbers import Integral, Real
@@ -20,6 +21,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skvae.checkpoint import Checkpoint
 from skvae.losses import (
     LIKELIHOODS,
     MIN_DISTORTION,
@@ -112,6 +114,7 @@ class ConvVAETransformer(
         "callbacks": [list, None],
         "net_params": [dict, None],
         "warm_start": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
     }
 
     def __init__(
@@ -154,6 +157,7 @@ class ConvVAETransformer(
         callbacks=None,
         net_params=None,
         warm_start=False,
+        checkpoint=None,
     ):
         self.latent_dim = latent_dim
         self.likelihood = likelihood
@@ -192,6 +196,7 @@ class ConvVAETransformer(
         self.callbacks = callbacks
         self.net_params = net_params
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -251,9 +256,16 @@ class ConvVAETransformer(
         scaler = self.scaler_ if go_on else ChannelScaler(self.scale).fit(X)
         seed = draw_seed(self.random_state)
         device = resolve_device(self.device, training=True)
+        checkpoint = None
+        if self.checkpoint is not None and not one_epoch:
+            run = self._describe_run(X, y, device, go_on)
+            checkpoint = Checkpoint(self.checkpoint, run, seed)
+            seed = checkpoint.seed
         with forked_random_state(seed, device):
             train, valid = self._split(SignalDataset(X, scaler, y), one_epoch)
-            net = self._make_net(len(train), classes, device, one_epoch).initialize()
+            net = self._make_net(
+                len(train), classes, device, one_epoch, checkpoint
+            ).initialize()
             if go_on:
                 net.start_from(self.net_)
             elif self.linear_path:
@@ -443,6 +455,19 @@ class ConvVAETransformer(
         """
         return float(self.score_samples(X).mean())
 
+    def save(self, path):
+        """Write the fitted estimator to a file that `skvae.load` reads, without pickle.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            A safetensors file; it is replaced in one step.
+        """
+        # Not at the top: persistence builds estimators, so it imports this module.
+        from skvae.persistence import save
+
+        save(self, path)
+
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")
 
@@ -535,7 +560,19 @@ class ConvVAETransformer(
         order = torch.randperm(len(dataset)).numpy()
         return dataset.subset(order[:n_train]), dataset.subset(order[n_train:])
 
-    def _make_net(self, n_samples, classes, device, one_epoch):
+    def _describe_run(self, X, y, device, go_on):
+        """All that the bits of a fit depend on, besides the seed."""
+        run = self.get_params(deep=False) | {"device": device, "X": X, "y": y}
+        for name in ("checkpoint", "verbose", "warm_start"):
+            del run[name]
+        if go_on:
+            run["fitted"] = {
+                "module": dict(self.net_.module_.state_dict()),
+                "optimizer": self.net_.optimizer_.state_dict(),
+            }
+        return run
+
+    def _make_net(self, n_samples, classes, device, one_epoch, checkpoint):
         """The skorch net that these parameters describe, not initialized."""
         max_epochs, callbacks = 1, []
         if not one_epoch:
@@ -548,6 +585,8 @@ class ConvVAETransformer(
                 callbacks += stopping_callbacks(self.patience)
         callbacks += progress_callbacks(self.verbose)
         callbacks += clone(self.callbacks or [], safe=False)
+        if checkpoint is not None:
+            callbacks.append(("checkpoint", checkpoint))
         params = {
             "module": ConvVAE,
             "module__n_channels": self.n_channels_in_,

@@ -1,0 +1,103 @@
+"""Save and load fitted estimators without pickle."""
+
+from sklearn.utils.validation import check_is_fitted
+
+from skvae import files
+from skvae.losses import Objective
+from skvae.network import ConvVAE
+from skvae.scaling import ChannelScaler
+from skvae.training import VAENet, load_optimizer
+from skvae.transformer import ConvVAETransformer
+
+
+def save(estimator, path):
+    """Write a fitted estimator to a safetensors file that `load` reads.
+
+    The file holds data and no code: weights, optimizer state, parameters, scaling,
+    classes, feature names, history and versions, under a checksum. It replaces a
+    file at `path` in one step.
+
+    Parameters
+    ----------
+    estimator : ConvVAETransformer
+        Fitted. Of `optimizer` the name is kept; it must be one of `torch.optim`.
+    path : str or os.PathLike
+
+    Raises
+    ------
+    NotFittedError
+    TypeError
+        If a parameter is not plain data, as the objects in `callbacks` are; pickle
+        and joblib take those.
+    """
+    if type(estimator) is not ConvVAETransformer:
+        raise TypeError(
+            f"save was given a {type(estimator).__name__}. Expected a "
+            "ConvVAETransformer itself, since load runs no other class. Dump it with "
+            "joblib, or save the ConvVAETransformer that it holds."
+        )
+    check_is_fitted(estimator)
+    parameters = estimator.get_params(deep=False)
+    fitted = {k: v for k, v in vars(estimator).items() if k not in parameters}
+    net = fitted.pop("net_")
+    net_parameters = {
+        name: value
+        for name, value in net.get_params(deep=False).items()
+        if name.startswith(("module__", "criterion__")) or name in ("optimizer", "lr")
+    }
+    content = {
+        "parameters": parameters,
+        "fitted": {**fitted, "scaler_": vars(estimator.scaler_)},
+        "net": net_parameters,
+        "history": net.epoch_rows(),
+        "module": dict(net.module_.state_dict()),
+        "optimizer": net.optimizer_.state_dict(),
+    }
+    files.write(path, "estimator", content)
+
+
+def load(path):
+    """Read an estimator that `save` wrote. No code from the file is run.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    ConvVAETransformer
+        Fitted; it transforms with the same bits as the one saved, and `partial_fit`
+        and `warm_start` go on from it.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        If the file is a pickle, truncated, changed in any byte, of another format,
+        or has parameters that this version does not know.
+
+    Warns
+    -----
+    UserWarning
+        If other versions of skvae, PyTorch, scikit-learn or skorch wrote it.
+    """
+    content = files.read(path, "estimator")
+    known = ConvVAETransformer().get_params()
+    unknown = sorted(content["parameters"].keys() - known)
+    if unknown:
+        raise ValueError(
+            f"{path} has the parameters {unknown}, which this version of skvae does "
+            "not know. Load it with the version that wrote it, or a newer one."
+        )
+    estimator = ConvVAETransformer(**content["parameters"])
+    net = VAENet(ConvVAE, Objective, train_split=None, verbose=0, **content["net"])
+    net.initialize()
+    net.module_.load_state_dict(content["module"])
+    net.module_.eval()
+    load_optimizer(net.optimizer_, content["optimizer"])
+    net.history.extend(content["history"])
+    fitted = content["fitted"]
+    scaler = ChannelScaler(None)
+    vars(scaler).update(fitted["scaler_"])
+    vars(estimator).update({**fitted, "scaler_": scaler, "net_": net})
+    return estimator
