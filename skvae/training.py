@@ -3,14 +3,18 @@
 import contextlib
 import inspect
 import math
+import shutil
+import sys
+import time
 import warnings
+from datetime import timedelta
 
 import numpy as np
 import torch
-from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping, LRScheduler, PrintLog
-from skorch.utils import noop, to_tensor
 from sklearn.utils import check_random_state
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.utils import noop, to_tensor
 from torch.utils.data import Dataset
 
 LR_SCHEDULES = {"cosine": torch.optim.lr_scheduler.CosineAnnealingLR}
@@ -304,6 +308,69 @@ def load_optimizer(optimizer, state):
                 values[name] = copy.copy_(value)
 
 
+class Progress(Callback):
+    """Print the ELBO and its terms, in nats per sample, and the time left.
+
+    In a terminal one line that updates; in a pipe, a file or a notebook, where lines
+    stay, one for each tenth of the epochs.
+
+    Parameters
+    ----------
+    every_epoch : bool
+        Print a line that stays for each epoch.
+    """
+
+    def __init__(self, every_epoch=False):
+        self.every_epoch = every_epoch
+
+    def on_train_begin(self, net, **kwargs):
+        self.start_ = time.perf_counter()
+        self.updates_ = sys.stdout.isatty() and not self.every_epoch
+        self.n_epochs_ = self.n_shown_ = 0
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.n_epochs_ += 1
+
+    def on_epoch_end(self, net, **kwargs):
+        epoch, n_epochs = len(net.history), net.max_epochs
+        is_tenth = 10 * epoch // n_epochs > 10 * (epoch - 1) // n_epochs
+        if self.every_epoch or self.updates_ or is_tenth:
+            self.show(net, n_epochs - epoch)
+
+    def on_train_end(self, net, **kwargs):
+        # Early stopping ends the last epoch before it is shown, Ctrl-C before its end.
+        if self.n_shown_ < self.n_epochs_ and "train_loss" in net.history[-1]:
+            self.show(net, 0)
+        if self.updates_ and self.n_shown_:
+            print()
+
+    def show(self, net, n_left):
+        row = net.history[-1]
+        values = {
+            "ELBO": -(row["train_reconstruction"] + row["train_kl"]),
+            "reconstruction": row["train_reconstruction"],
+            "KL": row["train_kl"],
+        }
+        if net.criterion_.label_weight:
+            values["label"] = row["train_label"]
+        if "valid_kl" in row:
+            values["valid ELBO"] = -(row["valid_reconstruction"] + row["valid_kl"])
+        seconds = (time.perf_counter() - self.start_) / self.n_epochs_ * n_left
+        cells = {
+            "epoch": f"{len(net.history)}/{net.max_epochs}",
+            **{name: f"{value:.2f}" for name, value in values.items()},
+            "time left": str(timedelta(seconds=round(seconds))),
+        }
+        widths = [max(9, len(name)) for name in cells]
+        if not self.n_shown_:
+            print(*map(str.rjust, cells, widths))
+        line = " ".join(map(str.rjust, cells.values(), widths))
+        if self.updates_:  # longer than the terminal is wide, it would not update
+            line = "\r" + line[: shutil.get_terminal_size().columns - 1]
+        print(line, end="" if self.updates_ else "\n", flush=True)
+        self.n_shown_ = self.n_epochs_
+
+
 def mix_pairs(x, y, alpha):
     """Convex combinations of random pairs of x (n, c, t) and of their y.
 
@@ -353,10 +420,8 @@ def decoder_gains(decode, z, step=0.1):
 
 
 def progress_callbacks(verbose):
-    """skorch callbacks that print a line an epoch."""
-    return (
-        [("print_log", PrintLog(keys_ignored=["train_kl_per_dim"]))] if verbose else []
-    )
+    """skorch callbacks that print what `verbose` asks for."""
+    return [("progress", Progress(every_epoch=verbose > 1))] if verbose else []
 
 
 def schedule_callbacks(lr_schedule, n_steps):
