@@ -1,0 +1,459 @@
+"""Pickle, joblib, save and load: the same bits after, and no damaged file opens.
+
+``python tests/test_persistence.py`` writes the file in tests/data anew, which is only
+allowed with a new format number: every format ever released must load for ever.
+"""
+
+import copy
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+
+import skvae
+from skvae import ConvVAETransformer, files
+from skvae.training import resolve_device
+
+TINY = {
+    "latent_dim": 2,
+    "conv_channels": (4, 4),
+    "hidden_dims": (8,),
+    "max_epochs": 2,
+    "random_state": 0,
+}
+N_FLIPS = 1000
+
+
+def saved_and_loaded(estimator, path):
+    estimator.save(path)
+    return skvae.load(path)
+
+
+def pickled(estimator, path):
+    return pickle.loads(pickle.dumps(estimator))
+
+
+def dumped(estimator, path):
+    joblib.dump(estimator, path, compress=3)
+    return joblib.load(path)
+
+
+ROUND_TRIPS = [pickled, dumped, saved_and_loaded]
+
+
+@pytest.fixture(scope="module")
+def fitted(waves):
+    return ConvVAETransformer(**TINY).fit(waves)
+
+
+@pytest.fixture
+def path(fitted, tmp_path):
+    path = tmp_path / "model.safetensors"
+    fitted.save(path)
+    return path
+
+
+def assert_same_state(a, b):
+    """Equal attributes, weights and optimizer state, to the last bit."""
+    assert files_content(a) == files_content(b)
+
+
+def files_content(estimator):
+    tensors = {}
+    attributes = {k: v for k, v in vars(estimator).items() if k != "net_"}
+    attributes["scaler_"] = vars(estimator.scaler_)
+    net = estimator.net_
+    state = [attributes, dict(net.module_.state_dict()), net.optimizer_.state_dict()]
+    text = json.dumps(files.encode(state, tensors))
+    return text, {name: array.tobytes() for name, array in tensors.items()}
+
+
+def test_assert_same_state_sees_a_changed_weight(fitted):
+    changed = copy.deepcopy(fitted)
+    with torch.no_grad():
+        changed.module_.decoder.output.bias[0] += 1e-6
+    with pytest.raises(AssertionError):
+        assert_same_state(fitted, changed)
+
+
+# Round trips
+
+SETTINGS = {
+    "plain": {},
+    "labels": {"label_weight": 1.0},
+    "deep": {"batch_norm": True, "dropout": 0.2, "conv_channels": np.array([3, 5, 7])},
+    "bernoulli": {"likelihood": "bernoulli", "scale": "minmax", "whiten": True},
+    "sgd": {"optimizer": torch.optim.SGD, "net_params": {"optimizer__momentum": 0.9}},
+    "stopping": {"early_stopping": True, "patience": 1, "kl_warmup": 0.1},
+    "states": {
+        "random_state": np.random.RandomState(3),
+        "device": torch.device("cpu"),
+        "checkpoint": None,
+        "lr": np.float64(1e-3),
+        "batch_size": np.int64(16),
+        "callbacks": [],
+    },
+}
+
+
+@pytest.mark.parametrize("round_trip", ROUND_TRIPS)
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_same_bits_after_and_training_goes_on(waves, tmp_path, round_trip, setting):
+    X = waves[:70]
+    y = np.where(X.mean(axis=1) > 0, "high", "low").astype(object)
+    estimator = ConvVAETransformer(**TINY | SETTINGS[setting]).fit(X, y)
+    estimator.partial_fit(X, y)
+    other = round_trip(estimator, tmp_path / "model")
+    assert_same_state(estimator, other)
+    np.testing.assert_array_equal(estimator.transform(X), other.transform(X))
+    np.testing.assert_array_equal(estimator.score_samples(X), other.score_samples(X))
+    np.testing.assert_array_equal(estimator.sample(3), other.sample(3))
+    for name, values in estimator.history_.items():
+        np.testing.assert_array_equal(values, other.history_[name])
+
+    for e in (estimator, other):
+        e.partial_fit(X, y).set_params(warm_start=True).fit(X, y)
+    assert_same_state(estimator, other)
+
+
+@pytest.mark.parametrize("round_trip", ROUND_TRIPS)
+def test_layout_names_and_output_container_are_kept(waves, tmp_path, round_trip):
+    frame = pd.DataFrame(waves[:50], columns=[f"t{i}" for i in range(48)])
+    estimator = ConvVAETransformer(**TINY, n_channels=2).fit(frame)
+    estimator.set_output(transform="pandas")
+    other = round_trip(estimator, tmp_path / "model")
+    pd.testing.assert_frame_equal(estimator.transform(frame), other.transform(frame))
+    np.testing.assert_array_equal(other.feature_names_in_, frame.columns)
+    assert other.feature_names_in_.dtype == estimator.feature_names_in_.dtype
+
+    X = waves[:50].reshape(50, 3, 16)
+    other = round_trip(ConvVAETransformer(**TINY).fit(X), tmp_path / "model")
+    assert other.reconstruct(X).shape == X.shape
+
+
+def test_save_keeps_the_fitted_network_when_parameters_changed_since(waves, tmp_path):
+    estimator = ConvVAETransformer(**TINY).fit(waves)
+    estimator.set_params(latent_dim=5, conv_channels=(2,), optimizer=torch.optim.SGD)
+    other = saved_and_loaded(estimator, tmp_path / "model")
+    assert other.latent_dim == 5
+    np.testing.assert_array_equal(estimator.transform(waves), other.transform(waves))
+
+
+@pytest.mark.parametrize("round_trip", [pickled, dumped])
+def test_a_pipeline_predicts_the_same_after(waves, tmp_path, round_trip):
+    y = waves.mean(axis=1) > 0
+    pipeline = make_pipeline(ConvVAETransformer(**TINY), KNeighborsClassifier())
+    pipeline.fit(waves, y)
+    other = round_trip(pipeline, tmp_path / "pipeline")
+    np.testing.assert_array_equal(
+        pipeline.predict_proba(waves), other.predict_proba(waves)
+    )
+
+
+def test_the_size_is_that_of_weights_and_optimizer_state(waves, tmp_path):
+    estimator = ConvVAETransformer(32, random_state=0, max_epochs=9).fit(waves)
+    estimator.save(tmp_path / "model")
+    optimizer_state = estimator.net_.optimizer_.state.values()
+    tensors = [v for state in optimizer_state for v in state.values()]
+    tensors += estimator.module_.state_dict().values()
+    n_bytes = sum(tensor.nbytes for tensor in tensors)
+    # PyTorch pickles each tensor with some 360 bytes of its own; and the history.
+    limit = n_bytes + 10_000 + 400 * len(tensors) + 500 * estimator.n_epochs_
+    assert limit < n_bytes + 65_000 < 2 * n_bytes, "a second copy does not fit in"
+    assert len(pickle.dumps(estimator)) < limit
+    assert (tmp_path / "model").stat().st_size < n_bytes + 50_000
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_the_size_does_not_depend_on_the_number_of_signals(waves, early_stopping):
+    estimator = ConvVAETransformer(**TINY, early_stopping=early_stopping)
+    few = len(pickle.dumps(estimator.fit(waves[:40])))
+    many = len(pickle.dumps(estimator.fit(np.tile(waves, (5, 1)))))
+    assert abs(many - few) < 200
+
+
+def test_equal_estimators_give_equal_files(waves, tmp_path):
+    for name in "ab":
+        ConvVAETransformer(**TINY).fit(waves).save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+# What cannot be saved
+
+
+def test_save_names_what_is_not_plain_data(fitted, tmp_path):
+    path = tmp_path / "model"
+    with pytest.raises(NotFittedError):
+        ConvVAETransformer().save(path)
+    with pytest.raises(TypeError, match="given a Sub"):
+        type("Sub", (ConvVAETransformer,), vars(fitted))().save(path)
+    estimator = copy.deepcopy(fitted).set_params(callbacks=[print])
+    with pytest.raises(TypeError, match=r"parameters\.callbacks\[0\] is .*print"):
+        estimator.save(path)
+    estimator.set_params(callbacks=None, optimizer=type("Mine", (torch.optim.SGD,), {}))
+    with pytest.raises(TypeError, match=r"parameters\.optimizer is .*Mine"):
+        estimator.save(path)
+    assert os.listdir(tmp_path) == []
+
+
+# What cannot be loaded
+
+
+def rewrite(path, change):
+    """Change the header of a file, and give it the checksum that it should have."""
+    data = path.read_bytes()
+    outer = json.loads(data[8 : files.header_size(data)])
+    header = json.loads(outer["__metadata__"]["skvae"])
+    checksum = header["checksum"]
+    change(header)
+    outer["__metadata__"]["skvae"] = json.dumps(header)
+    text = json.dumps(outer).encode()
+    tensors = data[files.header_size(data) :]
+    data = len(text).to_bytes(8, "little") + text + tensors
+    correct = files.checksum_of(data, files.header_size(data), checksum)
+    path.write_bytes(data.replace(checksum.encode(), correct.encode(), 1))
+
+
+def set_parameter(header, name, value):
+    content = dict(header["content"]["dict"])
+    content["parameters"]["dict"].append([name, value])
+
+
+def test_rewrite_alone_gives_a_file_that_loads(path, fitted):
+    rewrite(path, lambda header: None)
+    assert_same_state(skvae.load(path), fitted)
+
+
+@pytest.mark.parametrize("suffix", ["pickle", "joblib", "gz"])
+def test_load_refuses_pickles_and_does_not_run_them(tmp_path, suffix):
+    class Bomb:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    path = tmp_path / f"model.{suffix}"
+    if suffix == "pickle":
+        path.write_bytes(pickle.dumps(Bomb()))
+    else:
+        joblib.dump(Bomb(), path)
+    with pytest.raises(ValueError, match=r"pickle|not a file written by skvae"):
+        skvae.load(path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 100, 2000, 0.5, 0.99, -1])
+def test_load_refuses_a_truncated_file(path, size):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(size * len(data)) if 0 < size < 1 else size])
+    with pytest.raises(ValueError, match=r"truncated or damaged|is damaged"):
+        skvae.load(path)
+
+
+def test_load_refuses_any_changed_byte(path):
+    """A thousand files with one random byte changed: none loads."""
+    data = path.read_bytes()
+    rng = np.random.default_rng(0)
+    n_loaded = 0
+    for _ in range(N_FLIPS):
+        position, change = rng.integers(len(data)), rng.integers(1, 256)
+        flipped = bytearray(data)
+        flipped[position] ^= change
+        path.write_bytes(flipped)
+        try:
+            skvae.load(path)
+        except ValueError:
+            continue
+        n_loaded += 1
+    assert n_loaded == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: h.update(format=2), "estimator in format 2"),
+        (lambda h: h.update(kind="checkpoint"), "holds a checkpoint"),
+        (lambda h: h.pop("format"), "not a file written by skvae"),
+        (lambda h: set_parameter(h, "depth", 3), r"parameters \['depth'\]"),
+        (
+            lambda h: set_parameter(
+                h, "optimizer", {"optimizer": "Optimizer.__init__"}
+            ),
+            "holds a optimizer",
+        ),
+        (
+            lambda h: set_parameter(h, "optimizer", {"optimizer": "lr_scheduler"}),
+            "holds a optimizer",
+        ),
+        (lambda h: set_parameter(h, "lr", {"call": "os.system"}), "holds a call"),
+    ],
+)
+def test_load_refuses_what_it_does_not_know(path, change, message):
+    rewrite(path, change)
+    with pytest.raises(ValueError, match=message):
+        skvae.load(path)
+
+
+def test_load_refuses_other_files(tmp_path):
+    from safetensors.numpy import save_file
+
+    with pytest.raises(FileNotFoundError, match=r"none\.safetensors"):
+        skvae.load(tmp_path / "none.safetensors")
+    save_file({"weight": np.zeros(3)}, tmp_path / "other", metadata={"skvae": "{}"})
+    with pytest.raises(ValueError, match="not a file written by skvae"):
+        skvae.load(tmp_path / "other")
+
+
+def test_load_warns_of_other_versions(path):
+    def change(header):
+        header["versions"].update(torch="1.0", skvae="9.9")
+
+    rewrite(path, change)
+    with pytest.warns(UserWarning, match=r"skvae 9\.9 \(here .*torch 1\.0 \(here"):
+        skvae.load(path)
+
+    def change_build(header):
+        header["versions"].update(files.versions())
+        header["versions"]["torch"] = torch.__version__.split("+")[0] + "+cu999"
+
+    rewrite(path, change_build)
+    skvae.load(path)  # another build of the same version: no warning
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_failed_save_leaves_the_old_file(path, fitted, monkeypatch, failing):
+    before = path.read_bytes()
+
+    def fail(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(files.os, failing, fail)
+    with pytest.raises(OSError, match="disk full"):
+        fitted.save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.filterwarnings("ignore:.* was written with")
+@pytest.mark.parametrize(
+    "kept", sorted(Path(__file__).parent.glob("data/*.safetensors"))
+)
+def test_files_of_every_format_load_for_ever(kept):
+    estimator = skvae.load(kept)
+    X, Z = np.load(kept.with_suffix(".npz")).values()
+    np.testing.assert_allclose(estimator.transform(X), Z, rtol=1e-4, atol=1e-5)
+    assert estimator.classes_.tolist() == ["falling", "rising"]
+    y = np.repeat(estimator.classes_, len(X) // 2)
+    assert np.isfinite(estimator.partial_fit(X, y).transform(X)).all()
+
+
+def test_import_loads_no_safetensors():
+    code = "import sys, skvae; assert 'safetensors' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Devices
+
+
+@pytest.mark.parametrize(
+    ("device", "has_cuda", "training", "expected"),
+    [
+        ("auto", False, True, "cpu"),
+        ("auto", True, True, "cuda"),
+        ("auto", False, False, "cpu"),
+        ("auto", True, False, "cuda"),
+        ("cpu", True, True, "cpu"),
+        ("cpu", False, False, "cpu"),
+        ("cuda", True, True, "cuda"),
+        ("cuda:1", True, False, "cuda:1"),
+    ],
+)
+def test_resolve_device(monkeypatch, device, has_cuda, training, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    assert resolve_device(device, training=training) == expected
+    assert resolve_device(torch.device("cpu"), training=training) is not None
+
+
+@pytest.mark.parametrize("round_trip", ROUND_TRIPS)
+@pytest.mark.parametrize("has_cuda", [False, True])
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
+@pytest.mark.parametrize("fitted_on", ["cpu", "cuda"])
+def test_device_and_net_agree_wherever_it_is_loaded(
+    waves, fitted, tmp_path, monkeypatch, fitted_on, device, has_cuda, round_trip
+):
+    """The moves are recorded, not made, so that this needs no GPU."""
+    estimator = copy.deepcopy(fitted).set_params(device=device)
+    estimator.net_.device = fitted_on
+    other = round_trip(estimator, tmp_path / "model")
+    assert other.device == device
+    assert other.net_.device == "cpu", "every machine has it"
+
+    moves = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda module, to: moves.append(to))
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, to: tensor)
+    expected = "cuda" if has_cuda and device != "cpu" else "cpu"
+    if device == "cuda" and not has_cuda:
+        with pytest.warns(UserWarning, match="sees no GPU"):
+            module = other.module_
+    else:
+        module = other.module_
+    assert module is other.net_.module_
+    assert other.net_.device == expected
+    assert moves == ([expected] if expected != "cpu" else [])
+    if expected == "cpu":
+        monkeypatch.undo()
+        Z = other.set_params(device="cpu").transform(waves)
+        np.testing.assert_array_equal(Z, fitted.transform(waves))
+
+
+def test_training_on_a_missing_gpu_raises(waves, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="sees no GPU"):
+        ConvVAETransformer(**TINY, device="cuda").fit(waves)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("round_trip", ROUND_TRIPS)
+def test_a_gpu_fit_opens_where_there_is_none(waves, tmp_path, monkeypatch, round_trip):
+    estimator = ConvVAETransformer(**TINY).fit(waves)
+    assert estimator.net_.device == "cuda"
+    on_gpu = estimator.transform(waves)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    other = round_trip(estimator, tmp_path / "model")
+    on_cpu = other.transform(waves)
+    assert other.net_.device == "cpu"
+    assert all(p.device.type == "cpu" for p in other.net_.module_.parameters())
+    np.testing.assert_allclose(on_cpu, on_gpu, rtol=1e-3, atol=1e-4)
+    other.partial_fit(waves)
+    monkeypatch.undo()
+    np.testing.assert_allclose(other.transform(waves), other.transform(waves))
+    assert other.net_.device == "cuda"
+    other.partial_fit(waves)
+
+
+def write_kept_file(folder):
+    time = np.linspace(0, 1, 12)
+    slopes = np.linspace(-1, 1, 16)[:, None]
+    X = np.stack([slopes * time, np.sin(6 * slopes + time)], axis=1)  # (n, 2, t)
+    X = X.astype(np.float32)
+    y = np.where(slopes[:, 0] > 0, "rising", "falling")
+    estimator = ConvVAETransformer(
+        **TINY, label_weight=1.0, batch_norm=True, dropout=0.1, device="cpu"
+    ).fit(X, y)
+    name = f"estimator-format-{files.FORMAT}"
+    estimator.save(folder / f"{name}.safetensors")
+    np.savez(folder / f"{name}.npz", X=X, Z=estimator.transform(X))
+
+
+if __name__ == "__main__":
+    write_kept_file(Path(__file__).parent / "data")
