@@ -31,7 +31,7 @@ from skvae.losses import (
     log_importance_weight,
     log_likelihood,
 )
-from skvae.network import INITS, OUTPUT_ACTIVATIONS, ConvVAE
+from skvae.network import INITS, OUTPUT_ACTIVATIONS, ConvVAE, summarize
 from skvae.scaling import SCALERS, ChannelScaler
 from skvae.training import (
     LR_SCHEDULES,
@@ -467,6 +467,18 @@ class ConvVAETransformer(
         from skvae.persistence import save
 
         save(self, path)
+
+    def summary(self):
+        """Layers of the fitted network, their output shapes and parameters.
+
+        Returns
+        -------
+        Summary
+            A list of tuples ``(name, output_shape, n_parameters)`` that prints as a
+            table with totals. Shapes are of one sample: (channels, timepoints) after
+            a convolution.
+        """
+        return summarize(self.module_, self.n_channels_in_, self.n_timepoints_in_)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")
