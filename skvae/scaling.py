@@ -51,10 +51,9 @@ class ChannelScaler:
         return self
 
     def transform(self, X):
-        """Scaled copy of X, float32, of the same shape (n, c, t)."""
-        if self.kind is None:
-            return X.astype(np.float32)
-        return ((X - self.offset_) / self.scale_).astype(np.float32)
+        """Scaled copy of X, float32, of the same shape (n, c, t), C-contiguous."""
+        scaled = X if self.kind is None else (X - self.offset_) / self.scale_
+        return scaled.astype(np.float32, order="C")
 
     def inverse_transform(self, X):
         """X of shape (n, c, t) in the units of the data, float32."""

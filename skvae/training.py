@@ -224,8 +224,10 @@ class VAENet(NeuralNet):
         return self
 
     def on_train_end(self, net, **kwargs):
-        """Let go of what only training needs, and pickles would hold twice."""
+        """Let go of what only training needs and pickles would hold."""
         self.terms_ = None
+        for row in self.history:
+            row["batches"] = []
         for _, callback in self.callbacks_:
             if isinstance(callback, LRScheduler):
                 callback.lr_scheduler_ = None

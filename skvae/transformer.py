@@ -283,7 +283,7 @@ class ConvVAETransformer(
         self.latent_scale_ = statistics["latent_scale"]
         if classes is not None:
             self.classes_ = classes
-        if not self.n_active_dims_:
+        if self.n_epochs_ and not self.n_active_dims_:
             warnings.warn(
                 "No latent dimension is active: the posterior equals the prior and "
                 "the latents say nothing about X. Lower beta, raise "
@@ -604,10 +604,10 @@ class ConvVAETransformer(
             "module__n_channels": self.n_channels_in_,
             "module__n_timepoints": self.n_timepoints_in_,
             "module__latent_dim": self.latent_dim,
-            "module__conv_channels": self.conv_channels,
+            "module__conv_channels": tuple(self.conv_channels),
             "module__kernel_size": self.kernel_size,
             "module__stride": self.stride,
-            "module__hidden_dims": self.hidden_dims,
+            "module__hidden_dims": tuple(self.hidden_dims),
             "module__dropout": self.dropout,
             "module__hidden_dropout": self.hidden_dropout,
             "module__batch_norm": self.batch_norm,
@@ -678,7 +678,8 @@ def start_linear_path(module, signals, seed):
     """Start the linear maps of the module at PCA of signals (n, c, t), scaled."""
     rows = signals.reshape(len(signals), -1).astype(np.float64)
     n_components = min(module.latent_dim, *rows.shape)
-    pca = PCA(n_components, random_state=seed).fit(rows)
+    with np.errstate(invalid="ignore"):  # shares of a variance of 0, not used here
+        pca = PCA(n_components, random_state=seed).fit(rows)
     # Without residual, any noise below the smallest eigenvalue gives the same density.
     floor = max(1e-6 * rows.var(axis=0).mean(), MIN_DISTORTION["gaussian"])
     module.start_linear_path(

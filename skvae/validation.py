@@ -1,4 +1,4 @@
-"""Array-likes to real arrays of shape (n_samples, n_channels, n_timepoints), and back."""
+"""Array-likes to arrays of shape (n_samples, n_channels, n_timepoints), and back."""
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
@@ -141,8 +141,8 @@ def encode_labels(y, n_samples, classes=None):
             f"X has {n_samples} samples and y has {len(y)}. Expected one label per "
             "sample."
         )
-    check_classification_targets(y)
     unlabelled = y == -1 if y.dtype.kind in "biufO" else np.zeros(len(y), dtype=bool)
+    check_classification_targets(y[~unlabelled])
     found = np.unique(y[~unlabelled])
     if classes is None:
         classes = found

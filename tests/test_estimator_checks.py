@@ -1,0 +1,59 @@
+"""scikit-learn's own checks, for several settings: nothing skipped, nothing excused."""
+
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import check_estimator
+
+from skvae import ConvVAETransformer, transformer
+from skvae.validation import check_signals
+
+SETTINGS = {
+    "default": {},
+    "latent_dim=1": {"latent_dim": 1},
+    "3 channels": {"n_channels": 3},
+    "BatchNorm and dropout, no linear path": {
+        "batch_norm": True,
+        "dropout": 0.3,
+        "hidden_dropout": 0.5,
+        "hidden_dims": (64, 16),
+        "linear_path": False,
+    },
+    "no BatchNorm, no linear path": {"batch_norm": False, "linear_path": False},
+    "early stopping": {"early_stopping": True},
+    "labels": {"label_weight": 1.0},
+    "Bernoulli, whitened": {
+        "likelihood": "bernoulli",
+        "scale": "minmax",
+        "whiten": True,
+    },
+}
+
+
+def check_signals_in_threes(estimator, X, *, reset, min_samples=1):
+    """Every column of X as three channels.
+
+    The checks draw X of 1 to 10 columns, most of which three channels do not divide.
+    """
+    plain = ConvVAETransformer.get_params(estimator)["n_channels"]
+    estimator.n_channels = None
+    try:
+        signals = check_signals(estimator, X, reset=reset, min_samples=min_samples)
+    finally:
+        estimator.n_channels = plain
+    if reset:
+        estimator.n_channels_in_ = 3
+    return np.concatenate([signals, -signals, 2 * signals], axis=1)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_check_estimator(setting, monkeypatch):
+    params = SETTINGS[setting]
+    if "n_channels" in params:
+        monkeypatch.setattr(transformer, "check_signals", check_signals_in_threes)
+    if setting != "default":
+        params = {"max_epochs": 2, **params}
+    results = check_estimator(
+        ConvVAETransformer(**params), on_fail=None, on_skip=None
+    )
+    assert len(results) > 40
+    assert [r for r in results if r["status"] != "passed"] == []

@@ -1,0 +1,432 @@
+"""ConvVAETransformer: the model against PCA, the contract with its users."""
+
+import copy
+import inspect
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import skorch
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import KNeighborsClassifier
+
+from skvae import ConvVAETransformer
+from skvae.datasets import make_load_profiles
+
+# DESIGN's P2, the final script of the thread.
+P2 = {
+    "latent_dim": 2,
+    "reconstruction_weight": 100,
+    "linear_path": False,
+    "hidden_dims": (64, 16),
+    "dropout": 0.3,
+    "hidden_dropout": 0.5,
+    "batch_norm": True,
+    "output_activation": "sigmoid",
+    "scale": None,
+    "mixup": 0,
+    "input_noise": 0,
+    "lr": 1e-3,
+    "lr_schedule": None,
+    "batch_size": 32,
+}
+
+
+def random_gaussian(n_samples=400, n_features=30, seed=0):
+    rng = np.random.default_rng(seed)
+    factors = rng.standard_normal((n_samples, 6)) * [9, 6, 4, 3, 2, 1.5]
+    noise = 0.5 * rng.standard_normal((n_samples, n_features))
+    return factors @ rng.standard_normal((6, n_features)) + noise + 20.0
+
+
+@pytest.fixture(scope="module")
+def fitted(waves):
+    return ConvVAETransformer(3, max_epochs=3, random_state=0).fit(waves)
+
+
+@pytest.fixture(scope="module")
+def profiles():
+    return make_load_profiles(600, random_state=0)
+
+
+# The model
+
+
+@pytest.mark.parametrize("data", ["gaussian", "digits"])
+@pytest.mark.parametrize("k", [1, 2, 8])
+def test_without_training_it_is_probabilistic_pca(data, k):
+    X = random_gaussian() if data == "gaussian" else load_digits().data[:, 1:]
+    vae = ConvVAETransformer(k, max_epochs=0, random_state=0).fit(X)
+    pca = PCA(k).fit(X)
+    np.testing.assert_allclose(
+        vae.score_samples(X), pca.score_samples(X), rtol=1e-4, atol=0.02
+    )
+    assert vae.score(X) == pytest.approx(pca.score(X), abs=2e-3)
+    shrinkage = 1 - pca.noise_variance_ / pca.explained_variance_
+    scores = pca.transform(X) * shrinkage
+    latents = vae.transform(X)
+    signs = np.sign((scores * latents).sum(axis=0))
+    np.testing.assert_allclose(latents, signs * scores, rtol=1e-3, atol=5e-3)
+
+
+def test_whiten_gives_latents_in_units_of_the_prior():
+    X = random_gaussian()
+    params = {"max_epochs": 2, "random_state": 0}
+    natural = ConvVAETransformer(3, **params).fit(X)
+    white = ConvVAETransformer(3, whiten=True, **params).fit(X)
+    np.testing.assert_allclose(
+        white.transform(X) * natural.latent_scale_, natural.transform(X), rtol=1e-5
+    )
+    assert 0.5 < white.transform(X).std() < 1.5 < natural.transform(X).std()
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_latents_decode_to_the_reconstruction(waves, whiten):
+    vae = ConvVAETransformer(3, whiten=whiten, max_epochs=2, random_state=0).fit(waves)
+    x = torch.from_numpy(vae.scaler_.transform(waves[:, None]))
+    with torch.no_grad():
+        expected = vae.module_.decode(vae.module_.encode(x)[0])[:, 0].numpy()
+    expected = expected * vae.scaler_.scale_ + vae.scaler_.offset_
+    np.testing.assert_allclose(vae.reconstruct(waves), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_features", "latent_dim"),
+    [(5, 3, 8), (4, 60, 8), (50, 1, 1), (50, 1, 4), (2, 10, 2), (40, 6, 6)],
+)
+def test_any_number_of_latents_for_any_data(n_samples, n_features, latent_dim):
+    X = np.random.default_rng(0).standard_normal((n_samples, n_features))
+    for max_epochs in (0, 2):
+        vae = ConvVAETransformer(latent_dim, max_epochs=max_epochs, random_state=0)
+        assert vae.fit_transform(X).shape == (n_samples, latent_dim)
+        assert np.isfinite(vae.score(X))
+        assert np.isfinite(vae.reconstruct(X)).all()
+
+
+def test_constant_signals_do_not_blow_up():
+    X = np.full((20, 2, 9), 3.0)
+    with pytest.warns(UserWarning, match=r"No latent dimension is active.*Lower beta"):
+        vae = ConvVAETransformer(2, random_state=0, max_epochs=5).fit(X)
+    assert vae.n_active_dims_ == 0
+    np.testing.assert_allclose(vae.reconstruct(X), X, atol=1e-2)
+    assert np.isfinite(vae.score(X))
+
+
+def test_one_constant_channel_among_others():
+    rng = np.random.default_rng(0)
+    X = np.stack([rng.standard_normal((30, 12)), np.full((30, 12), 5.0)], axis=1)
+    vae = ConvVAETransformer(2, max_epochs=3, random_state=0).fit(X)
+    np.testing.assert_allclose(vae.reconstruct(X)[:, 1], 5.0, atol=0.1)
+
+
+def test_training_raises_the_bound_and_beats_the_mean_signal(waves):
+    """And so the target is X: skorch's default for y=None is to learn zeros."""
+    X = waves + 10
+    start = ConvVAETransformer(4, max_epochs=0, random_state=0).fit(X[:150])
+    vae = ConvVAETransformer(4, max_epochs=60, random_state=0, lr=3e-3).fit(X[:150])
+    assert vae.score(X[150:]) > start.score(X[150:])
+    error = np.square(vae.reconstruct(X[150:]) - X[150:]).mean()
+    assert error < 0.5 * np.square(X[:150].mean(axis=0) - X[150:]).mean()
+
+
+def test_p2_separates_the_classes_of_load_profiles(profiles):
+    """Far above chance, 1/7, and better than the network before training."""
+    X, y = profiles
+
+    def accuracy(**params):
+        vae = ConvVAETransformer(**{**P2, **params}, random_state=0).fit(X[:400])
+        knn = KNeighborsClassifier(5).fit(vae.transform(X[:400]), y[:400])
+        return knn.score(vae.transform(X[400:]), y[400:])
+
+    untrained = accuracy(max_epochs=0)
+    trained = accuracy(max_epochs=30)
+    assert trained > 0.4
+    assert trained > untrained + 0.05
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "bernoulli"])
+@pytest.mark.parametrize("reconstruction_weight", ["auto", 5.0])
+def test_every_likelihood_trains_and_scores(likelihood, reconstruction_weight):
+    X, _ = make_load_profiles(80, n_timepoints=48, random_state=0)
+    scale = "minmax" if likelihood == "bernoulli" else "standard"
+    vae = ConvVAETransformer(
+        2, likelihood=likelihood, reconstruction_weight=reconstruction_weight,
+        scale=scale, max_epochs=5, random_state=0,
+    ).fit(X)
+    assert np.isfinite(vae.score(X))
+    if reconstruction_weight != "auto":
+        assert vae.reconstruction_weight_ == 5.0
+    samples = vae.sample(5, noise=True, random_state=0)
+    assert samples.shape == (5, 48)
+    assert np.isfinite(samples).all()
+
+
+def test_importance_weighted_bound_rises_to_the_exact_value():
+    """With too wide a posterior the ELBO is loose, and more draws make it tighter."""
+    X = random_gaussian(n_samples=200, n_features=6)
+    vae = ConvVAETransformer(2, max_epochs=0, random_state=0).fit(X)
+    exact = PCA(2).fit(X).score(X)
+    assert vae.score_samples(X, n_importance=5).mean() == pytest.approx(exact, abs=1e-3)
+    with torch.no_grad():
+        vae.module_.encoder.z_log_var.bias += 1.0
+    bounds = [vae.score_samples(X, n_importance=k).mean() for k in (1, 10, 300)]
+    assert bounds[0] < bounds[1] < bounds[2] < exact + 0.1
+    assert bounds[2] == pytest.approx(exact, abs=0.1)
+
+
+def test_score_is_in_the_units_of_X(waves):
+    """Signals a thousand times as large have a density 1000**-48 times as large."""
+    params = {"max_epochs": 3, "random_state": 0}
+    small = ConvVAETransformer(3, **params).fit(waves)
+    large = ConvVAETransformer(3, **params).fit(1000.0 * waves)
+    shift = 48 * np.log(1000)
+    assert small.score(waves) - large.score(1000.0 * waves) == pytest.approx(shift, rel=1e-4)
+    np.testing.assert_allclose(
+        1000 * small.latent_scale_, large.latent_scale_, rtol=1e-3
+    )
+
+
+def test_posterior_agrees_with_transform_and_with_the_prior(fitted, waves):
+    mean, std = fitted.posterior(waves)
+    np.testing.assert_array_equal(mean, fitted.transform(waves))
+    z, std = mean / fitted.latent_scale_, std / fitted.latent_scale_
+    kl = -np.log(std) + (std**2 + z**2 - 1) / 2
+    np.testing.assert_allclose(kl.mean(axis=0), fitted.kl_per_dim_, rtol=1e-4)
+
+
+def test_samples_look_like_the_signals():
+    X = random_gaussian()
+    vae = ConvVAETransformer(6, max_epochs=0, random_state=0).fit(X)
+    samples = vae.sample(20_000, noise=True, random_state=1)
+    np.testing.assert_allclose(samples.mean(axis=0), X.mean(axis=0), atol=0.7)
+    np.testing.assert_allclose(
+        np.cov(samples.T), np.cov(X.T), atol=0.05 * np.cov(X.T).max()
+    )
+    np.testing.assert_array_equal(vae.sample(4), vae.sample(4))
+    assert not np.array_equal(vae.sample(4), vae.sample(4, random_state=3))
+
+
+def test_wide_kl_weight_collapses_and_says_so(waves):
+    with pytest.warns(UserWarning, match="No latent dimension is active"):
+        vae = ConvVAETransformer(
+            2, beta=1e6, linear_path=False, max_epochs=20, lr=1e-2, random_state=0
+        ).fit(waves)
+    assert vae.n_active_dims_ == 0
+
+
+# Labels
+
+
+def test_labels_pull_the_classes_apart(profiles):
+    X, y = profiles
+    accuracies = []
+    for label_weight in (0.0, 300.0):
+        vae = ConvVAETransformer(8, label_weight=label_weight, random_state=0)
+        Z = vae.fit(X[:300], y[:300]).transform(X)
+        knn = KNeighborsClassifier(1).fit(Z[:300], y[:300])
+        accuracies.append(knn.score(Z[300:], y[300:]))
+    assert accuracies[1] > accuracies[0] + 0.05
+
+
+def test_string_labels_and_unlabelled_signals(waves):
+    y = np.where(np.arange(200) % 2, "odd", "even").astype(object)
+    y[:50] = -1
+    vae = ConvVAETransformer(2, label_weight=1.0, max_epochs=2, random_state=0)
+    np.testing.assert_array_equal(vae.fit(waves, y).classes_, ["even", "odd"])
+    assert vae.history_["train_label"][0] > 0
+
+
+def test_without_label_weight_y_is_not_looked_at(waves):
+    vae = ConvVAETransformer(2, max_epochs=1, random_state=0)
+    Z = clone(vae).fit(waves).transform(waves)
+    np.testing.assert_array_equal(clone(vae).fit(waves, "nonsense").transform(waves), Z)
+    assert not hasattr(vae.fit(waves), "classes_")
+
+
+def test_label_weight_without_labels_says_so(waves):
+    with pytest.raises(ValueError, match=r"label_weight=1.0 requires y.*label_weight=0"):
+        ConvVAETransformer(label_weight=1.0).fit(waves)
+
+
+# The contract
+
+
+@pytest.mark.parametrize("shape", [(200, 48), (200, 1, 48), (200, 3, 16)])
+def test_signals_come_back_in_the_layout_of_the_fitted(waves, shape):
+    X = waves.reshape(shape)
+    vae = ConvVAETransformer(2, max_epochs=1, random_state=0).fit(X)
+    for signals in (vae.reconstruct(X), vae.inverse_transform(vae.transform(X))):
+        assert signals.shape == shape
+        assert signals.dtype == np.float32
+    assert vae.sample(3).shape == (3, *shape[1:])
+    flat = vae.transform(X.reshape(200, 48))
+    np.testing.assert_array_equal(vae.transform(X), flat)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        list,
+        np.asfortranarray,
+        lambda X: X.astype(np.float64),
+        lambda X: X.astype(">f4"),
+        pd.DataFrame,
+        torch.from_numpy,
+        lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+    ],
+)
+def test_any_container_gives_the_same_latents(fitted, waves, convert):
+    X = convert(waves)
+    np.testing.assert_array_equal(fitted.transform(X), fitted.transform(waves))
+
+
+@pytest.mark.parametrize("subset", [slice(0, 1), slice(5, 16), slice(3, 150), slice(None, None, -1)])
+def test_latents_do_not_depend_on_the_other_rows(fitted, waves, subset):
+    Z = fitted.transform(waves)
+    np.testing.assert_array_equal(fitted.transform(waves[subset]), Z[subset])
+    np.testing.assert_array_equal(
+        fitted.score_samples(waves[subset]), fitted.score_samples(waves)[subset]
+    )
+
+
+def test_refit_pickle_and_copy_give_the_same_bits(fitted, waves):
+    Z = fitted.transform(waves)
+    for other in (
+        clone(fitted).fit(waves),
+        pickle.loads(pickle.dumps(fitted)),
+        copy.deepcopy(fitted),
+    ):
+        np.testing.assert_array_equal(other.transform(waves), Z)
+
+
+def test_random_state_matters(waves):
+    first, second = (
+        ConvVAETransformer(2, max_epochs=1, random_state=seed).fit_transform(waves)
+        for seed in (0, 1)
+    )
+    assert not np.array_equal(first, second)
+
+
+def test_partial_fit_goes_on(waves):
+    vae = ConvVAETransformer(2, random_state=0).partial_fit(waves)
+    assert vae.n_epochs_ == 1
+    losses = [vae.history_["train_loss"][0]]
+    for _ in range(15):
+        losses.append(vae.partial_fit(waves).history_["train_loss"][0])
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+
+
+def test_warm_start_goes_on_and_refuses_another_network(waves):
+    vae = ConvVAETransformer(2, warm_start=True, max_epochs=10, random_state=0).fit(waves)
+    before = vae.history_["train_loss"]
+    assert vae.fit(waves).history_["train_loss"].mean() < before.mean()
+    net = vae.net_
+    with pytest.raises(ValueError, match="another network"):
+        vae.set_params(latent_dim=3).fit(waves)
+    assert vae.net_ is net
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"latent_dim": 0}, "latent_dim"),
+        ({"latent_dim": -3}, "latent_dim"),
+        ({"likelihood": "poisson"}, "likelihood"),
+        ({"reconstruction_weight": -1.0}, "reconstruction_weight"),
+        ({"conv_channels": (16, 0)}, r"conv_channels=\(16, 0\).*positive integers"),
+        ({"hidden_dims": (1.5,)}, r"hidden_dims=\(1.5,\)"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"init": "zeros"}, "init"),
+        ({"scale": "robust"}, "scale"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 1, "batch_norm": True}, "batch_size=1 with batch_norm"),
+        ({"likelihood": "bernoulli"}, "scale='minmax'"),
+        ({"output_activation": "sigmoid", "scale": None}, r"in \[0, 1\]"),
+        ({"n_channels": 5}, "n_channels=5 does not divide the 48 columns"),
+        ({"lr_schedule": "step"}, "lr_schedule"),
+        ({"net_params": {"module__depth": 3}}, "depth"),
+    ],
+)
+def test_unusable_parameters_are_refused_and_leave_the_fit_alone(
+    fitted, waves, params, message
+):
+    vae = copy.copy(fitted).set_params(**params)
+    before = vars(vae).copy()
+    with pytest.raises((ValueError, TypeError), match=message):
+        vae.fit(waves)
+    assert vars(vae) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "X", "message"),
+    [
+        ("transform", np.ones((2, 47)), "47 features.*48 features"),
+        ("transform", np.ones((2, 2, 24)), r"\(2, 24\).*fitted on \(1, 48\)"),
+        ("transform", np.full((2, 48), np.nan), "NaN"),
+        ("inverse_transform", np.ones((2, 4)), r"Z has 4 columns.*latent_dim=3"),
+        ("inverse_transform", [["a", "b", "c"]], "could not convert|bytes/strings"),
+    ],
+)
+def test_unusable_input_is_refused_and_leaves_the_fit_alone(fitted, method, X, message):
+    before = vars(fitted).copy()
+    with pytest.raises(ValueError, match=message):
+        getattr(fitted, method)(X)
+    assert vars(fitted) == before
+
+
+@pytest.mark.parametrize(
+    "method", ["transform", "inverse_transform", "reconstruct", "posterior",
+               "score_samples", "score"]
+)  # fmt: skip
+def test_methods_before_fit_say_so(method, waves):
+    with pytest.raises(NotFittedError):
+        getattr(ConvVAETransformer(), method)(waves)
+
+
+def test_names_of_the_latents(fitted, waves):
+    names = ["convvaetransformer0", "convvaetransformer1", "convvaetransformer2"]
+    np.testing.assert_array_equal(fitted.get_feature_names_out(), names)
+    frame = copy.copy(fitted).set_output(transform="pandas").transform(waves)
+    assert list(frame.columns) == names
+
+
+def test_early_stopping_of_too_few_samples_says_so():
+    vae = ConvVAETransformer(early_stopping=True, validation_fraction=0.5)
+    with pytest.raises(ValueError, match="leaves 1 of 3 samples"):
+        vae.fit(np.eye(3))
+
+
+def test_callbacks_and_net_params_reach_skorch(waves):
+    class Counter(skorch.callbacks.Callback):
+        epochs = 0
+
+        def on_epoch_end(self, net, **kwargs):
+            self.epochs += 1
+
+    counter = Counter()
+    vae = ConvVAETransformer(
+        2, max_epochs=3, callbacks=[("counter", counter)],
+        net_params={"optimizer__weight_decay": 0.25},
+    ).fit(waves)
+    assert dict(vae.net_.callbacks_)["counter"].epochs == 3
+    assert counter.epochs == 0  # the parameter is left as it was given
+    assert vae.net_.optimizer_.param_groups[0]["weight_decay"] == 0.25
+
+
+def test_every_parameter_is_stored_documented_and_constrained():
+    names = list(inspect.signature(ConvVAETransformer).parameters)
+    assert set(names) == set(ConvVAETransformer._parameter_constraints)
+    for name in names:
+        assert f"\n    {name} : " in ConvVAETransformer.__doc__
+
+
+def test_a_fitted_estimator_holds_no_training_data(waves):
+    small = ConvVAETransformer(2, max_epochs=1).fit(waves[:50])
+    large = ConvVAETransformer(2, max_epochs=1).fit(np.tile(waves, (20, 1)))
+    sizes = [len(pickle.dumps(vae)) for vae in (small, large)]
+    assert sizes[1] < sizes[0] + 50_000

@@ -1,0 +1,105 @@
+"""What X may be, what is refused, and what the refusal says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skvae import ConvVAETransformer
+from skvae.validation import check_signals, encode_labels, unfold
+
+
+def check(X, n_channels=None, **kwargs):
+    estimator = ConvVAETransformer(n_channels=n_channels)
+    return estimator, check_signals(estimator, X, reset=True, **kwargs)
+
+
+def test_2d_and_3d_are_the_same_signals():
+    X = np.arange(24.0).reshape(2, 12)
+    _, one = check(X)
+    folded, three = check(X, n_channels=3)
+    given, cube = check(X.reshape(2, 3, 4))
+    assert one.shape == (2, 1, 12)
+    np.testing.assert_array_equal(three, cube)
+    assert folded.n_features_in_ == given.n_features_in_ == 12
+    assert (given.n_channels_in_, given.n_timepoints_in_) == (3, 4)
+    assert unfold(folded, three).shape == (2, 12)
+    assert unfold(given, cube).shape == (2, 3, 4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, bool])
+def test_arrays_are_not_copied(dtype):
+    X = np.ones((3, 2, 5), dtype)
+    X.flags.writeable = False
+    assert np.shares_memory(check(X)[1], X)
+    assert np.shares_memory(check(X.reshape(3, 10))[1], X)
+
+
+def test_names_of_a_dataframe_are_kept_and_those_of_an_older_fit_are_not():
+    estimator = ConvVAETransformer()
+    check_signals(estimator, pd.DataFrame(np.eye(3), columns=list("abc")), reset=True)
+    assert list(estimator.feature_names_in_) == ["a", "b", "c"]
+    check_signals(estimator, np.ones((2, 1, 3)), reset=True)
+    assert not hasattr(estimator, "feature_names_in_")
+
+
+@pytest.mark.parametrize(
+    ("X", "n_channels", "message"),
+    [
+        (np.ones((2, 2, 2, 2)), None, r"4 dimensions.*Reshape"),
+        (np.ones(5), None, r"Reshape"),
+        (np.float64(3.0), None, r"Expected 2D array, got scalar"),
+        (np.ones((0, 5)), None, r"0 sample\(s\)"),
+        (np.ones((5, 0)), None, r"0 feature\(s\)"),
+        (np.ones((2, 3, 0)), None, r"0 timepoints"),
+        (np.array([[1.0, np.nan]]), None, r"contains NaN"),
+        (np.array([[[1.0, np.inf]]]), None, r"contains infinity"),
+        (np.ones((2, 3)) * 1j, None, r"Complex data not supported"),
+        ([["a", "b"], ["c", "d"]], None, r"could not convert|bytes/strings"),
+        ([[1.0, 2.0], [3.0]], None, r"inhomogeneous"),
+        (np.ones((2, 2), "M8[s]"), None, r"dtype datetime64.*real numbers"),
+        (np.ma.masked_equal([[1.0, 2.0]], 2.0), None, r"masked.*SimpleImputer"),
+        (np.ones((2, 10)), 3, r"n_channels=3 does not divide the 10 columns"),
+        (np.ones((2, 4, 5)), 3, r"X has 4 channels.*n_channels=3"),
+    ],
+)
+def test_what_is_refused(X, n_channels, message):
+    with pytest.raises(ValueError, match=message):
+        check(X, n_channels)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 2, 5), (2, 1, 12)])
+def test_other_shapes_than_the_fitted_are_refused(shape):
+    estimator, _ = check(np.ones((2, 3, 5)))
+    with pytest.raises(ValueError, match=r"fitted on \(3, 5\)"):
+        check_signals(estimator, np.ones(shape), reset=False)
+
+
+def test_labels_become_probabilities():
+    y, classes = encode_labels(["b", "a", "b"], 3)
+    np.testing.assert_array_equal(classes, ["a", "b"])
+    np.testing.assert_array_equal(y, [[0, 1], [1, 0], [0, 1]])
+
+
+@pytest.mark.parametrize("y", [[3, -1, 5], np.array(["x", -1, "y"], dtype=object)])
+def test_minus_one_is_unlabelled(y):
+    probabilities, classes = encode_labels(y, 3)
+    assert len(classes) == 2
+    np.testing.assert_array_equal(probabilities, [[1, 0], [0, 0], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([1, 2], "X has 3 samples and y has 2"),
+        ([-1, 1, 1], r"1 class\(es\) besides -1.*rename"),
+        ([0.5, 1.5, 2.5], "Unknown label type: continuous"),
+    ],
+)
+def test_labels_that_are_refused(y, message):
+    with pytest.raises(ValueError, match=message):
+        encode_labels(y, 3)
+
+
+def test_labels_that_the_first_fit_did_not_see_are_refused():
+    with pytest.raises(ValueError, match=r"\['c'\], which the first fit did not see"):
+        encode_labels(["a", "b", "c"], 3, np.array(["a", "b"]))
