@@ -621,7 +621,7 @@ class LatentTraversalDisplay:
         self.figure_.colorbar(
             plt.cm.ScalarMappable(norm, cmap),
             ax=self.axes_[:, -1],
-            label=PRIOR_UNIT,
+            label=f"latent ({PRIOR_UNIT})",
         )
         return self
 
@@ -654,9 +654,9 @@ class LatentTraversalDisplay:
         for panel in panels[n_channels:]:
             panel.remove()
         for panel in self.axes_[-1]:
-            panel.set_xlabel(f"{self.dim_names[0]} / {PRIOR_UNIT}")
+            panel.set_xlabel(f"{self.dim_names[0]} ({PRIOR_UNIT})")
         for panel in self.axes_[:, 0]:
-            panel.set_ylabel(f"{self.dim_names[1]} / {PRIOR_UNIT}")
+            panel.set_ylabel(f"{self.dim_names[1]} ({PRIOR_UNIT})")
         return self
 
 
@@ -751,7 +751,7 @@ class SamplesDisplay:
         return self
 
 
-PRIOR_UNIT = "standard deviations of the prior"
+PRIOR_UNIT = "prior sd"
 EMBEDDINGS = {"pca": "PCA", "tsne": "t-SNE"}
 
 
@@ -908,7 +908,8 @@ def _label_signals(axes, n_channels, channel_names):
     if n_channels > 1 or channel_names is not None:
         names = _channel_names(channel_names, n_channels)
         for i, panel in enumerate(axes[:, 0]):
-            panel.set_ylabel(names[i % n_channels])
+            # Level: many channels leave no height for a name.
+            panel.set_ylabel(names[i % n_channels], rotation=0, ha="right", va="center")
     for panel in axes.flat:
         panel.margins(x=0)
     for panel in axes[-1]:

@@ -1,0 +1,411 @@
+"""Displays: what they hold is right, what they draw is what they hold."""
+
+import itertools
+import sys
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from skvae import ConvVAETransformer
+from skvae.plotting import (
+    COLORS,
+    LatentSpaceDisplay,
+    LatentTraversalDisplay,
+    ReconstructionDisplay,
+    SamplesDisplay,
+    TrainingCurveDisplay,
+)
+
+matplotlib = pytest.importorskip("matplotlib")
+plt = pytest.importorskip("matplotlib.pyplot")
+
+DISPLAYS = [
+    LatentSpaceDisplay,
+    LatentTraversalDisplay,
+    ReconstructionDisplay,
+    SamplesDisplay,
+    TrainingCurveDisplay,
+]
+SIZES = [(1, 1), (8, 1), (2, 12)]  # latent_dim, n_channels
+
+
+@pytest.fixture(autouse=True)
+def closed_figures(monkeypatch):
+    """Figures without a window, closed after each test."""
+    plt.switch_backend("agg")
+    monkeypatch.setattr(plt, "show", lambda: None)
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def channels(waves):
+    """60 signals of three channels."""
+    return np.stack([waves[:60], 10 * waves[60:120], waves[120:180] + 5], axis=1)
+
+
+@pytest.fixture(scope="module")
+def vae(channels):
+    vae = ConvVAETransformer(4, max_epochs=2, random_state=0).fit(channels)
+    vae.kl_per_dim_ = np.array([0.5, 3.0, 0.001, 2.0])  # any order but the columns'
+    return vae
+
+
+@pytest.fixture(scope="module")
+def fits(waves):
+    """Estimators and their signals by number of latents and channels."""
+    signals = {1: waves[:40], 12: waves[:192].reshape(16, 12, 48)}
+    fits = {}
+    for latent_dim, n_channels in SIZES:
+        X = signals[n_channels]
+        vae = ConvVAETransformer(latent_dim, max_epochs=1, random_state=0).fit(X)
+        fits[latent_dim, n_channels] = vae, X
+    return fits
+
+
+def draw(display, vae, X, **kwargs):
+    if display in (LatentTraversalDisplay, TrainingCurveDisplay):
+        return display.from_estimator(vae, **kwargs)
+    return display.from_estimator(vae, X, **kwargs)
+
+
+def overlapping_texts(figure):
+    """Pairs of texts of the figure that lie on one another."""
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    texts = [
+        text
+        for text in figure.findobj(matplotlib.text.Text)
+        if text.get_visible() and text.get_text().strip()
+    ]
+    for ax in figure.axes:  # ticks beyond the limits are found, but not drawn
+        for axis in (ax.xaxis, ax.yaxis):
+            shown = axis._update_ticks()
+            hidden = [t for t in [*axis.majorTicks, *axis.minorTicks] if t not in shown]
+            unseen = {id(label) for t in hidden for label in (t.label1, t.label2)}
+            texts = [text for text in texts if id(text) not in unseen]
+    # A pixel of tolerance: a box is a little larger than the letters in it.
+    boxes = [(text, text.get_window_extent(renderer).padded(-1)) for text in texts]
+    return [
+        (a.get_text(), b.get_text())
+        for (a, box_a), (b, box_b) in itertools.combinations(boxes, 2)
+        if box_a.overlaps(box_b)
+    ]
+
+
+def test_overlapping_texts_sees_an_overlap():
+    figure, ax = plt.subplots()
+    ax.text(0.50, 0.5, "one")
+    ax.text(0.51, 0.5, "two")
+    assert overlapping_texts(figure) == [("one", "two")]
+
+
+@pytest.mark.parametrize(("latent_dim", "n_channels"), SIZES)
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_labels_do_not_overlap(fits, display, latent_dim, n_channels):
+    drawn = draw(display, *fits[latent_dim, n_channels])
+    assert isinstance(drawn, display)
+    assert drawn.ax_ is drawn.axes_.flat[0]
+    assert drawn.ax_.figure is drawn.figure_
+    assert overlapping_texts(drawn.figure_) == []
+
+
+@pytest.mark.parametrize("n_classes", [2, 7, 50])
+@pytest.mark.parametrize(("latent_dim", "compare"), [(1, None), (8, None), (1, "pca")])
+def test_class_names_do_not_overlap(fits, latent_dim, n_classes, compare):
+    vae, X = fits[latent_dim, 1]
+    X = np.tile(X, (2, 1))
+    y = np.array([f"a long name {i % n_classes}" for i in range(len(X))])
+    display = LatentSpaceDisplay.from_estimator(vae, X, y, compare=compare)
+    assert overlapping_texts(display.figure_) == []
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_without_matplotlib(vae, channels, display, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"pip install skvae\[plot\]"):
+        draw(display, vae, channels)
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_given_axes(vae, channels, display):
+    """One axes is divided, as many as panels are used, any other number is refused."""
+    figure, ax = plt.subplots()
+    assert draw(display, vae, channels, ax=ax).figure_ is figure
+    own = draw(display, vae, channels)
+    n_panels = own.axes_.size
+    figure, axes = plt.subplots(1, n_panels, squeeze=False)
+    drawn = draw(display, vae, channels, ax=axes)
+    assert set(drawn.axes_.flat) <= set(axes.flat)
+    with pytest.raises(ValueError, match="panels"):
+        draw(display, vae, channels, ax=plt.subplots(1, n_panels + 1)[1])
+
+
+def test_latent_space_takes_the_most_active_dimensions(vae, channels):
+    display = LatentSpaceDisplay.from_estimator(vae, channels, uncertainty=True)
+    mean, std = vae.posterior(channels)
+    np.testing.assert_array_equal(display.points, mean[:, [1, 3]])
+    np.testing.assert_array_equal(display.std, std[:, [1, 3]])
+    assert display.ax_.get_xlabel() == "latent 1 (KL 3.0 nats)"
+    assert display.ax_.get_ylabel() == "latent 3 (KL 2.0 nats)"
+    points, ellipses = display.ax_.collections
+    np.testing.assert_allclose(points.get_offsets(), display.points)
+    np.testing.assert_allclose(ellipses.get_offsets(), display.points)
+    np.testing.assert_allclose(ellipses.get_widths(), 2 * display.std[:, 0])
+    np.testing.assert_allclose(ellipses.get_heights(), 2 * display.std[:, 1])
+
+
+def test_latent_space_by_pca_and_beside_the_signals(vae, channels):
+    display = LatentSpaceDisplay.from_estimator(
+        vae, channels, method="pca", compare="pca"
+    )
+    latents = PCA(2).fit_transform(vae.transform(channels))
+    np.testing.assert_allclose(display.points, latents, atol=1e-3)
+    # One channel is ten times as large; as the estimator sees them, they are alike.
+    scaled = (channels - channels.mean((0, 2))[:, None]) / channels.std((0, 2))[:, None]
+    expected = PCA(2).fit_transform(scaled.reshape(len(channels), -1))
+    np.testing.assert_allclose(np.abs(display.other), np.abs(expected), atol=1e-3)
+    assert [ax.get_title() for ax in display.axes_] == ["latents", "PCA of the signals"]
+
+
+def test_latent_space_by_tsne_keeps_the_random_state(vae, channels):
+    def points(seed):
+        display = LatentSpaceDisplay.from_estimator(
+            vae, channels, method="tsne", random_state=seed
+        )
+        return display.points
+
+    assert points(0).shape == (60, 2)
+    np.testing.assert_array_equal(points(0), points(0))
+
+
+def test_latent_space_of_any_latents(vae, channels):
+    Z = vae.transform(channels) * [1, 100, 1, 10]
+    display = LatentSpaceDisplay.from_latents(Z, np.arange(60) % 2)
+    np.testing.assert_array_equal(display.points, Z[:, [1, 3]])
+
+
+def test_latent_space_classes_have_their_own_points(vae, channels):
+    y = np.array(["b", "a", "c"])[np.arange(60) % 3]
+    display = LatentSpaceDisplay.from_estimator(vae, channels, y)
+    labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert labels == ["a", "b", "c"]
+    colors = set()
+    for name, dots in zip("abc", display.ax_.collections, strict=True):
+        np.testing.assert_allclose(dots.get_offsets(), display.points[y == name])
+        colors.add(tuple(dots.get_facecolor()[0]))
+    assert len(colors) == 3
+
+
+@pytest.mark.parametrize("kind", ["numbers", "names"])
+def test_latent_space_of_many_classes_has_a_colour_bar(vae, channels, kind):
+    y = (
+        np.arange(60) % 50
+        if kind == "numbers"
+        else [f"n{i % 50:02}" for i in range(60)]
+    )
+    display = LatentSpaceDisplay.from_estimator(vae, channels, y)
+    (bar,) = set(display.figure_.axes) - {display.ax_}
+    assert display.ax_.get_legend() is None
+    labels = [label.get_text() for label in bar.get_yticklabels()]
+    assert 5 < len(labels) <= 20
+    if kind == "names":
+        assert labels[:2] == ["n00", "n03"]
+
+
+def test_latent_space_refuses(vae, channels):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        LatentSpaceDisplay.from_estimator(vae, channels, np.zeros(3))
+    with pytest.raises(ValueError, match="'umap' is no embedding"):
+        LatentSpaceDisplay.from_estimator(vae, channels, method="umap")
+    with pytest.raises(ValueError, match="method=None"):
+        LatentSpaceDisplay.from_estimator(vae, channels, method="pca", uncertainty=True)
+
+
+def test_reconstructions_are_those_of_the_estimator(vae, channels):
+    display = ReconstructionDisplay.from_estimator(vae, channels, samples=[7, 3])
+    expected = vae.reconstruct(channels)
+    for column, i in enumerate([7, 3]):
+        for channel in range(3):
+            signal, reconstruction = display.axes_[channel, column].lines
+            np.testing.assert_array_equal(signal.get_ydata(), channels[i, channel])
+            np.testing.assert_array_equal(
+                reconstruction.get_ydata(), expected[i, channel]
+            )
+
+
+def test_worst_best_and_random_reconstructions(vae, channels):
+    residuals = vae.reconstruct(channels) - channels
+    residuals /= channels.std((0, 2))[:, None]
+    errors = np.sqrt((residuals**2).mean((1, 2)))
+
+    def indices(samples, **kwargs):
+        display = ReconstructionDisplay.from_estimator(
+            vae, channels, samples=samples, **kwargs
+        )
+        np.testing.assert_allclose(display.errors, errors[display.indices], rtol=1e-5)
+        return display.indices
+
+    worst = indices("worst")
+    assert worst[0] == errors.argmax()
+    assert worst[-1] == errors.argmin()
+    np.testing.assert_array_equal(indices("best"), worst[::-1])
+    shuffled = indices("random", random_state=0)
+    assert sorted(shuffled) == list(range(60))
+    np.testing.assert_array_equal(shuffled, indices("random", random_state=0))
+    with pytest.raises(ValueError, match="samples='middle'"):
+        indices("middle")
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace"])
+def test_band_is_the_noise_of_samples(channels, likelihood):
+    vae = ConvVAETransformer(2, likelihood=likelihood, max_epochs=1, random_state=0)
+    display = ReconstructionDisplay.from_estimator(vae.fit(channels), channels)
+    means = vae.sample(400, random_state=0)
+    noise = vae.sample(400, noise=True, random_state=0) - means
+    np.testing.assert_allclose(display.std, noise.std(axis=(0, 2)), rtol=0.03)
+    # The band around the first signal is 2 standard deviations each way.
+    (band,) = display.ax_.collections
+    low, high = band.get_datalim(display.ax_.transData).intervaly
+    x_hat = display.reconstructions[0, 0]
+    np.testing.assert_allclose(
+        high - low, np.ptp(x_hat) + 4 * display.std[0], rtol=0.01
+    )
+
+
+def test_no_band_for_the_bernoulli_likelihood(channels):
+    vae = ConvVAETransformer(
+        2, likelihood="bernoulli", scale="minmax", max_epochs=1, random_state=0
+    ).fit(channels)
+    display = ReconstructionDisplay.from_estimator(vae, channels)
+    assert display.std is None
+    assert overlapping_texts(display.figure_) == []
+
+
+def test_browse_steps_with_the_arrow_keys(vae, channels):
+    from matplotlib.backend_bases import KeyEvent
+
+    display = ReconstructionDisplay.from_estimator(vae, channels, samples="best")
+    assert display.browse() is display
+    canvas = display.figure_.canvas
+
+    def shown():
+        for channel, ax in enumerate(display.axes_[:, 0]):
+            signal, reconstruction = ax.lines
+            i = display.position_
+            np.testing.assert_array_equal(
+                signal.get_ydata(), display.signals[i, channel]
+            )
+            np.testing.assert_array_equal(
+                reconstruction.get_ydata(), display.reconstructions[i, channel]
+            )
+        assert f"signal {display.indices[i]}," in display.ax_.get_title()
+        assert f" {i + 1} of 60 " in display.ax_.get_title(loc="right")
+        return i
+
+    def press(key):
+        canvas.callbacks.process("key_press_event", KeyEvent("key", canvas, key))
+        return shown()
+
+    assert shown() == 0
+    assert [press(key) for key in ("right", "right", "left")] == [1, 2, 1]
+    assert press("x") == 1
+    assert [press("left"), press("left")] == [0, 59]
+    assert press("right") == 0
+    assert overlapping_texts(display.figure_) == []
+
+
+def test_training_curves_are_the_history(waves):
+    vae = ConvVAETransformer(
+        2, max_epochs=3, early_stopping=True, label_weight=1.0, random_state=0
+    ).fit(waves, np.arange(200) % 2)
+    display = TrainingCurveDisplay.from_estimator(vae)
+    terms = ("loss", "reconstruction", "kl", "label")
+    for term, ax in zip(terms, display.axes_, strict=True):
+        train, valid, best = ax.lines
+        np.testing.assert_array_equal(train.get_xdata(), [1, 2, 3])
+        np.testing.assert_array_equal(train.get_ydata(), vae.history_[f"train_{term}"])
+        np.testing.assert_array_equal(valid.get_ydata(), vae.history_[f"valid_{term}"])
+        assert best.get_xdata()[0] == vae.best_epoch_
+    assert display.ax_.get_ylabel() == "nats per sample"
+    assert overlapping_texts(display.figure_) == []
+
+
+def test_training_curves_without_labels_or_validation(vae):
+    display = TrainingCurveDisplay.from_estimator(vae)
+    assert [len(ax.lines) for ax in display.axes_] == [1, 1, 1]
+
+
+def test_traversal_decodes_along_the_most_active_axes(vae):
+    display = LatentTraversalDisplay.from_estimator(vae, n_steps=5, limit=2.0)
+    assert display.dim_names == ["latent 1", "latent 3", "latent 0"]  # 2 is inactive
+    assert display.signals.shape == (3, 5, 3, 48)
+    z = np.zeros((1, 4))
+    z[0, 3] = -2.0 * vae.latent_scale_[3]
+    np.testing.assert_allclose(
+        display.signals[1, 0], vae.inverse_transform(z)[0], rtol=1e-4, atol=1e-4
+    )
+    drawn = [line.get_ydata() for line in display.axes_[2, 1].lines]
+    np.testing.assert_array_equal(drawn, display.signals[1, :, 2])
+
+
+def test_plane_of_two_latents(waves):
+    vae = ConvVAETransformer(2, max_epochs=1, random_state=0).fit(waves)
+    display = LatentTraversalDisplay.from_estimator(vae, n_steps=3, limit=1.5)
+    first, second = np.argsort(-vae.kl_per_dim_)
+    z = np.zeros((1, 2))
+    z[0, first], z[0, second] = 1.5, -1.5
+    expected = vae.inverse_transform(z * vae.latent_scale_)
+    np.testing.assert_allclose(display.signals[0, 2], expected, rtol=1e-4, atol=1e-4)
+    (lines,) = display.ax_.collections
+    paths = [path.vertices for path in lines.get_paths()]
+    # Drawn around its place, and with nothing of its neighbours' cells.
+    assert paths[2].mean(axis=0) == pytest.approx([1.5, -1.5], abs=0.75)
+    assert np.abs(paths[2] - [1.5, -1.5]).max() < 0.75
+    correlation = np.corrcoef(paths[2][:, 1], expected[0])[0, 1]
+    assert correlation == pytest.approx(1.0)
+
+
+def test_samples_beside_signals(vae, channels):
+    display = SamplesDisplay.from_estimator(
+        vae, channels, n_samples=3, random_state=np.random.RandomState(0)
+    )
+    assert display.signals.shape == display.samples.shape == (3, 3, 48)
+    known = {signal.tobytes() for signal in channels}
+    assert {signal.tobytes() for signal in display.signals} <= known
+    for column, drawn in enumerate([display.signals, display.samples]):
+        lines = display.axes_[1, column].lines
+        np.testing.assert_array_equal([line.get_ydata() for line in lines], drawn[:, 1])
+
+
+def test_two_dimensional_input_of_channels(vae, channels):
+    """Signals that came as (n, c * t) are drawn by channel."""
+    flat = channels.reshape(60, -1)
+    vae = ConvVAETransformer(2, n_channels=3, max_epochs=1, random_state=0).fit(flat)
+    display = ReconstructionDisplay.from_estimator(
+        vae, flat, samples=[0], channel_names=["ax", "ay", "az"]
+    )
+    np.testing.assert_array_equal(display.signals[0], channels[0])
+    assert [ax.get_ylabel() for ax in display.axes_[:, 0]] == ["ax", "ay", "az"]
+
+
+def test_colours_are_told_apart_by_the_colour_blind():
+    """Colours of classes stay apart in lightness or hue without the red cones.
+
+    The simulation is that of Viénot, Brettel & Mollon (1999),
+    https://doi.org/10.1002/(SICI)1520-6378(199908)24:4<243::AID-COL5>3.0.CO;2-3
+    """
+    rgb = np.array([matplotlib.colors.to_rgb(color) for color in COLORS]) ** 2.2
+    to_lms = np.array(
+        [
+            [17.8824, 43.5161, 4.11935],
+            [3.45565, 27.1554, 3.86714],
+            [0.0299566, 0.184309, 1.46709],
+        ]
+    )
+    protanope = np.array([[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]])
+    seen = rgb @ (np.linalg.inv(to_lms) @ protanope @ to_lms).T
+    seen = np.clip(seen, 0, 1) ** (1 / 2.2)
+    for a, b in itertools.combinations(seen[:7], 2):
+        assert np.linalg.norm(a - b) > 0.1
