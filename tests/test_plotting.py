@@ -242,7 +242,7 @@ def test_worst_best_and_random_reconstructions(vae, channels):
 
     def indices(samples, **kwargs):
         display = ReconstructionDisplay.from_estimator(
-            vae, channels, samples=samples, **kwargs
+            vae, channels, samples=samples, n_samples=1, **kwargs
         )
         np.testing.assert_allclose(display.errors, errors[display.indices], rtol=1e-5)
         return display.indices
@@ -286,7 +286,9 @@ def test_no_band_for_the_bernoulli_likelihood(channels):
 def test_browse_steps_with_the_arrow_keys(vae, channels):
     from matplotlib.backend_bases import KeyEvent
 
-    display = ReconstructionDisplay.from_estimator(vae, channels, samples="best")
+    display = ReconstructionDisplay.from_estimator(
+        vae, channels, samples="best", n_samples=1
+    )
     assert display.browse() is display
     canvas = display.figure_.canvas
 

@@ -1,0 +1,88 @@
+"""Summary: totals against counts made elsewhere, shapes against the signal's."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from skvae import ConvVAETransformer
+from skvae.network import ConvVAE, summarize
+
+KERAS = {"hidden_dims": (64, 16), "output_activation": "sigmoid"}
+PYTORCH = {**KERAS, "batch_norm": True, "dropout": 0.3, "hidden_dropout": 0.5}
+
+
+def total(summary, part):
+    return sum(n for name, _, n in summary if name.startswith(part))
+
+
+@pytest.mark.parametrize(
+    ("settings", "encoder", "decoder"),
+    [
+        ({**KERAS, "output_kernel_size": 8, "hidden_dropout": 0.3}, 58740, 24769),
+        ({**KERAS, "hidden_dropout": 0.3}, 58740, 24753),
+        (PYTORCH, 59060, 24945),
+    ],
+    ids=["K1", "P1", "P2"],
+)
+def test_totals_of_the_known_systems(settings, encoder, decoder):
+    """The counts that Keras and PyTorch printed for these networks."""
+    summary = summarize(ConvVAE(1, 336, 2, **settings).eval(), 1, 336)
+    assert total(summary, "encoder") == encoder
+    assert total(summary, "decoder") == decoder
+    lines = str(summary).splitlines()
+    assert lines[-3].split() == ["encoder", f"{encoder:,}"]
+    assert lines[-2].split() == ["decoder", f"{decoder:,}"]
+    assert lines[-1].split() == ["total", f"{encoder + decoder:,}"]
+
+
+@pytest.mark.parametrize("n_timepoints", [1, 7, 100])
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"linear_path": True, "n_classes": 4},
+        {"conv_channels": (), "hidden_dims": ()},
+        {"stride": 3, "kernel_size": 5, "batch_norm": True, "dropout": 0.1},
+    ],
+    ids=["plain", "linear-classes", "no-layers", "stride-3"],
+)
+def test_any_length_and_channels(n_channels, n_timepoints, settings):
+    module = ConvVAE(n_channels, n_timepoints, 2, **settings).eval()
+    summary = summarize(module, n_channels, n_timepoints)
+    assert total(summary, "") == sum(p.numel() for p in module.parameters())
+    shapes = {name.split()[0]: shape for name, shape, _ in summary}
+    assert shapes["decoder.output"] == (n_channels, n_timepoints)
+    assert shapes["encoder.z_mean"] == shapes["encoder.z_log_var"] == (2,)
+    length = n_timepoints
+    for name, shape, _ in summary:
+        if name.startswith("encoder") and "(SameConv)" in name:
+            length = math.ceil(length / settings.get("stride", 2))
+            assert shape[1] == length
+    if "n_classes" in settings:
+        assert shapes["classifier"] == (4,)
+        assert shapes["encoder.linear"] == (2,)
+        assert shapes["decoder.linear"] == (n_channels * n_timepoints,)
+    for name in shapes:
+        module.get_submodule(name)
+    assert max(map(len, str(summary).splitlines())) <= 79
+
+
+def test_summary_of_the_estimator(waves):
+    vae = ConvVAETransformer(3, max_epochs=1, random_state=0).fit(waves)
+    before, state = vae.transform(waves), torch.get_rng_state()
+    summary = vae.summary()
+    assert isinstance(summary, list)
+    name, shape, n_parameters = summary[0]
+    assert name == "encoder.convolutions.0 (SameConv)"
+    assert shape[1] == 24
+    assert n_parameters == sum(
+        p.numel() for p in vae.module_.encoder.convolutions[0].parameters()
+    )
+    # Looking changes nothing, and leaves nothing behind.
+    assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_array_equal(vae.transform(waves), before)
+    assert len(summary) == len(vae.summary())
+    assert not any(layer._forward_hooks for layer in vae.module_.modules())
