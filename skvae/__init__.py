@@ -1,8 +1,9 @@
 """Convolutional variational autoencoders for 1-D signals, as scikit-learn estimators."""
 
-from skvae.persistence import load
 from skvae.transformer import ConvVAETransformer
 
 __all__ = ["ConvVAETransformer", "__version__", "load"]
+
+load = ConvVAETransformer.load
 
 __version__ = "0.1.0"

@@ -7,6 +7,7 @@ builds data only: a type that is not in the tables of `encode` and `decode` is r
 import hashlib
 import json
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -133,10 +134,9 @@ def temporary_name(path, process):
 
 
 def versions():
-    import skvae
-
     return {
-        "skvae": skvae.__version__,
+        # Loaded, since this is a part of it; to import it here would point up.
+        "skvae": sys.modules["skvae"].__version__,
         "torch": str(torch.__version__),
         "scikit-learn": sklearn.__version__,
         "skorch": skorch.__version__,

@@ -184,7 +184,7 @@ def log_importance_weight(log_px_given_z, z, z_mean, z_log_var):
 class Objective(nn.Module):
     """What training minimises, in nats per sample, and its terms.
 
-    ``-log p(x|z) + beta * KL + label_weight * cross_entropy``; the first term is
+    ``-log p(x|z) + beta * KL + label_weight * n_values * cross_entropy``; the first term is
     ``weight * distortion`` less its log-normalizer, so that it stays comparable while
     the weight is learned.
 
@@ -198,7 +198,8 @@ class Objective(nn.Module):
     free_bits : float
         Nats per latent dimension, of the mean over the batch, that cost nothing.
     label_weight : float
-        Weight of the cross-entropy of the class scores.
+        Weight of the cross-entropy of the class scores, per value of the signal: the
+        first term grows with their number, and so one weight suits any length.
 
     References
     ----------
@@ -262,7 +263,7 @@ class Objective(nn.Module):
         return (
             self.reconstruction(mean_distortion, n_values)
             + self.beta * warmup * kl.clamp(min=self.free_bits).sum()
-            + self.label_weight * cross_entropy
+            + self.label_weight * n_values * cross_entropy
         )
 
     def reconstruction(self, mean_distortion, n_values):

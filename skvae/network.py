@@ -39,7 +39,9 @@ class ConvVAE(nn.Module):
     init : {"glorot", "torch"}
         Glorot-uniform weights and zero biases, as in Keras, or PyTorch's own.
     linear_path : bool
-        Add a linear encoder and decoder, see `start_linear_path`.
+        Add a linear encoder and decoder, see `start_linear_path`; the encoder's dense
+        layers then see mean and maximum over time of the last convolution, instead of
+        all of it.
     n_classes : int
         If not 0, a linear head on the latent mean gives class scores.
 
@@ -128,17 +130,30 @@ class ConvVAE(nn.Module):
         x_hat = self.decode(self.reparameterize(z_mean, z_log_var))
         if self.classifier is None:
             return x_hat, z_mean, z_log_var
-        return x_hat, z_mean, z_log_var, self.classifier(z_mean)
+        return x_hat, z_mean, z_log_var, self.class_scores(x, z_mean)
+
+    def class_scores(self, x, z_mean):
+        """Class scores (n, n_classes), whose gradient passes the linear map by.
+
+        That map has a weight for every point in time: taught by labels, it would learn
+        the training signals by heart.
+        """
+        if self.encoder.linear is not None:
+            linear = self.encoder.linear(x.flatten(1))
+            z_mean = z_mean - linear + linear.detach()
+        return self.classifier(z_mean)
 
     @torch.no_grad()
-    def start_linear_path(self, mean, components, variances, noise_variance):
+    def start_linear_path(
+        self, mean, components, variances, noise_variance, held_out_noise=None
+    ):
         """Set the linear maps to the optimum of probabilistic PCA.
 
         With eigenvalues l_k and noise variance s2: encoder rows
-        ``sqrt(l_k - s2) / l_k * component_k``, posterior log-variances
-        ``log(s2 / l_k)``, decoder columns ``sqrt(l_k - s2) * component_k``. Latent
-        dimensions beyond the given components start at the prior. A sigmoid output is
-        linearised at the mean signal.
+        ``sqrt(l_k - s2) / l_k * component_k``, decoder columns g_k * component_k with
+        the gain ``g_k = sqrt(l_k - s2)``, posterior variances ``s2 / (g_k**2 + s2)``,
+        that is ``s2 / l_k``. Latent dimensions beyond the given components start at
+        the prior. A sigmoid output is linearised at the mean signal.
 
         Parameters
         ----------
@@ -147,6 +162,9 @@ class ConvVAE(nn.Module):
         variances : Tensor of shape (n_components,)
         noise_variance : float
             As in `sklearn.decomposition.PCA`, of the scaled signals.
+        held_out_noise : float, optional
+            The noise variance of signals that PCA was not fitted on, which the
+            posterior variances take for s2.
 
         References
         ----------
@@ -166,7 +184,8 @@ class ConvVAE(nn.Module):
             parameter.zero_()
         self.encoder.linear.weight[:n_components] = rows
         self.encoder.linear.bias[:n_components] = -rows @ mean
-        self.encoder.z_log_var.bias[:n_components] = (noise_variance / variances).log()
+        s2 = noise_variance if held_out_noise is None else held_out_noise
+        self.encoder.z_log_var.bias[:n_components] = (s2 / (gains.square() + s2)).log()
         columns = (gains[:, None] * components).T
         if isinstance(self.decoder.activation, nn.Sigmoid):
             mean = mean.clamp(0.01, 0.99)
@@ -174,6 +193,29 @@ class ConvVAE(nn.Module):
             mean = torch.logit(mean)
         self.decoder.linear.weight[:, :n_components] = columns
         self.decoder.linear.bias.copy_(mean)
+
+    def blended_parameters(self):
+        """The parameters that tell the network from the linear path's start.
+
+        The linear maps, and the last layers of the convolutional parts, which start
+        at zero.
+        """
+        if self.encoder.linear is None:
+            return []
+        parts = (
+            self.encoder.linear,
+            self.encoder.z_mean,
+            self.encoder.z_log_var,
+            self.decoder.linear,
+            self.decoder.output,
+        )
+        return [parameter for part in parts for parameter in part.parameters()]
+
+    @torch.no_grad()
+    def blend(self, start, end, share):
+        """Set the `blended_parameters` to ``start + share * (end - start)``."""
+        for parameter, a, b in zip(self.blended_parameters(), start, end, strict=True):
+            parameter.copy_(torch.lerp(a, b, share))
 
 
 class Encoder(nn.Module):
@@ -205,7 +247,11 @@ class Encoder(nn.Module):
                 layers.append(nn.Dropout(dropout))
         self.convolutions = nn.Sequential(*layers)
 
-        widths = (lengths[-1] * (n_channels, *conv_channels)[-1], *hidden_dims)
+        # The linear path sees where in time things happen; beside it the convolutions
+        # need only see what happens, and pooled over time they overfit less.
+        self.pool = linear_path
+        n_steps = 2 if self.pool else lengths[-1]
+        widths = (n_steps * (n_channels, *conv_channels)[-1], *hidden_dims)
         layers = []
         for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
             layers += [nn.Linear(n_in, n_out), nn.ReLU()]
@@ -223,7 +269,10 @@ class Encoder(nn.Module):
     def forward(self, x):
         h = x.unsqueeze(2)  # (n, c, 1, t): oneDNN is fastest on images, channels last
         h = self.convolutions(h.contiguous(memory_format=torch.channels_last))
-        h = h.permute(0, 2, 3, 1).flatten(1)  # (n, t' * c'): time first, as Keras
+        if self.pool:
+            h = torch.cat([h.mean(dim=3), h.amax(dim=3)], dim=1).flatten(1)  # (n, 2 c')
+        else:
+            h = h.permute(0, 2, 3, 1).flatten(1)  # (n, t' * c'): time first, as Keras
         h = self.hidden(h)
         z_mean = self.z_mean(h)
         if self.linear is not None:

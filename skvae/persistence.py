@@ -7,7 +7,6 @@ from skvae.losses import Objective
 from skvae.network import ConvVAE
 from skvae.scaling import ChannelScaler
 from skvae.training import VAENet, load_optimizer
-from skvae.transformer import ConvVAETransformer
 
 
 def save(estimator, path):
@@ -20,7 +19,8 @@ def save(estimator, path):
     Parameters
     ----------
     estimator : ConvVAETransformer
-        Fitted. Of `optimizer` the name is kept; it must be one of `torch.optim`.
+        Fitted. Of its class nothing is kept, of `optimizer` the name, which must be
+        one of `torch.optim`.
     path : str or os.PathLike
 
     Raises
@@ -30,12 +30,6 @@ def save(estimator, path):
         If a parameter is not plain data, as the objects in `callbacks` are; pickle
         and joblib take those.
     """
-    if type(estimator) is not ConvVAETransformer:
-        raise TypeError(
-            f"save was given a {type(estimator).__name__}. Expected a "
-            "ConvVAETransformer itself, since load runs no other class. Dump it with "
-            "joblib, or save the ConvVAETransformer that it holds."
-        )
     check_is_fitted(estimator)
     parameters = estimator.get_params(deep=False)
     fitted = {k: v for k, v in vars(estimator).items() if k not in parameters}
@@ -56,16 +50,18 @@ def save(estimator, path):
     files.write(path, "estimator", content)
 
 
-def load(path):
+def load(estimator_class, path):
     """Read an estimator that `save` wrote. No code from the file is run.
 
     Parameters
     ----------
+    estimator_class : type
+        ConvVAETransformer, or one with the same parameters.
     path : str or os.PathLike
 
     Returns
     -------
-    ConvVAETransformer
+    An instance of `estimator_class`
         Fitted; it transforms with the same bits as the one saved, and `partial_fit`
         and `warm_start` go on from it.
 
@@ -82,14 +78,14 @@ def load(path):
         If other versions of skvae, PyTorch, scikit-learn or skorch wrote it.
     """
     content = files.read(path, "estimator")
-    known = ConvVAETransformer().get_params()
+    known = estimator_class().get_params()
     unknown = sorted(content["parameters"].keys() - known)
     if unknown:
         raise ValueError(
             f"{path} has the parameters {unknown}, which this version of skvae does "
             "not know. Load it with the version that wrote it, or a newer one."
         )
-    estimator = ConvVAETransformer(**content["parameters"])
+    estimator = estimator_class(**content["parameters"])
     net = VAENet(ConvVAE, Objective, train_split=None, verbose=0, **content["net"])
     net.initialize()
     net.module_.load_state_dict(content["module"])

@@ -5,6 +5,10 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler}
 
+# Signals are taken up to this size: float32, in which results are, ends at 3e38, and
+# latents sum over a signal.
+MAX_VALUE = 1e35
+
 BLOCK_VALUES = 2**22  # values held in float64 at a time: 32 MiB
 
 
@@ -35,31 +39,40 @@ class ChannelScaler:
         X is read in blocks: it is never copied whole.
         """
         n_channels = X.shape[1]
+        scaler = SCALERS[self.kind or "standard"]()
+        for block in iter_blocks(X):
+            rows = np.moveaxis(block, 1, 2).reshape(-1, n_channels)
+            largest = max(abs(float(rows.min())), abs(float(rows.max())))
+            if largest > MAX_VALUE:
+                raise ValueError(
+                    f"X has values as large as {largest:.3g}. Expected at most "
+                    f"{MAX_VALUE:.0g}, so that results fit float32. Divide X by a "
+                    "constant."
+                )
+            if self.kind is not None:
+                scaler.partial_fit(rows.astype(np.float64))
         if self.kind is None:
             offset, scale = np.zeros(n_channels), np.ones(n_channels)
+        elif self.kind == "standard":
+            offset, scale = scaler.mean_, scaler.scale_
         else:
-            scaler = SCALERS[self.kind]()
-            for block in iter_blocks(X):
-                rows = np.moveaxis(block, 1, 2).reshape(-1, n_channels)
-                scaler.partial_fit(rows.astype(np.float64))
-            if self.kind == "standard":
-                offset, scale = scaler.mean_, scaler.scale_
-            else:
-                offset, scale = scaler.data_min_, 1.0 / scaler.scale_
+            # scikit-learn's scale_ takes a range below 2e-15 for a constant channel.
+            offset, scale = scaler.data_min_, scaler.data_range_
+            scale = np.where(scale > 0, scale, 1.0)
         self.offset_ = offset[:, None]
         self.scale_ = scale[:, None]
         return self
 
     def transform(self, X):
         """Scaled copy of X, float32, of the same shape (n, c, t), C-contiguous."""
-        scaled = X if self.kind is None else (X - self.offset_) / self.scale_
-        return scaled.astype(np.float32, order="C")
+        with np.errstate(over="ignore"):
+            scaled = X if self.kind is None else (X - self.offset_) / self.scale_
+        return to_float32(scaled, "X is in other units than the fitted signals")
 
     def inverse_transform(self, X):
         """X of shape (n, c, t) in the units of the data, float32."""
-        if self.kind is None:
-            return X.astype(np.float32)
-        return (X * self.scale_ + self.offset_).astype(np.float32)
+        unscaled = X if self.kind is None else X * self.scale_ + self.offset_
+        return to_float32(unscaled, "The latents are far from all fitted ones")
 
     def log_det(self, n_timepoints):
         """Log-determinant of `transform`, in nats per sample.
@@ -67,6 +80,18 @@ class ChannelScaler:
         ``log p(X) = log p(transform(X)) + log_det``.
         """
         return -n_timepoints * float(np.log(self.scale_).sum())
+
+
+def to_float32(X, reason):
+    """Copy of X in float32, C-contiguous; a ValueError if that is not finite."""
+    with np.errstate(over="ignore"):
+        result = X.astype(np.float32, order="C")
+    if not np.isfinite(result).all():
+        raise ValueError(
+            f"{reason}: the result is beyond float32, which ends at "
+            f"{np.finfo(np.float32).max:.1g}. Check their units."
+        )
+    return result
 
 
 def iter_blocks(X):

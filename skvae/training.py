@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 import warnings
+from functools import partial
 from datetime import timedelta
 
 import numpy as np
@@ -17,7 +18,13 @@ from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.utils import noop, to_tensor
 from torch.utils.data import Dataset
 
-LR_SCHEDULES = {"cosine": torch.optim.lr_scheduler.CosineAnnealingLR}
+LR_SCHEDULES = ("one_cycle",)
+
+# Learning rate of the linear maps, which start at their optimum, as a share of `lr`.
+LINEAR_LR = 0.1
+
+# Steps of max_epochs="auto", for each root of the number of samples.
+AUTO_STEPS = 25
 
 # Smaller batches take other matrix kernels, whose last bit differs.
 MIN_INFERENCE_BATCH = 16
@@ -55,6 +62,11 @@ class SignalDataset(Dataset):
         rows = self.rows[index]
         x = torch.from_numpy(self.scaler.transform(self.X[rows]))
         return x, x if self.y is None else self.y[rows]
+
+    def split(self, n_first):
+        """Two random parts of the dataset, the first of `n_first` samples."""
+        order = torch.randperm(len(self)).numpy()
+        return self.subset(order[:n_first]), self.subset(order[n_first:])
 
     def subset(self, rows):
         """The same signals, of which only `rows` are used."""
@@ -111,7 +123,8 @@ class VAENet(NeuralNet):
     mixup : float
         Beta(mixup, mixup) weights of the random pairs that each batch is mixed of.
     input_noise : float
-        Standard deviation of the noise on the encoder's input, in scaled units.
+        Standard deviation of the noise on the encoder's input, in units of the root
+        mean square error of the batch before.
     kl_warmup : float
         Fraction of training over which beta ramps up from 0.
     **kwargs
@@ -144,7 +157,12 @@ class VAENet(NeuralNet):
     def train_step_single(self, batch, **fit_params):
         self._set_training(True)
         x, y = mix_pairs(*to_tensor(batch, self.device), self.mixup)
-        output = self.infer(add_noise(x, self.input_noise), **fit_params)
+        noisy = x
+        if self.input_noise:
+            noisy = x + self.input_noise * self.error_ * torch.randn_like(x)
+        output = self.infer(noisy, **fit_params)
+        if self.input_noise:
+            self.error_ = (output[0].detach() - x).square().mean().sqrt()
         warmup = min(1.0, self.progress_ / self.kl_warmup) if self.kl_warmup else 1.0
         loss = self.get_loss(output, y, X=x, training=True, warmup=warmup)
         loss.backward()
@@ -161,7 +179,7 @@ class VAENet(NeuralNet):
         """skorch's epoch, with the terms added up on the device and read once."""
         if iterator is None:
             return
-        total, n_samples = 0.0, 0
+        total, n_samples, self.error_ = 0.0, 0, 0.0
         for i, batch in enumerate(iterator):
             if training:
                 self.progress_ = (
@@ -186,11 +204,7 @@ class VAENet(NeuralNet):
             "kl_per_dim": terms[2:].tolist(),
         }
         if not math.isfinite(record["loss"]):
-            raise FloatingPointError(
-                f"The loss became {record['loss']} in epoch {len(self.history)}. "
-                f"Lower lr (now {self.lr}), or scale X: scale='standard' suits most "
-                "data."
-            )
+            raise self.divergence(f"The loss became {record['loss']}")
         for name, value in record.items():
             self.history.record(f"{prefix}_{name}", value)
 
@@ -221,11 +235,21 @@ class VAENet(NeuralNet):
                 f"fit was interrupted in epoch {len(self.history)}; the estimator is "
                 "as it was before."
             )
+        # The loss of an epoch says nothing about the weights after its last step.
+        if not all(w.isfinite().all() for w in self.module_.state_dict().values()):
+            raise self.divergence("A weight became infinite or NaN")
         return self
+
+    def divergence(self, what):
+        """The error to raise when training diverged."""
+        return FloatingPointError(
+            f"{what} in epoch {len(self.history)}. Lower lr (now {self.lr}), or scale "
+            "X: scale='standard' suits most data."
+        )
 
     def on_train_end(self, net, **kwargs):
         """Let go of what only training needs and pickles would hold."""
-        self.terms_ = None
+        self.terms_ = self.error_ = None
         for row in self.history:
             row["batches"] = []
         for _, callback in self.callbacks_:
@@ -391,11 +415,6 @@ def mix_pairs(x, y, alpha):
     return mix(x), mix(y)
 
 
-def add_noise(x, scale):
-    """x plus gaussian noise of standard deviation `scale`; x itself for 0."""
-    return x + scale * torch.randn_like(x) if scale else x
-
-
 def n_batches(n_samples, batch_size):
     """Number of batches of an epoch; a remainder of 1 joins the batch before it."""
     n_full, remainder = divmod(n_samples, batch_size)
@@ -403,9 +422,9 @@ def n_batches(n_samples, batch_size):
 
 
 def auto_epochs(n_samples, batch_size):
-    """Epochs of a budget of steps that grows with the data."""
-    n_steps = n_batches(n_samples, batch_size)
-    return max(1, round(1000 / n_steps))
+    """Epochs of a budget of steps that grows with the root of the data, at least 1."""
+    n_steps = AUTO_STEPS * math.sqrt(n_samples)
+    return max(1, round(n_steps / n_batches(n_samples, batch_size)))
 
 
 def decoder_gains(decode, z, step=0.1):
@@ -430,9 +449,25 @@ def schedule_callbacks(lr_schedule, n_steps):
     """skorch callbacks that change the learning rate after each step."""
     if lr_schedule is None or not n_steps:
         return []
-    policy = LR_SCHEDULES[lr_schedule]
-    scheduler = LRScheduler(policy, step_every="batch", event_name=None, T_max=n_steps)
+    scheduler = LRScheduler(
+        torch.optim.lr_scheduler.LambdaLR,
+        lr_lambda=partial(one_cycle, n_steps=n_steps),
+        step_every="batch",
+        event_name=None,
+    )
     return [("lr_schedule", scheduler)]
+
+
+def one_cycle(step, n_steps):
+    """Factor of the learning rate: up within a tenth of the steps, down as a cosine.
+
+    References
+    ----------
+    Smith & Topin (2019), https://arxiv.org/abs/1708.07120
+    """
+    progress = step / n_steps
+    rise = min(1.0, 10 * progress + 0.02)
+    return rise * 0.5 * (1 + math.cos(math.pi * max(0.0, (progress - 0.1) / 0.9)))
 
 
 def stopping_callbacks(patience):
@@ -448,10 +483,18 @@ def stopping_callbacks(patience):
     return [("early_stopping", stopping)]
 
 
-def optimizer_params(optimizer):
-    """Options of the optimizer: its fused implementation, where it has one."""
-    has_fused = "fused" in inspect.signature(optimizer).parameters
-    return {"optimizer__fused": True} if has_fused else {}
+def optimizer_params(optimizer, lr, linear_path):
+    """skorch's options for the optimizer: fused where it can be, slow linear maps."""
+    params = {}
+    if "fused" in inspect.signature(optimizer).parameters:
+        params["optimizer__fused"] = True
+    if linear_path:
+        slow = {"lr": LINEAR_LR * lr}
+        params["optimizer__param_groups"] = [
+            ("encoder.linear.*", slow),
+            ("decoder.linear.*", slow),
+        ]
+    return params
 
 
 def resolve_device(device, *, training):

@@ -16,15 +16,14 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
-from sklearn.decomposition import PCA
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skvae.calibration import choose_trust, held_out_noise, start_linear_path
 from skvae.checkpoint import Checkpoint
 from skvae.losses import (
     LIKELIHOODS,
-    MIN_DISTORTION,
     Objective,
     distortion,
     kl_per_dim,
@@ -32,6 +31,7 @@ from skvae.losses import (
     log_likelihood,
 )
 from skvae.network import INITS, OUTPUT_ACTIVATIONS, ConvVAE, summarize
+from skvae.persistence import load, save
 from skvae.scaling import SCALERS, ChannelScaler
 from skvae.training import (
     LR_SCHEDULES,
@@ -56,6 +56,8 @@ from skvae.validation import check_latents, check_signals, encode_labels, unfold
 # fitted latents, which decode each of them several times.
 PCA_VALUES = 2**23
 STATISTICS_VALUES = 2**18
+# Signals of a rehearsal at most: more, a net of this size does not learn by heart.
+MAX_REHEARSAL = 5000
 # Draws from q(z|x) behind the ELBO of score_samples.
 N_ELBO_DRAWS = 16
 # A latent dimension is active when it costs more than this many nats.
@@ -138,15 +140,15 @@ class ConvVAETransformer(
         output_kernel_size=None,
         init="glorot",
         mixup=0.4,
-        input_noise=0.1,
+        input_noise=1.0,
         linear_path=True,
         whiten=False,
         scale="standard",
         n_channels=None,
         optimizer=torch.optim.Adam,
-        lr=1e-3,
-        lr_schedule="cosine",
-        batch_size=32,
+        lr=3e-3,
+        lr_schedule="one_cycle",
+        batch_size=16,
         max_epochs="auto",
         early_stopping=False,
         validation_fraction=0.1,
@@ -261,18 +263,23 @@ class ConvVAETransformer(
             run = self._describe_run(X, y, device, go_on)
             checkpoint = Checkpoint(self.checkpoint, run, seed)
             seed = checkpoint.seed
+        make_net = partial(self._make_net, classes, device, one_epoch, checkpoint)
         with forked_random_state(seed, device):
             train, valid = self._split(SignalDataset(X, scaler, y), one_epoch)
-            net = self._make_net(
-                len(train), classes, device, one_epoch, checkpoint
-            ).initialize()
             if go_on:
-                net.start_from(self.net_)
-            elif self.linear_path:
-                start_linear_path(net.module_, train.sample(PCA_VALUES), seed)
-            net.partial_fit((train, valid))
+                net = make_net(len(train)).initialize().start_from(self.net_)
+                net.partial_fit((train, valid))
+                mean_distortion = None
+            elif one_epoch or self.max_epochs == 0:
+                net, _, mean_distortion = self._train(make_net, train, valid, seed)
+            else:
+                net, mean_distortion = self._train_calibrated(
+                    make_net, train, valid, seed
+                )
             net.module_.eval()
-            statistics = self._statistics(net, scaler, train.sample(STATISTICS_VALUES))
+            statistics = self._statistics(
+                net, scaler, train.sample(STATISTICS_VALUES), mean_distortion
+            )
         self.net_ = net
         self.scaler_ = scaler
         self.history_ = net.epochs()
@@ -320,7 +327,7 @@ class ConvVAETransformer(
         """
         encode = self.module_.encode
         z_mean = self._map_signals(lambda x: encode(x)[0], X)
-        return z_mean * self.latent_scale_
+        return finite(z_mean, self.latent_scale_)
 
     def inverse_transform(self, Z):
         """Signals decoded from latents.
@@ -337,8 +344,10 @@ class ConvVAETransformer(
             The mean of p(x|z) in the units and the layout of the fitted X.
         """
         module = self.module_
-        Z = check_latents(self, Z, self.latent_scale_.size) / self.latent_scale_
-        return self._decode(module, Z.astype(np.float32))
+        Z = check_latents(self, Z, self.latent_scale_.size)
+        with np.errstate(over="ignore"):
+            Z = (Z / self.latent_scale_).astype(np.float32)
+        return self._decode(module, Z)
 
     def reconstruct(self, X):
         """Signals encoded and decoded: ``inverse_transform(transform(X))``.
@@ -367,7 +376,8 @@ class ConvVAETransformer(
         encode = self.module_.encode
         parameters = self._map_signals(lambda x: torch.cat(encode(x), dim=1), X)
         z_mean, z_log_var = np.hsplit(parameters, 2)
-        return z_mean * self.latent_scale_, np.exp(z_log_var / 2) * self.latent_scale_
+        std = np.exp(z_log_var / 2)
+        return finite(z_mean, self.latent_scale_), finite(std, self.latent_scale_)
 
     def sample(self, n_samples=1, *, noise=False, random_state=None):
         """Signals drawn from the model: latents from N(0, I), decoded.
@@ -439,7 +449,8 @@ class ConvVAETransformer(
                 return log_weights.mean(dim=1)
             return log_weights.logsumexp(dim=1) - math.log(n_draws)
 
-        return self._map_signals(bound, X) + self.scaler_.log_det(self.n_timepoints_in_)
+        bounds = finite(self._map_signals(bound, X))
+        return bounds + self.scaler_.log_det(self.n_timepoints_in_)
 
     def score(self, X, y=None):
         """Mean of `score_samples`, in nats per sample; higher is better.
@@ -463,10 +474,30 @@ class ConvVAETransformer(
         path : str or os.PathLike
             A safetensors file; it is replaced in one step.
         """
-        # Not at the top: persistence builds estimators, so it imports this module.
-        from skvae.persistence import save
-
         save(self, path)
+
+    @classmethod
+    def load(cls, path):
+        """Read an estimator that `save` wrote. No code from the file is run.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+
+        Returns
+        -------
+        ConvVAETransformer
+            Fitted. It transforms with the same bits as the one that was saved, and
+            `partial_fit` and `warm_start` go on from it.
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            If the file is a pickle, truncated, changed in any byte, of an unknown
+            format, or has parameters that this version does not know.
+        """
+        return load(cls, path)
 
     def summary(self):
         """Layers of the fitted network, their output shapes and parameters.
@@ -560,8 +591,7 @@ class ConvVAETransformer(
         """Training and validation part; None where no sample is held back."""
         if one_epoch or not self.early_stopping:
             return dataset, None
-        n_valid = math.ceil(self.validation_fraction * len(dataset))
-        n_train = len(dataset) - n_valid
+        n_train = len(dataset) - math.ceil(self.validation_fraction * len(dataset))
         if n_train < 2:
             raise ValueError(
                 f"early_stopping=True with validation_fraction="
@@ -569,8 +599,48 @@ class ConvVAETransformer(
                 "samples to train on. At least 2 are required: pass more samples, or "
                 "use early_stopping=False."
             )
-        order = torch.randperm(len(dataset)).numpy()
-        return dataset.subset(order[:n_train]), dataset.subset(order[n_train:])
+        return dataset.split(n_train)
+
+    def _train(self, make_net, train, valid, seed, noise=None):
+        """A trained net, its `blended_parameters` at the start, the start's distortion.
+
+        The latter two are None without linear path.
+        """
+        net = make_net(len(train)).initialize()
+        start = mean_distortion = None
+        if self.linear_path:
+            signals = train.sample(PCA_VALUES)
+            noise = start_linear_path(net.module_, signals, seed, noise)
+            start = [p.detach().clone() for p in net.module_.blended_parameters()]
+            if self.likelihood == "gaussian":
+                mean_distortion = noise * self.n_features_in_
+        net.partial_fit((train, valid))
+        return net, start, mean_distortion
+
+    def _train_calibrated(self, make_net, train, valid, seed):
+        """A trained net and the mean distortion to expect of signals not trained on.
+
+        Both are judged by signals held back: those of early stopping or, where none
+        are, a fifth of the signals in a rehearsal. With so many signals that training
+        cannot learn them by heart, the training signals do.
+        """
+        rehearses = valid is None and 3 <= len(train) <= MAX_REHEARSAL
+        calibration = noise = None
+        if self.linear_path and (rehearses or valid is not None) and len(train) >= 3:
+            noise = held_out_noise(train.sample(PCA_VALUES), self.latent_dim, seed)
+        if rehearses:
+            part, held_back = train.split(len(train) - math.ceil(len(train) / 5))
+            net, start, _ = self._train(make_net, part, None, seed, noise)
+            calibration = choose_trust(net, start, held_back, seed)
+        net, start, at_start = self._train(make_net, train, valid, seed, noise)
+        if valid is not None:
+            calibration = choose_trust(net, start, valid, seed)
+        if calibration is None:
+            return net, None
+        trust, mean_distortion, excess = calibration
+        if start:
+            net.module_.blend(start, net.module_.blended_parameters(), trust)
+        return net, mean_distortion if at_start is None else excess * at_start
 
     def _describe_run(self, X, y, device, go_on):
         """All that the bits of a fit depend on, besides the seed."""
@@ -584,7 +654,7 @@ class ConvVAETransformer(
             }
         return run
 
-    def _make_net(self, n_samples, classes, device, one_epoch, checkpoint):
+    def _make_net(self, classes, device, one_epoch, checkpoint, n_samples):
         """The skorch net that these parameters describe, not initialized."""
         max_epochs, callbacks = 1, []
         if not one_epoch:
@@ -628,7 +698,7 @@ class ConvVAETransformer(
             "input_noise": self.input_noise,
             "kl_warmup": self.kl_warmup,
             "optimizer": self.optimizer,
-            **optimizer_params(self.optimizer),
+            **optimizer_params(self.optimizer, self.lr, self.linear_path),
             "lr": self.lr,
             "max_epochs": max_epochs,
             "batch_size": self.batch_size,
@@ -642,7 +712,7 @@ class ConvVAETransformer(
         }
         return VAENet(**params | (self.net_params or {}))
 
-    def _statistics(self, net, scaler, signals):
+    def _statistics(self, net, scaler, signals, mean_distortion):
         """Weight, KL per dimension and latent scale, over scaled signals (n, c, t)."""
         module, objective = net.module_, net.criterion_
 
@@ -661,33 +731,33 @@ class ConvVAETransformer(
         rows = map_batches(
             describe, signals.__getitem__, len(signals), n_values, net.device
         )
+        if not np.isfinite(rows).all():
+            raise net.divergence("The latents or their reconstruction became infinite")
         errors, kl, squared_gains = np.split(
             rows.astype(np.float64), [1, 1 + module.latent_dim], axis=1
         )
+        if mean_distortion is None:
+            mean_distortion = errors.mean()
         unit = math.sqrt(np.mean(scaler.scale_**2))
-        gains = unit * np.sqrt(squared_gains.mean(axis=0))
-        latent_scale = np.where(gains > 0, gains, 1.0).astype(np.float32)
+        gains = (unit * np.sqrt(squared_gains.mean(axis=0))).astype(np.float32)
+        latent_scale = np.where(gains > 0, gains, np.float32(1.0))
         return {
-            "weight": float(objective.weight(errors.mean(), n_values)),
+            "weight": float(objective.weight(mean_distortion, n_values)),
             "kl_per_dim": kl.mean(axis=0),
             "latent_scale": latent_scale,
         }
 
 
-def start_linear_path(module, signals, seed):
-    """Start the linear maps of the module at PCA of signals (n, c, t), scaled."""
-    rows = signals.reshape(len(signals), -1).astype(np.float64)
-    n_components = min(module.latent_dim, *rows.shape)
-    with np.errstate(invalid="ignore"):  # shares of a variance of 0, not used here
-        pca = PCA(n_components, random_state=seed).fit(rows)
-    # Without residual, any noise below the smallest eigenvalue gives the same density.
-    floor = max(1e-6 * rows.var(axis=0).mean(), MIN_DISTORTION["gaussian"])
-    module.start_linear_path(
-        torch.from_numpy(pca.mean_),
-        torch.from_numpy(pca.components_),
-        torch.from_numpy(pca.explained_variance_),
-        max(pca.noise_variance_, floor),
-    )
+def finite(values, scale=1.0):
+    """values * scale; a ValueError if X led the network beyond float32."""
+    with np.errstate(over="ignore"):
+        result = values * scale
+    if not np.isfinite(result).all():
+        raise ValueError(
+            "X is so far from the fitted signals that the network's output is not "
+            "finite. Check that X is in the same units."
+        )
+    return result
 
 
 @contextlib.contextmanager

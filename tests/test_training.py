@@ -129,7 +129,9 @@ def test_forked_random_state_leaves_the_global_states_alone():
     ],
 )
 @pytest.mark.parametrize("training", [False, True])
-def test_device_is_resolved_when_used(device, has_cuda, expected, training, monkeypatch):
+def test_device_is_resolved_when_used(
+    device, has_cuda, expected, training, monkeypatch
+):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
     assert resolve_device(device, training=training) == expected
 
@@ -143,7 +145,12 @@ def test_a_missing_gpu_stops_training_but_not_inference():
 
 def test_early_stopping_stops_and_restores_the_best_epoch(waves):
     """Against an equal net trained for exactly `best_epoch_` epochs."""
-    params = {"random_state": 0, "early_stopping": True, "lr": 0.02, "lr_schedule": None}
+    params = {
+        "random_state": 0,
+        "early_stopping": True,
+        "lr": 0.02,
+        "lr_schedule": None,
+    }
     stopped = ConvVAETransformer(12, max_epochs=60, patience=3, **params).fit(waves)
     assert stopped.n_epochs_ == stopped.best_epoch_ + 3 < 60
     losses = stopped.history_["valid_loss"]
@@ -161,16 +168,29 @@ def test_early_stopping_stops_and_restores_the_best_epoch(waves):
 
 def test_early_stopping_waits_for_the_warm_up(waves):
     vae = ConvVAETransformer(
-        2, early_stopping=True, patience=1, kl_warmup=0.8, lr=0.1, max_epochs=20,
-        lr_schedule=None, random_state=0,
+        2,
+        early_stopping=True,
+        patience=1,
+        kl_warmup=0.8,
+        lr=0.1,
+        max_epochs=20,
+        lr_schedule=None,
+        random_state=0,
     ).fit(waves)
     assert vae.n_epochs_ >= 16
 
 
 def test_history_is_that_of_all_samples_not_of_the_last_batch(waves):
     """With frozen weights an epoch's terms are those of one pass in one batch."""
-    params = {"lr": 1e-30, "mixup": 0, "input_noise": 0, "max_epochs": 1,
-              "random_state": 0, "linear_path": True, "lr_schedule": None}
+    params = {
+        "lr": 1e-30,
+        "mixup": 0,
+        "input_noise": 0,
+        "max_epochs": 1,
+        "random_state": 0,
+        "linear_path": True,
+        "lr_schedule": None,
+    }
     small = ConvVAETransformer(2, batch_size=33, **params).fit(waves).history_
     whole = ConvVAETransformer(2, batch_size=200, **params).fit(waves).history_
     np.testing.assert_allclose(small["train_kl"], whole["train_kl"], rtol=1e-4)

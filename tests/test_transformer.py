@@ -155,8 +155,12 @@ def test_every_likelihood_trains_and_scores(likelihood, reconstruction_weight):
     X, _ = make_load_profiles(80, n_timepoints=48, random_state=0)
     scale = "minmax" if likelihood == "bernoulli" else "standard"
     vae = ConvVAETransformer(
-        2, likelihood=likelihood, reconstruction_weight=reconstruction_weight,
-        scale=scale, max_epochs=5, random_state=0,
+        2,
+        likelihood=likelihood,
+        reconstruction_weight=reconstruction_weight,
+        scale=scale,
+        max_epochs=5,
+        random_state=0,
     ).fit(X)
     assert np.isfinite(vae.score(X))
     if reconstruction_weight != "auto":
@@ -185,7 +189,9 @@ def test_score_is_in_the_units_of_X(waves):
     small = ConvVAETransformer(3, **params).fit(waves)
     large = ConvVAETransformer(3, **params).fit(1000.0 * waves)
     shift = 48 * np.log(1000)
-    assert small.score(waves) - large.score(1000.0 * waves) == pytest.approx(shift, rel=1e-4)
+    assert small.score(waves) - large.score(1000.0 * waves) == pytest.approx(
+        shift, rel=1e-4
+    )
     np.testing.assert_allclose(
         1000 * small.latent_scale_, large.latent_scale_, rtol=1e-3
     )
@@ -249,7 +255,9 @@ def test_without_label_weight_y_is_not_looked_at(waves):
 
 
 def test_label_weight_without_labels_says_so(waves):
-    with pytest.raises(ValueError, match=r"label_weight=1.0 requires y.*label_weight=0"):
+    with pytest.raises(
+        ValueError, match=r"label_weight=1.0 requires y.*label_weight=0"
+    ):
         ConvVAETransformer(label_weight=1.0).fit(waves)
 
 
@@ -285,7 +293,9 @@ def test_any_container_gives_the_same_latents(fitted, waves, convert):
     np.testing.assert_array_equal(fitted.transform(X), fitted.transform(waves))
 
 
-@pytest.mark.parametrize("subset", [slice(0, 1), slice(5, 16), slice(3, 150), slice(None, None, -1)])
+@pytest.mark.parametrize(
+    "subset", [slice(0, 1), slice(5, 16), slice(3, 150), slice(None, None, -1)]
+)
 def test_latents_do_not_depend_on_the_other_rows(fitted, waves, subset):
     Z = fitted.transform(waves)
     np.testing.assert_array_equal(fitted.transform(waves[subset]), Z[subset])
@@ -322,7 +332,9 @@ def test_partial_fit_goes_on(waves):
 
 
 def test_warm_start_goes_on_and_refuses_another_network(waves):
-    vae = ConvVAETransformer(2, warm_start=True, max_epochs=10, random_state=0).fit(waves)
+    vae = ConvVAETransformer(2, warm_start=True, max_epochs=10, random_state=0).fit(
+        waves
+    )
     before = vae.history_["train_loss"]
     assert vae.fit(waves).history_["train_loss"].mean() < before.mean()
     net = vae.net_
@@ -410,7 +422,9 @@ def test_callbacks_and_net_params_reach_skorch(waves):
 
     counter = Counter()
     vae = ConvVAETransformer(
-        2, max_epochs=3, callbacks=[("counter", counter)],
+        2,
+        max_epochs=3,
+        callbacks=[("counter", counter)],
         net_params={"optimizer__weight_decay": 0.25},
     ).fit(waves)
     assert dict(vae.net_.callbacks_)["counter"].epochs == 3

@@ -1,0 +1,116 @@
+"""What training signals cannot tell, measured on signals held back from training.
+
+How large the decoder's noise is, and how far to trust what training added to
+probabilistic PCA: a network that reconstructs its few training signals well is sure of
+itself, and wrong, on others.
+"""
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.model_selection import KFold
+
+from skvae.losses import MIN_DISTORTION
+from skvae.training import Batches, forked_random_state
+
+# Shares of the way from probabilistic PCA to the trained network that are compared.
+TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+N_FOLDS = 5
+# Passes over the held-back signals, each with other draws from q(z|x).
+N_PASSES = 8
+BATCH_SIZE = 256
+
+
+def start_linear_path(module, signals, seed, held_out_noise=None):
+    """Start the linear maps of the module at PCA of the scaled signals (n, c, t).
+
+    Returns the noise variance, float, that they start with: `held_out_noise`, or by
+    default that of scikit-learn's PCA.
+    """
+    rows = flatten(signals)
+    pca = fit_pca(rows, module.latent_dim, seed)
+    # Without residual, any noise below the smallest eigenvalue gives the same density.
+    floor = max(1e-6 * rows.var(axis=0).mean(), MIN_DISTORTION["gaussian"])
+    own_noise = max(pca.noise_variance_, floor)
+    noise = own_noise if held_out_noise is None else max(held_out_noise, floor)
+    module.start_linear_path(
+        torch.from_numpy(pca.mean_),
+        torch.from_numpy(pca.components_),
+        torch.from_numpy(pca.explained_variance_),
+        min(noise, own_noise),
+        noise,
+    )
+    return noise
+
+
+def held_out_noise(signals, latent_dim, seed):
+    """Noise variance of PCA on signals (n, c, t) that it was not fitted on.
+
+    Squared residuals of K-fold cross-validation, over the dimensions that PCA leaves.
+    """
+    rows = flatten(signals)
+    folds = KFold(min(N_FOLDS, len(rows)), shuffle=True, random_state=seed)
+    squares = 0.0
+    for train, test in folds.split(rows):
+        pca = fit_pca(rows[train], latent_dim, seed)
+        residuals = rows[test] - pca.inverse_transform(pca.transform(rows[test]))
+        squares += np.square(residuals).sum()
+    n_left = max(1, rows.shape[1] - latent_dim)
+    return squares / (len(rows) * n_left)
+
+
+def fit_pca(rows, latent_dim, seed):
+    """scikit-learn's PCA, of as many components as there are latents and data for."""
+    with np.errstate(invalid="ignore"):  # shares of a variance of 0, not used here
+        return PCA(min(latent_dim, *rows.shape), random_state=seed).fit(rows)
+
+
+def flatten(signals):
+    return signals.reshape(len(signals), -1).astype(np.float64)
+
+
+def choose_trust(net, start, dataset, seed):
+    """Blend the net between its start and its end as suits signals held back best.
+
+    Parameters
+    ----------
+    net : VAENet, trained
+    start : list of Tensor, or None
+        The net's `blended_parameters` before training; None: nothing to blend with.
+    dataset : SignalDataset
+        The signals held back.
+    seed : int
+
+    Returns
+    -------
+    trust : float
+        The share in `TRUSTS` at which the loss is lowest; 1 is the trained net.
+    distortion, excess : float
+        Mean distortion at that share, and its ratio to that at the start.
+    """
+    trusts = TRUSTS if start else (1.0,)
+    n_values = dataset.X[0].size
+    end = [p.detach().clone() for p in net.module_.blended_parameters()]
+    terms = []
+    for trust in trusts:
+        if start:
+            net.module_.blend(start, end, trust)
+        terms.append(evaluate(net, dataset, seed))
+    losses = [float(net.criterion_.loss(term, n_values)) for term in terms]
+    best = int(np.argmin(losses))
+    if start:
+        net.module_.blend(start, end, 1.0)
+    return trusts[best], float(terms[best][0]), float(terms[best][0] / terms[0][0])
+
+
+@torch.no_grad()
+def evaluate(net, dataset, seed):
+    """Means of the terms of the loss over a dataset, dropout off, the same draws."""
+    total = 0.0
+    net.module_.eval()
+    with forked_random_state(seed, net.device):
+        for _ in range(N_PASSES):
+            for x, y in Batches(dataset, BATCH_SIZE):
+                x, y = x.to(net.device), y.to(net.device)
+                total = total + len(x) * net.criterion_(net.module_(x), x, y)
+    return total.cpu() / (N_PASSES * len(dataset))
