@@ -1,0 +1,73 @@
+"""The pictures of the README, drawn into figures/ beside this file.
+
+    pip install skvae[plot]
+    python benchmarks/figures.py            # 2 minutes on 2 cores
+
+Drawn are signals of people whom training has not seen (`load_watch`, test subset).
+"""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from skvae import ConvVAETransformer
+from skvae.datasets import load_watch
+from skvae.plotting import (
+    LatentSpaceDisplay,
+    LatentTraversalDisplay,
+    ReconstructionDisplay,
+    SamplesDisplay,
+    TrainingCurveDisplay,
+)
+
+FOLDER = Path(__file__).parent / "figures"
+MAX_BYTES = 150_000
+
+
+def displays():
+    """Yield the name and the display of each picture."""
+    watch = load_watch()
+    seen, unseen = watch.data, load_watch(subset="test")
+    classes = np.array(unseen.target_names)[unseen.target]
+
+    vae = ConvVAETransformer(random_state=0).fit(seen)
+    options = {"method": "tsne", "compare": "tsne", "random_state": 0}
+    display = LatentSpaceDisplay.from_estimator(vae, unseen.data, classes, **options)
+    yield "latent_space", display
+
+    names = ["ax", "wy"]
+    pair = [unseen.channel_names.index(name) for name in names]
+    seen, unseen = seen[:, pair], unseen.data[:, pair]
+    vae = ConvVAETransformer(random_state=0).fit(seen)
+    options = {"random_state": 0, "channel_names": names}
+    display = ReconstructionDisplay.from_estimator(
+        vae, unseen, samples="random", n_samples=3, **options
+    )
+    yield "reconstructions", display
+    display = SamplesDisplay.from_estimator(vae, unseen, **options)
+    yield "samples", display
+    display = LatentTraversalDisplay.from_estimator(vae, n_dims=4, channel_names=names)
+    yield "traversal", display
+
+    vae = ConvVAETransformer(early_stopping=True, random_state=0).fit(seen)
+    yield "training_curve", TrainingCurveDisplay.from_estimator(vae)
+
+
+def main():
+    matplotlib.use("agg")
+    FOLDER.mkdir(exist_ok=True)
+    for name, display in displays():
+        path = FOLDER / f"{name}.png"
+        display.figure_.savefig(path, dpi=100)
+        # 256 colours are enough, and a third of the bytes.
+        Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+        n_bytes = path.stat().st_size
+        print(f"{path.name}: {n_bytes / 1000:.0f} kB")
+        if n_bytes > MAX_BYTES:
+            raise SystemExit(f"{path.name} is larger than {MAX_BYTES / 1000:.0f} kB.")
+
+
+if __name__ == "__main__":
+    main()
