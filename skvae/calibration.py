@@ -7,6 +7,7 @@ itself, and wrong, on others.
 
 import numpy as np
 import torch
+from skorch.utils import to_tensor
 from sklearn.decomposition import PCA
 from sklearn.model_selection import KFold
 
@@ -100,7 +101,9 @@ def choose_trust(net, start, dataset, seed):
     best = int(np.argmin(losses))
     if start:
         net.module_.blend(start, end, 1.0)
-    return trusts[best], float(terms[best][0]), float(terms[best][0] / terms[0][0])
+    at_start = max(float(terms[0][0]), MIN_DISTORTION["gaussian"])
+    distortion = float(terms[best][0])
+    return trusts[best], distortion, distortion / at_start
 
 
 @torch.no_grad()
@@ -111,6 +114,6 @@ def evaluate(net, dataset, seed):
     with forked_random_state(seed, net.device):
         for _ in range(N_PASSES):
             for x, y in Batches(dataset, BATCH_SIZE):
-                x, y = x.to(net.device), y.to(net.device)
+                x, y = to_tensor((x, y), net.device)
                 total = total + len(x) * net.criterion_(net.module_(x), x, y)
     return total.cpu() / (N_PASSES * len(dataset))

@@ -18,6 +18,7 @@ import torch
 
 FORMAT = 1
 NO_CHECKSUM = "0" * 64
+PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def write(path, kind, content):
@@ -66,7 +67,8 @@ def read(path, kind):
         found = header["kind"], header["format"]
         is_whole = checksum_of(data, size, header["checksum"]) == header["checksum"]
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        if data[:1] == b"\x80":
+        # Not the length of a truncated header, whose last bytes are zero.
+        if data[:2] in PICKLE_STARTS and data[5:8] != bytes(3):
             raise ValueError(
                 f"{path} is a pickle, not a file written by skvae. Opening a pickle "
                 "can run any code: if you trust it, use pickle.load or joblib.load."

@@ -37,7 +37,7 @@ def save(estimator, path):
     net_parameters = {
         name: value
         for name, value in net.get_params(deep=False).items()
-        if name.startswith(("module__", "criterion__")) or name in ("optimizer", "lr")
+        if name.startswith(("module__", "criterion__", "optimizer")) or name == "lr"
     }
     content = {
         "parameters": parameters,

@@ -279,7 +279,7 @@ class VAENet(NeuralNet):
         return int(np.argmin(losses)) + 1
 
     def start_from(self, net):
-        """Take over the weights and the optimizer's state, at this net's own lr."""
+        """Take over the weights and, of an equal optimizer, the state; not its lr."""
         try:
             self.module_.load_state_dict(net.module_.state_dict())
         except RuntimeError as error:
@@ -288,10 +288,10 @@ class VAENet(NeuralNet):
                 "training should go on from. Restore them, or fit with "
                 "warm_start=False."
             ) from error
-        rates = [group["lr"] for group in self.optimizer_.param_groups]
-        load_optimizer(self.optimizer_, net.optimizer_.state_dict())
-        for group, lr in zip(self.optimizer_.param_groups, rates, strict=True):
-            group["lr"] = lr
+        if type(self.optimizer_) is type(net.optimizer_):
+            own_options = self.optimizer_.state_dict()["param_groups"]
+            state = net.optimizer_.state_dict() | {"param_groups": own_options}
+            load_optimizer(self.optimizer_, state)
         return self
 
     def __getstate__(self):
