@@ -344,10 +344,13 @@ class Progress(Callback):
     ----------
     every_epoch : bool
         Print a line that stays for each epoch.
+    title : str
+        Head of the column of epochs: what the run is.
     """
 
-    def __init__(self, every_epoch=False):
+    def __init__(self, every_epoch=False, title="epoch"):
         self.every_epoch = every_epoch
+        self.title = title
 
     def on_train_begin(self, net, **kwargs):
         self.start_ = time.perf_counter()
@@ -383,7 +386,7 @@ class Progress(Callback):
             values["valid ELBO"] = -(row["valid_reconstruction"] + row["valid_kl"])
         seconds = (time.perf_counter() - self.start_) / self.n_epochs_ * n_left
         cells = {
-            "epoch": f"{len(net.history)}/{net.max_epochs}",
+            self.title: f"{len(net.history)}/{net.max_epochs}",
             **{name: f"{value:.2f}" for name, value in values.items()},
             "time left": str(timedelta(seconds=round(seconds))),
         }
@@ -440,9 +443,9 @@ def decoder_gains(decode, z, step=0.1):
     return torch.stack(gains, dim=1)
 
 
-def progress_callbacks(verbose):
+def progress_callbacks(verbose, title="epoch"):
     """skorch callbacks that print what `verbose` asks for."""
-    return [("progress", Progress(every_epoch=verbose > 1))] if verbose else []
+    return [("progress", Progress(verbose > 1, title))] if verbose else []
 
 
 def schedule_callbacks(lr_schedule, n_steps):

@@ -630,7 +630,8 @@ class ConvVAETransformer(
             noise = held_out_noise(train.sample(PCA_VALUES), self.latent_dim, seed)
         if rehearses:
             part, held_back = train.split(len(train) - math.ceil(len(train) / 5))
-            net, start, _ = self._train(make_net, part, None, seed, noise)
+            rehearsal = partial(make_net, title="rehearsal")
+            net, start, _ = self._train(rehearsal, part, None, seed, noise)
             calibration = choose_trust(net, start, held_back, seed)
         net, start, at_start = self._train(make_net, train, valid, seed, noise)
         if valid is not None:
@@ -654,7 +655,9 @@ class ConvVAETransformer(
             }
         return run
 
-    def _make_net(self, classes, device, one_epoch, checkpoint, n_samples):
+    def _make_net(
+        self, classes, device, one_epoch, checkpoint, n_samples, title="epoch"
+    ):
         """The skorch net that these parameters describe, not initialized."""
         max_epochs, callbacks = 1, []
         if not one_epoch:
@@ -665,7 +668,7 @@ class ConvVAETransformer(
             callbacks += schedule_callbacks(self.lr_schedule, n_steps)
             if self.early_stopping:
                 callbacks += stopping_callbacks(self.patience)
-        callbacks += progress_callbacks(self.verbose)
+        callbacks += progress_callbacks(self.verbose, title)
         callbacks += clone(self.callbacks or [], safe=False)
         if checkpoint is not None:
             callbacks.append(("checkpoint", checkpoint))
