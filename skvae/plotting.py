@@ -362,12 +362,13 @@ class ReconstructionDisplay:
         self.position_ = start % n_samples
 
         def draw():
-            for ax in self.axes_[:, 0]:
-                ax.clear()
+            for ax in self.axes_[:, 0]:  # quicker than to clear it
+                for artist in (*ax.lines, *ax.collections):
+                    artist.remove()
+                ax.relim()
             self._draw(self.axes_[:, 0], self.position_)
             position = f"← {self.position_ + 1} of {n_samples} →"
             self.ax_.set_title(position, loc="right", fontsize="medium")
-            _label_signals(self.axes_, n_channels, self.channel_names)
             self.figure_.canvas.draw_idle()
 
         def on_key(event):
@@ -377,6 +378,7 @@ class ReconstructionDisplay:
                 draw()
 
         draw()
+        _label_signals(self.axes_, n_channels, self.channel_names)
         self._add_legend(None)
         # matplotlib's own meaning of the arrows, back and forward in the history of
         # zooms, would bring back the limits of another signal.

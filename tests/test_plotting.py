@@ -67,6 +67,8 @@ def fits(waves):
 def draw(display, vae, X, **kwargs):
     if display in (LatentTraversalDisplay, TrainingCurveDisplay):
         return display.from_estimator(vae, **kwargs)
+    if display is ReconstructionDisplay:
+        kwargs["n_samples"] = 2  # quicker
     return display.from_estimator(vae, X, **kwargs)
 
 
@@ -302,6 +304,11 @@ def test_browse_steps_with_the_arrow_keys(vae, channels):
             np.testing.assert_array_equal(
                 reconstruction.get_ydata(), display.reconstructions[i, channel]
             )
+            low, high = ax.get_ylim()  # fits what is shown, not what was
+            x_hat, band = reconstruction.get_ydata(), 2 * display.std[channel]
+            drawn = np.concatenate([signal.get_ydata(), x_hat - band, x_hat + band])
+            assert low < drawn.min() < drawn.max() < high
+            assert high - low < 1.2 * np.ptp(drawn)
         assert f"signal {display.indices[i]}," in display.ax_.get_title()
         assert f" {i + 1} of 60 " in display.ax_.get_title(loc="right")
         return i

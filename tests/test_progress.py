@@ -16,15 +16,25 @@ class Terminal(io.StringIO):
 
 
 def progress(monkeypatch, stream, X, y=None, **settings):
-    """What a fit prints to the stream, and the estimator."""
+    """What the run that counts prints to the stream, and the estimator."""
     monkeypatch.setattr(sys, "stdout", stream)
     vae = ConvVAETransformer(2, random_state=0, **settings).fit(X, y)
     monkeypatch.undo()
-    return stream.getvalue(), vae
+    text = stream.getvalue()
+    return text[text.find("    epoch ") :], vae
+
+
+def test_the_rehearsal_is_announced(waves, monkeypatch):
+    stream = io.StringIO()
+    progress(monkeypatch, stream, waves[:40], max_epochs=2, verbose=2)
+    first = [line.split()[0] for line in stream.getvalue().splitlines()]
+    assert first == ["rehearsal", "1/2", "2/2", "epoch", "1/2", "2/2"]
 
 
 def test_quiet_by_default(waves, monkeypatch):
-    assert progress(monkeypatch, Terminal(), waves[:40], max_epochs=2)[0] == ""
+    stream = Terminal()
+    progress(monkeypatch, stream, waves[:40], max_epochs=2)
+    assert stream.getvalue() == ""
 
 
 def test_a_terminal_has_one_line_that_updates(waves, monkeypatch):
@@ -42,10 +52,8 @@ def test_a_terminal_has_one_line_that_updates(waves, monkeypatch):
 
 def test_a_narrow_terminal_does_not_wrap_the_line(waves, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stdout", stream)
-    ConvVAETransformer(2, max_epochs=2, verbose=1).fit(waves[:40])
-    line = stream.getvalue().split("\n")[1]
+    text, _ = progress(monkeypatch, Terminal(), waves[:40], max_epochs=2, verbose=1)
+    line = text.split("\n")[1]
     assert max(map(len, line.split("\r"))) == 39
 
 
@@ -115,8 +123,9 @@ def test_the_last_line_is_that_of_the_epoch_that_stopped(waves, monkeypatch, str
 
 
 def test_no_epoch_prints_nothing(waves, monkeypatch):
-    settings = {"max_epochs": 0, "verbose": 1}
-    assert progress(monkeypatch, Terminal(), waves[:40], **settings)[0] == ""
+    stream = Terminal()
+    progress(monkeypatch, stream, waves[:40], max_epochs=0, verbose=1)
+    assert stream.getvalue() == ""
 
 
 def test_a_fit_that_is_interrupted_ends_its_line(waves, monkeypatch):
