@@ -9,7 +9,7 @@ from torch import nn
 # exp(z_log_var) and its inverse stay finite in float32 within these bounds.
 LOG_VAR_BOUNDS = (-30.0, 20.0)
 
-INITS = ("glorot", "torch")
+INITS = ("he", "glorot", "torch")
 OUTPUT_ACTIVATIONS = {None: nn.Identity, "sigmoid": nn.Sigmoid}
 
 
@@ -36,8 +36,9 @@ class ConvVAE(nn.Module):
     output_kernel_size : int or None
         None: `kernel_size` if it is odd, else ``kernel_size - 1``.
     output_activation : {None, "sigmoid"}
-    init : {"glorot", "torch"}
-        Glorot-uniform weights and zero biases, as in Keras, or PyTorch's own.
+    init : {"he", "glorot", "torch"}
+        He-normal weights and zero biases, which keep the variance through ReLU layers;
+        Glorot-uniform weights and zero biases, as in Keras; or PyTorch's own.
     linear_path : bool
         Add a linear encoder and decoder, see `start_linear_path`; the encoder's dense
         layers then see mean and maximum over time of the last convolution, instead of
@@ -49,6 +50,7 @@ class ConvVAE(nn.Module):
     ----------
     Kingma & Welling (2014), https://arxiv.org/abs/1312.6114
     Glorot & Bengio (2010), https://proceedings.mlr.press/v9/glorot10a.html
+    He et al. (2015), https://arxiv.org/abs/1502.01852
     """
 
     def __init__(
@@ -101,8 +103,8 @@ class ConvVAE(nn.Module):
             linear_path,
         )
         self.classifier = nn.Linear(latent_dim, n_classes) if n_classes else None
-        if init == "glorot":
-            self.apply(glorot_init)
+        if init != "torch":
+            self.apply(glorot_init if init == "glorot" else he_init)
         if linear_path:
             self.encoder.z_mean.apply(zero_init)
             self.encoder.z_log_var.apply(zero_init)
@@ -386,6 +388,19 @@ def glorot_init(module):
     """Glorot-uniform weights and zero biases, for `Module.apply`."""
     if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+def he_init(module):
+    """He-normal weights and zero biases, for `Module.apply`.
+
+    An output of a transposed convolution sees one in `stride` of its inputs' weights.
+    """
+    if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+        fan_in = module.weight[0].numel()
+        if isinstance(module, nn.ConvTranspose2d):
+            fan_in = module.weight[:, 0].numel() / module.stride[1]
+        nn.init.normal_(module.weight, std=(2 / fan_in) ** 0.5)
         nn.init.zeros_(module.bias)
 
 

@@ -23,8 +23,10 @@ LR_SCHEDULES = ("one_cycle",)
 # Learning rate of the linear maps, which start at their optimum, as a share of `lr`.
 LINEAR_LR = 0.1
 
-# Steps of max_epochs="auto", for each root of the number of samples.
+# Steps of max_epochs="auto", for each root of the number of samples: classes take
+# longer to learn than shapes.
 AUTO_STEPS = 25
+LABEL_STEPS = 75
 
 # Smaller batches take other matrix kernels, whose last bit differs.
 MIN_INFERENCE_BATCH = 16
@@ -39,7 +41,7 @@ class SignalDataset(Dataset):
     ----------
     X : ndarray or Tensor of shape (n_samples, n_channels, n_timepoints)
     scaler : ChannelScaler
-    y : Tensor of shape (n_samples, n_classes), optional
+    y : ndarray of shape (n_samples, n_classes), optional
         Class probabilities, a row of zeros for an unlabelled sample.
     rows : ndarray of int, optional
         The samples of X to use, all by default.
@@ -61,7 +63,7 @@ class SignalDataset(Dataset):
         """
         rows = self.rows[index]
         x = torch.from_numpy(self.scaler.transform(self.X[rows]))
-        return x, x if self.y is None else self.y[rows]
+        return x, x if self.y is None else torch.from_numpy(self.y[rows])
 
     def split(self, n_first):
         """Two random parts of the dataset, the first of `n_first` samples."""
@@ -424,9 +426,9 @@ def n_batches(n_samples, batch_size):
     return max(1, n_full + (remainder > 1 or remainder == batch_size == 1))
 
 
-def auto_epochs(n_samples, batch_size):
+def auto_epochs(n_samples, batch_size, with_labels):
     """Epochs of a budget of steps that grows with the root of the data, at least 1."""
-    n_steps = AUTO_STEPS * math.sqrt(n_samples)
+    n_steps = (LABEL_STEPS if with_labels else AUTO_STEPS) * math.sqrt(n_samples)
     return max(1, round(n_steps / n_batches(n_samples, batch_size)))
 
 

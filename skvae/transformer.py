@@ -69,7 +69,162 @@ class ConvVAETransformer(
 ):
     """Convolutional variational autoencoder for 1-D signals.
 
-    DOCSTRING
+    A few numbers for each signal, for a classifier, a plot or a cluster analysis, and
+    signals back from them. The default is a probabilistic PCA (Tipping and Bishop
+    1999) whose encoder and decoder convolutional networks then improve as far as
+    signals held back from training confirm it.
+
+    Parameters
+    ----------
+    latent_dim : int, default=8
+        Number of latent dimensions.
+    likelihood : {"gaussian", "laplace", "bernoulli"}, default="gaussian"
+        p(x|z). Laplace suits signals with outliers, Bernoulli signals of zeros and
+        ones; it needs X in [0, 1], see `scale`.
+    reconstruction_weight : float or "auto", default="auto"
+        w in the objective of a sample, ``w * SSE + beta * KL`` (for laplace the sum of
+        absolute errors, for bernoulli the cross-entropy). "auto": the weight at which
+        the likelihood is largest (Rybkin et al. 2021), in the end that of signals not
+        trained on.
+    beta : float, default=1.0
+        Weight of the KL term (Higgins et al. 2017).
+    kl_warmup : float, default=0.0
+        Fraction of training over which beta ramps up from 0.
+    free_bits : float, default=0.0
+        Nats per latent dimension that cost nothing (Kingma et al. 2016).
+    label_weight : float, default=0.0
+        Weight of the cross-entropy of a linear classifier on the latent mean, per
+        value of the signal; 10 is strong. `fit` then needs `y`, in which -1 means
+        unlabelled. 0 ignores `y`.
+    conv_channels : tuple of int, default=(16, 16, 32, 32)
+        Channels of the encoder's convolutions; the decoder mirrors them.
+    kernel_size : int, default=8
+        Of the convolutions, in time steps.
+    stride : int, default=2
+        Of the convolutions, in time steps.
+    hidden_dims : tuple of int, default=(64,)
+        Widths of the encoder's dense layers.
+    dropout : float, default=0.0
+        After each convolution of the encoder.
+    hidden_dropout : float, default=0.0
+        After each dense layer but the last.
+    batch_norm : bool, default=False
+        BatchNorm after each convolution, and each dense layer but the last.
+    output_activation : {None, "sigmoid"}, default=None
+        Of the decoder. "sigmoid" needs X in [0, 1], see `scale`.
+    output_kernel_size : int, default=None
+        Of the last transposed convolution. None: the odd one next below
+        `kernel_size`, or `kernel_size` itself.
+    init : {"he", "glorot", "torch"}, default="he"
+        He-normal weights and zero biases (He et al. 2015); Glorot-uniform weights and
+        zero biases, as in Keras; or PyTorch's own.
+    mixup : float, default=0.4
+        Training signals are mixed pairwise with Beta(mixup, mixup) weights (Zhang et
+        al. 2018). 0 is off.
+    input_noise : float, default=1.0
+        Standard deviation of the noise added to the encoder's input in training, in
+        units of the root mean square reconstruction error; the target stays clean. 0
+        is off.
+    linear_path : bool, default=True
+        Start from probabilistic PCA, a linear VAE (Lucas et al. 2019), and train a
+        convolutional correction of it. False: the convolutional VAE alone.
+    whiten : bool, default=False
+        As in `sklearn.decomposition.PCA`: True gives latents in units of the prior,
+        N(0, I); False multiplies each by what it moves in the units of X,
+        `latent_scale_`, so that distances between latents are like those of signals.
+    scale : {"standard", "minmax", None}, default="standard"
+        Scaling of each channel, over samples and time: mean 0 and variance 1, range
+        [0, 1], or none.
+    n_channels : int, default=None
+        Channels that two-dimensional X, (n_samples, n_channels * n_timepoints), is
+        folded into. None: 1, or as three-dimensional X has.
+    optimizer : type, default=torch.optim.Adam
+        A class of `torch.optim`.
+    lr : float, default=3e-3
+        Learning rate; a tenth of it for the linear path.
+    lr_schedule : {"one_cycle", None}, default="one_cycle"
+        Rise within a tenth of the steps, then fall to 0 as a cosine (Smith and Topin
+        2019); None is constant.
+    batch_size : int, default=16
+        Signals of a training step.
+    max_epochs : int or "auto", default="auto"
+        "auto": 25 steps for each root of the number of signals, with labels 75, and
+        at least an epoch. 0 with `linear_path` is probabilistic PCA itself.
+    early_stopping : bool, default=False
+        Hold back `validation_fraction` of the signals, stop when their loss has not
+        fallen for `patience` epochs, and restore the best epoch.
+    validation_fraction : float, default=0.1
+        Only used if ``early_stopping=True``.
+    patience : int, default=32
+        Only used if ``early_stopping=True``.
+    device : str or torch.device, default="auto"
+        "auto": a GPU where there is one when it is needed. What was fitted on a GPU
+        works without.
+    random_state : int, RandomState instance or None, default=None
+        Of initialisation, order, dropout, noise and `sample`. An int gives the same
+        bits again, on the same machine with the same number of threads.
+    verbose : int, default=0
+        1: one line of progress, 2: a line each epoch.
+    callbacks : list, default=None
+        skorch callbacks. Copies of them are used, found in ``net_.callbacks_``.
+    net_params : dict, default=None
+        Any other argument of the skorch net, as ``{"optimizer__weight_decay": 1e-4}``.
+    warm_start : bool, default=False
+        `fit` goes on from the weights of the last fit.
+    checkpoint : str or os.PathLike, default=None
+        File in which each epoch is saved. The same fit started again, after it was
+        killed, goes on from there and ends with the same bits.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+    module_ : torch.nn.Module
+        The network, with `encoder` and `decoder`.
+    history_ : dict of ndarray
+        One value an epoch, nats per sample, in scaled units: ``train_loss`` and its
+        terms ``train_reconstruction`` (-log p(x|z)), ``train_kl``,
+        ``train_kl_per_dim``, ``train_label``; the same with ``valid_`` if
+        ``early_stopping=True``.
+    n_epochs_, best_epoch_ : int
+        Epochs run, and the one, from 1, whose weights were kept.
+    reconstruction_weight_ : float
+        As used by `score_samples`; the gaussian's variance is ``1 / (2 w)``, in
+        scaled units.
+    kl_per_dim_ : ndarray of shape (latent_dim,)
+        Nats per sample that each latent dimension costs, over training signals.
+    n_active_dims_ : int
+        Latent dimensions that cost more than 0.01 nats.
+    latent_scale_ : ndarray of shape (latent_dim,)
+        Root mean square, over training signals, of the norm of d x / d z_k; 1 if
+        ``whiten=True``.
+    scaler_ : ChannelScaler
+    classes_ : ndarray of shape (n_classes,)
+        If ``label_weight > 0``.
+    n_features_in_, n_channels_in_, n_timepoints_in_, n_dims_in_ : int
+        Of the fitted X; its features are channels times timepoints.
+    feature_names_in_ : ndarray of str
+        If X was a DataFrame.
+
+    References
+    ----------
+    He et al. (2015), https://arxiv.org/abs/1502.01852
+    Higgins et al. (2017), beta-VAE, https://openreview.net/forum?id=Sy2fzU9gl
+    Kingma & Welling (2014), https://arxiv.org/abs/1312.6114
+    Kingma et al. (2016), free bits, https://arxiv.org/abs/1606.04934
+    Lucas et al. (2019), linear VAEs and pPCA, https://arxiv.org/abs/1911.02469
+    Rybkin et al. (2021), sigma-VAE, https://arxiv.org/abs/2006.13202
+    Smith & Topin (2019), https://arxiv.org/abs/1708.07120
+    Tipping & Bishop (1999), https://doi.org/10.1111/1467-9868.00196
+    Zhang et al. (2018), mixup, https://arxiv.org/abs/1710.09412
+
+    Examples
+    --------
+    >>> from skvae import ConvVAETransformer
+    >>> from skvae.datasets import make_load_profiles
+    >>> X, y = make_load_profiles(200, random_state=0)
+    >>> vae = ConvVAETransformer(latent_dim=2, random_state=0)
+    >>> vae.fit_transform(X).shape
+    (200, 2)
     """
 
     _parameter_constraints = {
@@ -138,7 +293,7 @@ class ConvVAETransformer(
         batch_norm=False,
         output_activation=None,
         output_kernel_size=None,
-        init="glorot",
+        init="he",
         mixup=0.4,
         input_noise=1.0,
         linear_path=True,
@@ -663,7 +818,9 @@ class ConvVAETransformer(
         if not one_epoch:
             max_epochs = self.max_epochs
             if max_epochs == "auto":
-                max_epochs = auto_epochs(n_samples, self.batch_size)
+                max_epochs = auto_epochs(
+                    n_samples, self.batch_size, classes is not None
+                )
             n_steps = max_epochs * n_batches(n_samples, self.batch_size)
             callbacks += schedule_callbacks(self.lr_schedule, n_steps)
             if self.early_stopping:

@@ -52,8 +52,6 @@ def test_check_estimator(setting, monkeypatch):
         monkeypatch.setattr(transformer, "check_signals", check_signals_in_threes)
     if setting != "default":
         params = {"max_epochs": 2, **params}
-    results = check_estimator(
-        ConvVAETransformer(**params), on_fail=None, on_skip=None
-    )
+    results = check_estimator(ConvVAETransformer(**params), on_fail=None, on_skip=None)
     assert len(results) > 40
     assert [r for r in results if r["status"] != "passed"] == []

@@ -128,7 +128,7 @@ def test_training_raises_the_bound_and_beats_the_mean_signal(waves):
     """And so the target is X: skorch's default for y=None is to learn zeros."""
     X = waves + 10
     start = ConvVAETransformer(4, max_epochs=0, random_state=0).fit(X[:150])
-    vae = ConvVAETransformer(4, max_epochs=60, random_state=0, lr=3e-3).fit(X[:150])
+    vae = ConvVAETransformer(4, max_epochs=30, random_state=0).fit(X[:150])
     assert vae.score(X[150:]) > start.score(X[150:])
     error = np.square(vae.reconstruct(X[150:]) - X[150:]).mean()
     assert error < 0.5 * np.square(X[:150].mean(axis=0) - X[150:]).mean()
@@ -144,7 +144,7 @@ def test_p2_separates_the_classes_of_load_profiles(profiles):
         return knn.score(vae.transform(X[400:]), y[400:])
 
     untrained = accuracy(max_epochs=0)
-    trained = accuracy(max_epochs=30)
+    trained = accuracy(max_epochs=25)
     assert trained > 0.4
     assert trained > untrained + 0.05
 
@@ -231,8 +231,10 @@ def test_wide_kl_weight_collapses_and_says_so(waves):
 def test_labels_pull_the_classes_apart(profiles):
     X, y = profiles
     accuracies = []
-    for label_weight in (0.0, 300.0):
-        vae = ConvVAETransformer(8, label_weight=label_weight, random_state=0)
+    for label_weight in (0.0, 10.0):
+        vae = ConvVAETransformer(
+            8, label_weight=label_weight, max_epochs=25, random_state=0
+        )
         Z = vae.fit(X[:300], y[:300]).transform(X)
         knn = KNeighborsClassifier(1).fit(Z[:300], y[:300])
         accuracies.append(knn.score(Z[300:], y[300:]))
@@ -316,7 +318,9 @@ def test_refit_pickle_and_copy_give_the_same_bits(fitted, waves):
 
 def test_random_state_matters(waves):
     first, second = (
-        ConvVAETransformer(2, max_epochs=1, random_state=seed).fit_transform(waves)
+        ConvVAETransformer(
+            2, linear_path=False, max_epochs=1, random_state=seed
+        ).fit_transform(waves)
         for seed in (0, 1)
     )
     assert not np.array_equal(first, second)
@@ -441,6 +445,6 @@ def test_every_parameter_is_stored_documented_and_constrained():
 
 def test_a_fitted_estimator_holds_no_training_data(waves):
     small = ConvVAETransformer(2, max_epochs=1).fit(waves[:50])
-    large = ConvVAETransformer(2, max_epochs=1).fit(np.tile(waves, (20, 1)))
+    large = ConvVAETransformer(2, max_epochs=1).fit(np.tile(waves, (6, 1)))
     sizes = [len(pickle.dumps(vae)) for vae in (small, large)]
-    assert sizes[1] < sizes[0] + 50_000
+    assert sizes[1] < sizes[0] + 20_000

@@ -1,0 +1,262 @@
+"""The main job, `python -m skvae`: tune, compare, keep the pipeline and a figure.
+
+A cross-validated grid search of ``Pipeline([("vae", ConvVAETransformer()), ("knn",
+KNeighborsClassifier())])`` on the wristwatch recordings, or on your own signals.
+"""
+
+import argparse
+import csv
+import time
+import zipfile
+from pathlib import Path
+
+import joblib
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    StratifiedKFold,
+    train_test_split,
+)
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from skvae import ConvVAETransformer
+from skvae.datasets import load_watch
+from skvae.scaling import ChannelScaler
+
+GRID = {
+    "vae__latent_dim": [8, 16],
+    "vae__reconstruction_weight": ["auto", 1.0],
+    "vae__dropout": [0.0, 0.2],
+}
+QUICK_GRID = {
+    "vae__latent_dim": [2, 8],
+    "vae__reconstruction_weight": ["auto"],
+    "vae__dropout": [0.0],
+}
+N_FOLDS = 3
+
+
+def main(arguments=None):
+    """Run the job as the command line asks for; return the table, a list of dicts."""
+    options = parse(arguments)
+    X_train, X_test, y_train, y_test, groups = load(options.data)
+    search = tune(X_train, y_train, groups, options)
+    pipeline = search.best_estimator_
+
+    print(f"\nBest parameters, accuracy {search.best_score_:.3f} in cross-validation:")
+    for name, value in search.best_params_.items():
+        print(f"  {name} = {value}")
+
+    latent_dim = pipeline["vae"].latent_dim
+    flat = make_pipeline(FunctionTransformer(flatten), KNeighborsClassifier())
+    n_components = min(latent_dim, len(X_train), X_train[0].size)
+    pca = make_pipeline(
+        FunctionTransformer(flatten), PCA(n_components), KNeighborsClassifier()
+    )
+    scaler = ChannelScaler("standard").fit(X_train)
+    scaled = scaler.transform(X_train), scaler.transform(X_test)
+    table = [
+        measure("k-NN on the signals", flat, *scaled, y_train, y_test),
+        measure(f"PCA({latent_dim}) + k-NN", pca, *scaled, y_train, y_test),
+        measure("tuned VAE + k-NN", pipeline, X_train, X_test, y_train, y_test),
+    ]
+    print_table(table, len(X_test))
+    write(options.output, pipeline, table, X_test, y_test)
+    return table
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(
+        prog="python -m skvae",
+        description="Tune Pipeline([vae, knn]) by a cross-validated grid search, and "
+        "compare it with k-NN on the signals and on PCA.",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="your signals: .npz with X (n, t) or (n, c, t) and y, or .csv with y in "
+        "the last column; a quarter of them is kept for testing "
+        "(default: the wristwatch recordings)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("skvae-output"),
+        metavar="FOLDER",
+        help="where pipeline, table and figure go (default: %(default)s)",
+    )
+    parser.add_argument("--quick", action="store_true", help="a small grid")
+    parser.add_argument(
+        "--n-jobs", type=int, default=2, help="parallel fits (default: %(default)s)"
+    )
+    return parser.parse_args(arguments)
+
+
+def load(path):
+    """X_train, X_test, y_train, y_test, groups: X (n, c, t), groups None or (n,)."""
+    if path is None:
+        train, test = load_watch(subset="train"), load_watch(subset="test")
+        names = np.asarray(train.target_names)
+        return (
+            train.data,
+            test.data,
+            names[train.target],
+            names[test.target],
+            train.subject,
+        )
+    X, y = read(path)
+    classes, counts = np.unique(y, return_counts=True)
+    if len(classes) < 2 or counts.min() < 2 * N_FOLDS:
+        raise SystemExit(
+            f"{path}: {len(y)} signals of {len(classes)} classes, the smallest of "
+            f"{counts.min()}. Expected at least 2 classes of at least {2 * N_FOLDS} "
+            "signals each, to train, tune and test on."
+        )
+    parts = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
+    return (*parts, None)
+
+
+def read(path):
+    """X (n, c, t) and y (n,) of a file; SystemExit with the reason if it cannot be."""
+    readers = {".npz": read_npz, ".csv": read_csv}
+    if path.suffix not in readers:
+        raise SystemExit(f"{path}: expected a .npz or a .csv file.")
+    try:
+        X, y = readers[path.suffix](path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise SystemExit(f"{path}: {error}") from error
+    if X.ndim not in (2, 3) or y.ndim != 1 or len(X) != len(y) or not X.size:
+        raise SystemExit(
+            f"{path}: X has shape {X.shape} and y has shape {y.shape}. Expected X "
+            "(n, t) or (n, c, t) and y (n,)."
+        )
+    if X.dtype.kind not in "biuf" or not np.isfinite(X).all():
+        raise SystemExit(
+            f"{path}: X of dtype {X.dtype} holds values that are not finite numbers. "
+            "Impute or drop them first."
+        )
+    return X.reshape(len(X), -1, X.shape[-1]), y
+
+
+def read_npz(path):
+    with np.load(path, allow_pickle=False) as file:
+        missing = [name for name in ("X", "y") if name not in file]
+        if missing:
+            raise ValueError(
+                f"no array {' and no array '.join(missing)}, only {file.files}. "
+                "Expected numpy.savez(file, X=X, y=y)."
+            )
+        return file["X"], file["y"]
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        rows = [row for row in csv.reader(file) if row]
+    if rows and not all(map(is_number, rows[0][:-1])):
+        del rows[0]  # names of columns
+    for i, row in enumerate(rows):
+        if len(row) != len(rows[0]) or len(row) < 2:
+            raise ValueError(
+                f"signal {i + 1} has {len(row)} columns, the first has "
+                f"{len(rows[0])}. Expected equally many, the last of them y."
+            )
+        wrong = [cell for cell in row[:-1] if not is_number(cell)]
+        if wrong:
+            raise ValueError(f"signal {i + 1} holds {wrong[0]!r}, expected numbers.")
+    if not rows:
+        raise ValueError("no signals. Expected a signal a line, y in the last column.")
+    X = np.array([[float(cell) for cell in row[:-1]] for row in rows])
+    return X, np.array([row[-1].strip() for row in rows])
+
+
+def is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def tune(X, y, groups, options):
+    """The fitted grid search; it prints a line for each fit."""
+    pipeline = Pipeline(
+        [("vae", ConvVAETransformer(random_state=0)), ("knn", KNeighborsClassifier())]
+    )
+    folds = StratifiedKFold(N_FOLDS) if groups is None else GroupKFold(N_FOLDS)
+    search = GridSearchCV(
+        pipeline,
+        QUICK_GRID if options.quick else GRID,
+        cv=folds,
+        n_jobs=options.n_jobs,
+        verbose=3,
+        error_score="raise",
+    )
+    return search.fit(X, y, groups=groups)
+
+
+def flatten(X):
+    return X.reshape(len(X), -1)
+
+
+def measure(name, estimator, X_train, X_test, y_train, y_test):
+    """A row of the table: accuracy on the test signals, seconds to fit and to score."""
+    start = time.perf_counter()
+    estimator.fit(X_train, y_train)
+    fitted = time.perf_counter()
+    accuracy = estimator.score(X_test, y_test)
+    return {
+        "method": name,
+        "accuracy": round(float(accuracy), 4),
+        "fit_seconds": round(fitted - start, 3),
+        "score_seconds": round(time.perf_counter() - fitted, 3),
+    }
+
+
+def print_table(table, n_test):
+    print(f"\n{f'{n_test} test signals':<22}  accuracy    fit, s  score, s")
+    for row in table:
+        print(
+            f"{row['method']:<22}  {row['accuracy']:8.3f}  {row['fit_seconds']:8.2f}  "
+            f"{row['score_seconds']:8.2f}"
+        )
+
+
+def write(folder, pipeline, table, X, y):
+    """Write pipeline.joblib, table.csv and, with matplotlib, figure.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    joblib.dump(pipeline, folder / "pipeline.joblib")
+    with (folder / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, table[0])
+        writer.writeheader()
+        writer.writerows(table)
+    written = ["pipeline.joblib", "table.csv"]
+    try:
+        import matplotlib  # noqa: F401 (is it installed?)
+    except ImportError:
+        print("\nWithout matplotlib no figure: pip install skvae[plot]")
+    else:
+        draw(pipeline["vae"], X, y, folder / "figure.png")
+        written.append("figure.png")
+    print(f"\nWritten to {folder}: {', '.join(written)}")
+
+
+def draw(vae, X, y, path):
+    """Latent space by class, and originals against reconstructions, of test signals."""
+    from matplotlib.figure import Figure
+
+    from skvae.plotting import LatentSpaceDisplay, ReconstructionDisplay
+
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.4))
+    LatentSpaceDisplay.from_estimator(vae, X, y, ax=left.subplots())
+    ReconstructionDisplay.from_estimator(vae, X, ax=right.subplots())
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
