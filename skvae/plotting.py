@@ -463,7 +463,7 @@ class TrainingCurveDisplay:
 
         terms = {"loss": "loss", "reconstruction": "reconstruction", "kl": "KL"}
         if np.any(self.history.get("train_label", 0)):
-            terms["label"] = "label cross-entropy"
+            terms["label"] = "label"
         n_terms = len(terms)
         self.figure_, axes = _make_axes(self, ax, 1, n_terms, (3.2, 3.0), sharex=True)
         self.axes_ = axes.ravel()
@@ -796,14 +796,8 @@ def _scatter(ax, points, colors, std, kwargs):
     """Draw points (n, 2) by class, with ellipses of the half axes `std` (n, 2)."""
     from matplotlib.collections import EllipseCollection
 
-    size = 24 if std is None else 6  # so that the ellipses are seen
-    style = {
-        "s": size,
-        "alpha": 0.8,
-        "edgecolors": "white",
-        "linewidths": 0.3,
-        **kwargs,
-    }
+    size = 24 if std is None else 10  # so that the ellipses are seen
+    style = {"s": size, "alpha": 0.8, "edgecolors": "white", "linewidths": 0.3} | kwargs
     if colors.few:
         for code, name in enumerate(colors.names):
             ax.scatter(
@@ -813,20 +807,19 @@ def _scatter(ax, points, colors, std, kwargs):
                 marker=MARKERS[code],
                 **style,
             )
+        face_colors = np.array(COLORS)[colors.codes]
     else:
-        ax.scatter(*points.T, c=colors.values, **style)
+        dots = ax.scatter(*points.T, c=colors.values, **style)
+        face_colors = dots.to_rgba(colors.values)
     if std is not None:
         ellipses = EllipseCollection(
-            2 * std[:, 0],
-            2 * std[:, 1],
+            *2 * std.T,
             0,
             units="xy",
             offsets=points,
             offset_transform=ax.transData,
-            facecolors="none",
-            edgecolors=SIGNAL_COLOR,
-            linewidths=0.5,
-            alpha=0.5,
+            facecolors=face_colors,
+            alpha=0.25,
             zorder=0,
         )
         ax.add_collection(ellipses)
@@ -919,14 +912,15 @@ def _label_signals(axes, n_channels, channel_names):
 
 
 def _add_legend(display, ax, handles, names):
-    """A legend below the display's own figure, or beside the axes that it was given."""
+    """A legend below the display's own figure, or in the axes that it was given."""
     names = names[: len(handles)]
     if ax is None:
         style = {"loc": "outside lower center", "ncols": 3, "frameon": False}
         display.figure_.legend(handles, names, **style)
     else:
         corner = np.atleast_2d(display.axes_)[0, -1]
-        corner.legend(handles, names, loc="upper left", bbox_to_anchor=(1, 1))
+        # Out of the layout: small panels would collapse to make room for it.
+        corner.legend(handles, names, fontsize="small").set_in_layout(False)
 
 
 def _check_matplotlib(display):
