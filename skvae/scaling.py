@@ -8,6 +8,8 @@ SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler}
 # Signals are taken up to this size: float32, in which results are, ends at 3e38, and
 # latents sum over a signal.
 MAX_VALUE = 1e35
+# And scaled ones up to this size, so that sums of squares fit.
+MAX_SCALED = 1e15
 
 BLOCK_VALUES = 2**22  # values held in float64 at a time: 32 MiB
 
@@ -67,12 +69,18 @@ class ChannelScaler:
         """Scaled copy of X, float32, of the same shape (n, c, t), C-contiguous."""
         with np.errstate(over="ignore"):
             scaled = X if self.kind is None else (X - self.offset_) / self.scale_
-        return to_float32(scaled, "X is in other units than the fitted signals")
+        return to_float32(
+            scaled,
+            MAX_SCALED,
+            "X is in other units than the fitted signals, or needs another `scale`",
+        )
 
     def inverse_transform(self, X):
         """X of shape (n, c, t) in the units of the data, float32."""
         unscaled = X if self.kind is None else X * self.scale_ + self.offset_
-        return to_float32(unscaled, "The latents are far from all fitted ones")
+        return to_float32(
+            unscaled, np.inf, "The latents are in other units than the fitted ones"
+        )
 
     def log_det(self, n_timepoints):
         """Log-determinant of `transform`, in nats per sample.
@@ -82,14 +90,14 @@ class ChannelScaler:
         return -n_timepoints * float(np.log(self.scale_).sum())
 
 
-def to_float32(X, reason):
-    """Copy of X in float32, C-contiguous; a ValueError if that is not finite."""
+def to_float32(X, limit, reason):
+    """Copy of X in float32, C-contiguous; a ValueError if it reaches the limit."""
     with np.errstate(over="ignore"):
         result = X.astype(np.float32, order="C")
-    if not np.isfinite(result).all():
+    largest = max(-result.min(), result.max())
+    if not largest < limit:
         raise ValueError(
-            f"{reason}: the result is beyond float32, which ends at "
-            f"{np.finfo(np.float32).max:.1g}. Check their units."
+            f"{reason}: values reach {largest:.3g}, where float32 does not suffice."
         )
     return result
 

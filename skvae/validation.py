@@ -1,10 +1,12 @@
 """Array-likes to arrays of shape (n_samples, n_channels, n_timepoints), and back."""
 
 import numpy as np
+import torch
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 
+@np.errstate(invalid="ignore")  # scikit-learn sums infinities of both signs to find them
 def check_signals(estimator, X, *, reset, min_samples=1):
     """Check X and view it as signals.
 
@@ -31,8 +33,7 @@ def check_signals(estimator, X, *, reset, min_samples=1):
         If X is not numeric, finite, dense and rectangular, or does not have the shape
         that was asked for or fitted.
     """
-    if isinstance(X, (list, tuple)):
-        X = np.asarray(X)
+    X = to_numpy(X)
     if np.ma.is_masked(X):
         raise ValueError(
             "X is a masked array with masked values, which would be read as if they "
@@ -105,9 +106,17 @@ def unfold(estimator, X):
     return X if estimator.n_dims_in_ == 3 else X.reshape(len(X), -1)
 
 
+def to_numpy(X):
+    """Lists and tensors, from any device, as arrays; the rest is scikit-learn's."""
+    if isinstance(X, torch.Tensor):
+        return X.detach().cpu().numpy()
+    return np.asarray(X) if isinstance(X, (list, tuple)) else X
+
+
+@np.errstate(invalid="ignore")
 def check_latents(estimator, Z, latent_dim):
     """Check Z and return it as float64 of shape (n_samples, latent_dim)."""
-    Z = check_array(Z, dtype=np.float64, estimator=estimator, input_name="Z")
+    Z = check_array(to_numpy(Z), dtype=np.float64, estimator=estimator, input_name="Z")
     if Z.shape[1] != latent_dim:
         raise ValueError(
             f"Z has {Z.shape[1]} columns, but this {type(estimator).__name__} has "

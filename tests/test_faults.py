@@ -223,12 +223,12 @@ def test_signals_far_from_the_fitted_ones_give_an_error_and_no_nan(
 ):
     assert np.isfinite(getattr(fitted, method)(waves[:3] * 1e10)).all()
     for factor in (1e38, 1e300):
-        with pytest.raises(ValueError, match=r"not finite|beyond float32"):
+        with pytest.raises(ValueError, match="float32 does not suffice"):
             getattr(fitted, method)(waves[:3].astype(np.float64) * factor)
 
 
 def test_latents_far_from_the_fitted_ones_give_an_error_and_no_nan(fitted):
-    with pytest.raises(ValueError, match="beyond float32"):
+    with pytest.raises(ValueError, match="float32 does not suffice"):
         fitted.inverse_transform([[1e300, 0.0]])
 
 
