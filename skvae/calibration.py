@@ -7,9 +7,9 @@ itself, and wrong, on others.
 
 import numpy as np
 import torch
-from skorch.utils import to_tensor
 from sklearn.decomposition import PCA
 from sklearn.model_selection import KFold
+from skorch.utils import to_tensor
 
 from skvae.losses import MIN_DISTORTION
 from skvae.training import Batches, forked_random_state

@@ -7,8 +7,8 @@ import shutil
 import sys
 import time
 import warnings
-from functools import partial
 from datetime import timedelta
+from functools import partial
 
 import numpy as np
 import torch

@@ -16,7 +16,6 @@ from sklearn.base import (
     _fit_context,
     clone,
 )
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -425,7 +424,10 @@ class ConvVAETransformer(
                 net = make_net(len(train)).initialize().start_from(self.net_)
                 net.partial_fit((train, valid))
                 mean_distortion = None
-            elif one_epoch or self.max_epochs == 0:
+            elif one_epoch:
+                net, _, _ = self._train(make_net, train, None, seed)
+                mean_distortion = None
+            elif self.max_epochs == 0:
                 net, _, mean_distortion = self._train(make_net, train, valid, seed)
             else:
                 net, mean_distortion = self._train_calibrated(
@@ -777,22 +779,22 @@ class ConvVAETransformer(
 
         Both are judged by signals held back: those of early stopping or, where none
         are, a fifth of the signals in a rehearsal. With so many signals that training
-        cannot learn them by heart, the training signals do.
+        cannot learn them by heart, the training signals do: the distortion is None.
         """
-        rehearses = valid is None and 3 <= len(train) <= MAX_REHEARSAL
-        calibration = noise = None
-        if self.linear_path and (rehearses or valid is not None) and len(train) >= 3:
+        to_choose = self.linear_path or self.reconstruction_weight == "auto"
+        if not to_choose or not 3 <= len(train) <= MAX_REHEARSAL:
+            return self._train(make_net, train, valid, seed)[0], None
+        noise = None
+        if self.linear_path:
             noise = held_out_noise(train.sample(PCA_VALUES), self.latent_dim, seed)
-        if rehearses:
+        if valid is None:
             part, held_back = train.split(len(train) - math.ceil(len(train) / 5))
-            rehearsal = partial(make_net, title="rehearsal")
+            rehearsal = partial(make_net, rehearsal=True)
             net, start, _ = self._train(rehearsal, part, None, seed, noise)
             calibration = choose_trust(net, start, held_back, seed)
         net, start, at_start = self._train(make_net, train, valid, seed, noise)
         if valid is not None:
             calibration = choose_trust(net, start, valid, seed)
-        if calibration is None:
-            return net, None
         trust, mean_distortion, excess = calibration
         if start:
             net.module_.blend(start, net.module_.blended_parameters(), trust)
@@ -811,7 +813,7 @@ class ConvVAETransformer(
         return run
 
     def _make_net(
-        self, classes, device, one_epoch, checkpoint, n_samples, title="epoch"
+        self, classes, device, one_epoch, checkpoint, n_samples, rehearsal=False
     ):
         """The skorch net that these parameters describe, not initialized."""
         max_epochs, callbacks = 1, []
@@ -825,8 +827,10 @@ class ConvVAETransformer(
             callbacks += schedule_callbacks(self.lr_schedule, n_steps)
             if self.early_stopping:
                 callbacks += stopping_callbacks(self.patience)
+        title = "rehearsal" if rehearsal else "epoch"
         callbacks += progress_callbacks(self.verbose, title)
-        callbacks += clone(self.callbacks or [], safe=False)
+        if not rehearsal:
+            callbacks += clone(self.callbacks or [], safe=False)
         if checkpoint is not None:
             callbacks.append(("checkpoint", checkpoint))
         params = {

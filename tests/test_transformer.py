@@ -134,6 +134,7 @@ def test_training_raises_the_bound_and_beats_the_mean_signal(waves):
     assert error < 0.5 * np.square(X[:150].mean(axis=0) - X[150:]).mean()
 
 
+@pytest.mark.slow
 def test_p2_separates_the_classes_of_load_profiles(profiles):
     """Far above chance, 1/7, and better than the network before training."""
     X, y = profiles
@@ -144,9 +145,9 @@ def test_p2_separates_the_classes_of_load_profiles(profiles):
         return knn.score(vae.transform(X[400:]), y[400:])
 
     untrained = accuracy(max_epochs=0)
-    trained = accuracy(max_epochs=25)
-    assert trained > 0.4
-    assert trained > untrained + 0.05
+    trained = accuracy(max_epochs=40)
+    assert trained > 0.35
+    assert trained > untrained + 0.1
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "bernoulli"])
@@ -220,7 +221,7 @@ def test_samples_look_like_the_signals():
 def test_wide_kl_weight_collapses_and_says_so(waves):
     with pytest.warns(UserWarning, match="No latent dimension is active"):
         vae = ConvVAETransformer(
-            2, beta=1e6, linear_path=False, max_epochs=20, lr=1e-2, random_state=0
+            2, beta=1e6, linear_path=False, max_epochs=20, lr=3e-2, random_state=0
         ).fit(waves)
     assert vae.n_active_dims_ == 0
 
@@ -228,6 +229,7 @@ def test_wide_kl_weight_collapses_and_says_so(waves):
 # Labels
 
 
+@pytest.mark.slow
 def test_labels_pull_the_classes_apart(profiles):
     X, y = profiles
     accuracies = []
