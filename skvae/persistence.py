@@ -6,7 +6,7 @@ from skvae import files
 from skvae.losses import Objective
 from skvae.network import ConvVAE
 from skvae.scaling import ChannelScaler
-from skvae.training import VAENet, load_optimizer
+from skvae.training import VAENet, forked_random_state, load_optimizer
 
 
 def save(estimator, path):
@@ -87,7 +87,8 @@ def load(estimator_class, path):
         )
     estimator = estimator_class(**content["parameters"])
     net = VAENet(ConvVAE, Objective, train_split=None, verbose=0, **content["net"])
-    net.initialize()
+    with forked_random_state(0):  # the weights drawn here are replaced
+        net.initialize()
     net.module_.load_state_dict(content["module"])
     net.module_.eval()
     load_optimizer(net.optimizer_, content["optimizer"])
