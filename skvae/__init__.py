@@ -1,4 +1,4 @@
-"""Convolutional variational autoencoders for 1-D signals, as scikit-learn estimators."""
+"""Convolutional variational autoencoders for 1-D signals, for scikit-learn."""
 
 from skvae.transformer import ConvVAETransformer
 

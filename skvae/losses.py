@@ -184,9 +184,9 @@ def log_importance_weight(log_px_given_z, z, z_mean, z_log_var):
 class Objective(nn.Module):
     """What training minimises, in nats per sample, and its terms.
 
-    ``-log p(x|z) + beta * KL + label_weight * n_values * cross_entropy``; the first term is
-    ``weight * distortion`` less its log-normalizer, so that it stays comparable while
-    the weight is learned.
+    ``-log p(x|z) + beta * KL + label_weight * n_values * cross_entropy``; the first
+    term is ``weight * distortion`` less its log-normalizer, so that it stays comparable
+    while the weight is learned.
 
     Parameters
     ----------

@@ -156,6 +156,11 @@ class VAENet(NeuralNet):
             return train, valid
         return super().get_split_datasets(train, y, **fit_params)
 
+    def _set_training(self, training=True):
+        # skorch walks through all layers, before each batch.
+        if self.module_.training != training:
+            super()._set_training(training)
+
     def train_step_single(self, batch, **fit_params):
         self._set_training(True)
         x, y = mix_pairs(*to_tensor(batch, self.device), self.mixup)
@@ -409,8 +414,8 @@ def mix_pairs(x, y, alpha):
     """
     if not alpha:
         return x, y
-    concentration = torch.tensor(float(alpha))
-    weights = torch.distributions.Beta(concentration, concentration).sample((len(x),))
+    beta = torch.distributions.Beta(float(alpha), float(alpha), validate_args=False)
+    weights = beta.sample((len(x),))
     partners = torch.randperm(len(x)).to(x.device)
 
     def mix(values):

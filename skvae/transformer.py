@@ -6,6 +6,7 @@ import os
 import warnings
 from functools import partial
 from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -226,7 +227,7 @@ class ConvVAETransformer(
     (200, 2)
     """
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar[dict] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "likelihood": [StrOptions(set(LIKELIHOODS))],
         "reconstruction_weight": [

@@ -6,7 +6,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 
-@np.errstate(invalid="ignore")  # scikit-learn sums infinities of both signs to find them
+@np.errstate(invalid="ignore")  # scikit-learn adds infinities of both signs
 def check_signals(estimator, X, *, reset, min_samples=1):
     """Check X and view it as signals.
 
