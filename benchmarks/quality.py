@@ -178,9 +178,11 @@ def read(path):
 def run(tasks, path):
     """Append the results that are not in the file yet."""
     results = read(path) if path.exists() else []
+    n_threads = torch.get_num_threads()
     for task in tasks:
         if any(task.items() <= result.items() for result in results):
             continue
+        torch.set_num_threads(n_threads)  # aeon's MiniRocket changes it
         try:
             result = evaluate(*task.values())
         except Exception as error:  # a method's failure is a result
