@@ -256,17 +256,17 @@ class Encoder(nn.Module):
         widths = (n_steps * (n_channels, *conv_channels)[-1], *hidden_dims)
         layers = []
         for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
-            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+            layers += [AlignedLinear(n_in, n_out), nn.ReLU()]
             is_last = i == len(hidden_dims) - 1
             if batch_norm and not is_last:
                 layers.append(nn.BatchNorm1d(n_out))
             if hidden_dropout and not is_last:
                 layers.append(nn.Dropout(hidden_dropout))
         self.hidden = nn.Sequential(*layers)
-        self.z_mean = nn.Linear(widths[-1], latent_dim)
-        self.z_log_var = nn.Linear(widths[-1], latent_dim)
+        self.z_mean = AlignedLinear(widths[-1], latent_dim)
+        self.z_log_var = AlignedLinear(widths[-1], latent_dim)
         n_values = n_channels * lengths[0]
-        self.linear = nn.Linear(n_values, latent_dim) if linear_path else None
+        self.linear = AlignedLinear(n_values, latent_dim) if linear_path else None
 
     def forward(self, x):
         h = x.unsqueeze(2)  # (n, c, 1, t): oneDNN is fastest on images, channels last
@@ -302,7 +302,7 @@ class Decoder(nn.Module):
         self.shape = (n_channels, lengths[0])
         self.start = (lengths[-1], conv_channels[-1] if conv_channels else n_channels)
         self.hidden = nn.Sequential(
-            nn.Linear(latent_dim, self.start[0] * self.start[1]), nn.ReLU()
+            AlignedLinear(latent_dim, self.start[0] * self.start[1]), nn.ReLU()
         )
         layers = []
         n_in = self.start[1]
@@ -320,7 +320,7 @@ class Decoder(nn.Module):
         )
         self.activation = OUTPUT_ACTIVATIONS[output_activation]()
         n_values = n_channels * lengths[0]
-        self.linear = nn.Linear(latent_dim, n_values) if linear_path else None
+        self.linear = AlignedLinear(latent_dim, n_values) if linear_path else None
 
     def forward(self, z):
         h = self.hidden(z).unflatten(1, (1, *self.start))  # (n, 1, t', c')
@@ -329,6 +329,23 @@ class Decoder(nn.Module):
         if self.linear is not None:
             x_hat = x_hat + self.linear(z).unflatten(1, self.shape)
         return self.activation(x_hat)
+
+
+class AlignedLinear(nn.Linear):
+    """Linear layer whose result for a sample does not depend on its place in the batch.
+
+    Matrix kernels add up a row in an order that depends on where in memory it starts,
+    and take another way for a single output. In evaluation, inputs and outputs are
+    filled up with zeros to multiples of 16, 64 bytes.
+    """
+
+    def forward(self, h):
+        n_in, n_out = -self.in_features % 16, -self.out_features % 16
+        if self.training or not (n_in or n_out):
+            return super().forward(h)
+        weight = nn.functional.pad(self.weight, (0, n_in, 0, n_out))
+        h = nn.functional.linear(nn.functional.pad(h, (0, n_in)), weight)
+        return h[:, : self.out_features] + self.bias
 
 
 class SameConv(nn.Conv2d):

@@ -15,7 +15,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 
 from skvae import ConvVAETransformer
-from skvae.training import VAENet
 
 TINY = {
     "latent_dim": 2,

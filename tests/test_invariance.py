@@ -1,0 +1,31 @@
+"""The latents of a signal depend on it alone, to the last bit."""
+
+import numpy as np
+import pytest
+import torch
+
+from skvae.network import ConvVAE
+from skvae.training import map_batches
+
+
+@pytest.mark.parametrize("latent_dim", [1, 3, 8])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 3), (1, 7), (1, 101), (6, 50)])
+def test_result_does_not_depend_on_place_or_company(shape, latent_dim):
+    torch.manual_seed(0)
+    vae = ConvVAE(*shape, latent_dim, hidden_dims=(17,), linear_path=True).eval()
+    with torch.no_grad():
+        for parameter in vae.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    X = np.random.default_rng(0).standard_normal((203, *shape)).astype(np.float32)
+
+    def reconstruct(x):
+        return vae.decode(vae.encode(x)[0])
+
+    def apply(X):
+        return map_batches(reconstruct, X.__getitem__, len(X), 1000, "cpu")
+
+    expected = apply(X)
+    order = np.random.default_rng(1).permutation(len(X))
+    np.testing.assert_array_equal(apply(X[order]), expected[order])
+    for part in (slice(0, 1), slice(1, 18), slice(100, 177)):
+        np.testing.assert_array_equal(apply(X[part]), expected[part])
