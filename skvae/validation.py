@@ -72,9 +72,10 @@ def _learn_shape(estimator, X):
                 f"{n_channels}, n_timepoints). Leave n_channels=None for "
                 "three-dimensional X."
             )
-        if X.shape[2] == 0:
+        if 0 in X.shape[1:]:
+            what = "timepoints" if X.shape[1] else "channels"
             raise ValueError(
-                f"X has 0 timepoints, shape {X.shape}. At least 1 is required."
+                f"X has 0 {what}, shape {X.shape}. At least 1 is required."
             )
         # scikit-learn would count the channels alone, and keep names of an older fit.
         estimator.n_features_in_ = X.shape[1] * X.shape[2]
@@ -144,7 +145,7 @@ def encode_labels(y, n_samples, classes=None):
         1 for the class of the sample; a row of zeros where it is unlabelled.
     classes : ndarray of shape (n_classes,)
     """
-    y = column_or_1d(y, warn=True)
+    y = column_or_1d(to_numpy(y), warn=True)
     if len(y) != n_samples:
         raise ValueError(
             f"X has {n_samples} samples and y has {len(y)}. Expected one label per "

@@ -61,9 +61,9 @@ def arrays(draw):
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     values = (
         rng.standard_normal(size)
-        * VALUES[draw(st.sampled_from(["normal"] * 9 + [*VALUES]))]
+        * VALUES[draw(st.sampled_from(["normal"] * 20 + [*VALUES]))]
     )
-    flaw = FLAWS[draw(st.sampled_from(["none"] * 9 + [*FLAWS]))]
+    flaw = FLAWS[draw(st.sampled_from(["none"] * 30 + [*FLAWS]))]
     if flaw is not None and size:
         values[rng.integers(size)] = flaw
     dtype = np.dtype(draw(st.sampled_from(["f8"] * 9 + ["f4"] * 9 + DTYPES)))
@@ -130,7 +130,7 @@ CONTAINERS = {
 def inputs(draw):
     """What a user may pass, in a container that can hold it."""
     X = draw(arrays())
-    container = draw(st.sampled_from(["array"] * 20 + [*CONTAINERS]))
+    container = draw(st.sampled_from(["array"] * 60 + [*CONTAINERS]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
