@@ -7,6 +7,9 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import numpy as np
 import pytest
+import torch
+
+torch.set_num_threads(1)  # as many workers as cores, and the networks are small
 
 
 @pytest.fixture(scope="session")

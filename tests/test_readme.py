@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from joblib import parallel_config
 
 from skvae import ConvVAETransformer, training
 
@@ -27,7 +28,7 @@ def test_code_of_the_readme_runs_and_prints_what_it_says(tmp_path, monkeypatch):
     assert len(BLOCKS) > 10
     for code, expected in BLOCKS:
         printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
+        with contextlib.redirect_stdout(printed), parallel_config("sequential"):
             exec(compile(code, "README.md", "exec"), namespace)
         assert printed.getvalue() == expected, code
 
