@@ -16,19 +16,22 @@ from skvae.training import Batches, forked_random_state
 
 # Shares of the way from probabilistic PCA to the trained network that are compared.
 TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+# Shifts in training that are compared, as shares of the length of the signals.
+SHIFTS = (0.0, 0.01, 0.02)
 N_FOLDS = 5
 # Passes over the held-back signals, each with other draws from q(z|x).
 N_PASSES = 8
 BATCH_SIZE = 256
 
 
-def start_linear_path(module, signals, seed, held_out_noise=None):
+def start_linear_path(module, signals, seed, held_out_noise=None, shift=0):
     """Start the linear maps of the module at PCA of the scaled signals (n, c, t).
 
+    With a shift, in time steps, it is PCA of the signals and of shifted copies of them.
     Returns the noise variance, float, that they start with: `held_out_noise`, or by
     default that of scikit-learn's PCA.
     """
-    rows = flatten(signals)
+    rows = flatten(shifted_copies(signals, shift))
     pca = fit_pca(rows, module.latent_dim, seed)
     # Without residual, any noise below the smallest eigenvalue gives the same density.
     floor = max(1e-6 * rows.var(axis=0).mean(), MIN_DISTORTION["gaussian"])
@@ -44,20 +47,54 @@ def start_linear_path(module, signals, seed, held_out_noise=None):
     return noise
 
 
-def held_out_noise(signals, latent_dim, seed):
-    """Noise variance of PCA on signals (n, c, t) that it was not fitted on.
+def choose_shift(signals, latent_dim, seed):
+    """How far to shift signals (n, c, t) in training, and PCA's noise variance then.
 
-    Squared residuals of K-fold cross-validation, over the dimensions that PCA leaves.
+    By K-fold cross-validation of probabilistic PCA, fitted on shifted copies as well:
+    where signals are not aligned in time they make it better, elsewhere worse.
+
+    Returns
+    -------
+    shift : int
+        Time steps either way.
+    noise : float
+        Squared residuals of held-back signals over the dimensions that PCA leaves.
     """
-    rows = flatten(signals)
-    folds = KFold(min(N_FOLDS, len(rows)), shuffle=True, random_state=seed)
-    squares = 0.0
-    for train, test in folds.split(rows):
-        pca = fit_pca(rows[train], latent_dim, seed)
-        residuals = rows[test] - pca.inverse_transform(pca.transform(rows[test]))
-        squares += np.square(residuals).sum()
-    n_left = max(1, rows.shape[1] - latent_dim)
-    return squares / (len(rows) * n_left)
+    shifts = {round(share * signals.shape[2]) for share in SHIFTS}
+    found = [(*cross_validate(signals, latent_dim, seed, m), m) for m in sorted(shifts)]
+    _, noise, shift = max(found, key=lambda result: result[0])
+    return shift, noise
+
+
+def cross_validate(signals, latent_dim, seed, shift):
+    """Log-likelihood in nats, and noise variance, of signals PCA was not fitted on."""
+    n_left = max(1, signals[0].size - latent_dim)
+    residuals, scores, variances = [], [], []
+    folds = KFold(min(N_FOLDS, len(signals)), shuffle=True, random_state=seed)
+    for train, test in folds.split(signals):
+        rows = flatten(signals[test])
+        pca = fit_pca(flatten(shifted_copies(signals[train], shift)), latent_dim, seed)
+        z = pca.transform(rows)
+        residuals.append(np.square(rows - pca.inverse_transform(z)).sum(axis=1))
+        scores.append(z)
+        variances.append(pca.explained_variance_)
+    noise = max(np.concatenate(residuals).mean() / n_left, MIN_DISTORTION["gaussian"])
+    log_likelihood = 0.0
+    for z, variance in zip(scores, variances, strict=True):
+        variance = np.maximum(variance, noise)
+        terms = np.log(variance) + np.square(z) / variance
+        log_likelihood -= 0.5 * terms.sum()
+    return log_likelihood - 0.5 * len(signals) * n_left * np.log(noise), noise
+
+
+def shifted_copies(signals, shift):
+    """Signals (n, c, t) and copies shifted by all and half of `shift` either way."""
+    if not shift:
+        return signals
+    time = np.arange(signals.shape[2])
+    steps = sorted({0, shift, -shift, shift // 2, -(shift // 2)})
+    copies = [signals[..., np.clip(time - step, 0, time[-1])] for step in steps]
+    return np.concatenate(copies)
 
 
 def fit_pca(rows, latent_dim, seed):

@@ -124,6 +124,8 @@ class VAENet(NeuralNet):
     ----------
     mixup : float
         Beta(mixup, mixup) weights of the random pairs that each batch is mixed of.
+    shift : int
+        Time steps that each signal is shifted at random, at most, either way.
     input_noise : float
         Standard deviation of the noise on the encoder's input, in units of the root
         mean square error of the batch before.
@@ -138,10 +140,19 @@ class VAENet(NeuralNet):
     """
 
     def __init__(
-        self, module, criterion, *, mixup=0.0, input_noise=0.0, kl_warmup=0.0, **kwargs
+        self,
+        module,
+        criterion,
+        *,
+        mixup=0.0,
+        shift=0,
+        input_noise=0.0,
+        kl_warmup=0.0,
+        **kwargs,
     ):
         super().__init__(module, criterion, **kwargs)
         self.mixup = mixup
+        self.shift = shift
         self.input_noise = input_noise
         self.kl_warmup = kl_warmup
 
@@ -163,7 +174,8 @@ class VAENet(NeuralNet):
 
     def train_step_single(self, batch, **fit_params):
         self._set_training(True)
-        x, y = mix_pairs(*to_tensor(batch, self.device), self.mixup)
+        x, y = to_tensor(batch, self.device)
+        x, y = mix_pairs(shift_signals(x, self.shift), y, self.mixup)
         noisy = x
         if self.input_noise:
             noisy = x + self.input_noise * self.error_ * torch.randn_like(x)
@@ -405,6 +417,15 @@ class Progress(Callback):
             line = "\r" + line[: shutil.get_terminal_size().columns - 1]
         print(line, end="" if self.updates_ else "\n", flush=True)
         self.n_shown_ = self.n_epochs_
+
+
+def shift_signals(x, max_steps):
+    """x (n, c, t), each shifted by up to `max_steps` either way, edges repeated."""
+    if not max_steps:
+        return x
+    steps = torch.randint(-max_steps, max_steps + 1, (len(x), 1, 1)).to(x.device)
+    time = torch.arange(x.shape[2], device=x.device)
+    return x.gather(2, (time - steps).clamp(0, x.shape[2] - 1).expand_as(x))
 
 
 def mix_pairs(x, y, alpha):

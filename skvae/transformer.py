@@ -20,7 +20,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.calibration import choose_trust, held_out_noise, start_linear_path
+from skvae.calibration import choose_shift, choose_trust, start_linear_path
 from skvae.checkpoint import Checkpoint
 from skvae.losses import (
     LIKELIHOODS,
@@ -759,16 +759,16 @@ class ConvVAETransformer(
             )
         return dataset.split(n_train)
 
-    def _train(self, make_net, train, valid, seed, noise=None):
+    def _train(self, make_net, train, valid, seed, noise=None, shift=0):
         """A trained net, its `blended_parameters` at the start, the start's distortion.
 
         The latter two are None without linear path.
         """
-        net = make_net(len(train)).initialize()
+        net = make_net(len(train), shift=shift).initialize()
         start = mean_distortion = None
         if self.linear_path:
             signals = train.sample(PCA_VALUES)
-            noise = start_linear_path(net.module_, signals, seed, noise)
+            noise = start_linear_path(net.module_, signals, seed, noise, shift)
             start = [p.detach().clone() for p in net.module_.blended_parameters()]
             if self.likelihood == "gaussian":
                 mean_distortion = noise * self.n_features_in_
@@ -785,15 +785,16 @@ class ConvVAETransformer(
         to_choose = self.linear_path or self.reconstruction_weight == "auto"
         if not to_choose or not 3 <= len(train) <= MAX_REHEARSAL:
             return self._train(make_net, train, valid, seed)[0], None
-        noise = None
+        shift, noise = 0, None
         if self.linear_path:
-            noise = held_out_noise(train.sample(PCA_VALUES), self.latent_dim, seed)
+            signals = train.sample(PCA_VALUES)
+            shift, noise = choose_shift(signals, self.latent_dim, seed)
         if valid is None:
             part, held_back = train.split(len(train) - math.ceil(len(train) / 5))
             rehearsal = partial(make_net, rehearsal=True)
-            net, start, _ = self._train(rehearsal, part, None, seed, noise)
+            net, start, _ = self._train(rehearsal, part, None, seed, noise, shift)
             calibration = choose_trust(net, start, held_back, seed)
-        net, start, at_start = self._train(make_net, train, valid, seed, noise)
+        net, start, at_start = self._train(make_net, train, valid, seed, noise, shift)
         if valid is not None:
             calibration = choose_trust(net, start, valid, seed)
         trust, mean_distortion, excess = calibration
@@ -814,7 +815,15 @@ class ConvVAETransformer(
         return run
 
     def _make_net(
-        self, classes, device, one_epoch, checkpoint, n_samples, rehearsal=False
+        self,
+        classes,
+        device,
+        one_epoch,
+        checkpoint,
+        n_samples,
+        *,
+        shift=0,
+        rehearsal=False,
     ):
         """The skorch net that these parameters describe, not initialized."""
         max_epochs, callbacks = 1, []
@@ -860,6 +869,7 @@ class ConvVAETransformer(
             "criterion__free_bits": self.free_bits,
             "criterion__label_weight": self.label_weight,
             "mixup": self.mixup,
+            "shift": shift,
             "input_noise": self.input_noise,
             "kl_warmup": self.kl_warmup,
             "optimizer": self.optimizer,
