@@ -17,10 +17,9 @@ get signals standardised by channel. For each result:
   nats per signal in the units of X
 - reconstruction: mean squared error a value, on the test signals, of standardised ones
 - fit_seconds, transform_seconds: by the clock, the latter of the test signals;
-  fit_cpu_seconds: of the processor, which other work on the machine does not change
+  fit_cpu_seconds: of the processor, on which other work tells less
 
-p2 is the final script of the forum thread for 100 epochs. Its seconds include skvae's
-rehearsal, from which a VAE of fixed weight and without linear path gains nothing. Left
+p2 is the final script of the forum thread for 100 epochs, its latents not scaled. Left
 out so far: the thread's Keras model, for which see port.py, and Pythae.
 """
 
@@ -178,30 +177,31 @@ def read(path):
 def run(tasks, path):
     """Append the results that are not in the file yet."""
     results = read(path) if path.exists() else []
-    n_threads = torch.get_num_threads()
+    versions = environment()
     for task in tasks:
         if any(task.items() <= result.items() for result in results):
             continue
-        torch.set_num_threads(n_threads)  # aeon's MiniRocket changes it
+        torch.set_num_threads(versions["threads"])  # aeon's MiniRocket changes it
         try:
             result = evaluate(*task.values())
         except Exception as error:  # a method's failure is a result
             result = {"error": f"{type(error).__name__}: {error}"}
-        line = json.dumps(task | result | environment())
+        line = json.dumps(task | result | versions)
         print(line, flush=True)
         with path.open("a") as file:
             file.write(line + "\n")
 
 
 def environment():
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-    )
+    """What runs: skvae's commit, with a + if it was edited since, versions, threads."""
+
+    def git(*args):
+        return subprocess.run(["git", *args], cwd=HERE, capture_output=True, text=True)
+
+    commit = git("rev-parse", "--short", "HEAD").stdout.strip()
+    edited = git("diff", "--quiet", "HEAD", "--", "../skvae").returncode
     return {
-        "commit": commit.stdout.strip(),
+        "commit": commit + "+" * bool(edited),
         "versions": {
             "python": platform.python_version(),
             "numpy": np.__version__,
