@@ -292,10 +292,10 @@ class VAENet(NeuralNet):
 
     def best_epoch(self):
         """The epoch, from 1, whose weights the module has."""
-        losses = [row.get("valid_loss") for row in self.history]
-        if None in losses or not losses:
-            return len(losses)
-        return int(np.argmin(losses)) + 1
+        for _, callback in self.callbacks_:
+            if isinstance(callback, WarmEarlyStopping) and callback.best_epoch_:
+                return callback.best_epoch_
+        return len(self.history)
 
     def start_from(self, net):
         """Take over the weights and, of an equal optimizer, the state; not its lr."""
