@@ -12,6 +12,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import (
     GridSearchCV,
@@ -38,6 +39,7 @@ QUICK_GRID = {
     "vae__dropout": [0.0],
 }
 N_FOLDS = 3
+LABEL_WEIGHT = 10.0
 
 
 def main(arguments=None):
@@ -62,12 +64,14 @@ def main(arguments=None):
     pca = make_pipeline(
         FunctionTransformer(flatten), PCA(n_components), KNeighborsClassifier()
     )
+    taught = clone(pipeline).set_params(vae__label_weight=LABEL_WEIGHT)
     scaler = ChannelScaler("standard").fit(X_train)
     scaled = scaler.transform(X_train), scaler.transform(X_test)
     table = [
         compare("k-NN on the signals", flat, *scaled, y_train, y_test),
         compare(f"PCA({latent_dim}) + k-NN", pca, *scaled, y_train, y_test),
         measure("tuned VAE + k-NN", pipeline, X_test, y_test, search.refit_time_),
+        compare("same, taught labels", taught, X_train, X_test, y_train, y_test),
     ]
     print_table(table, len(X_test))
     write(options.output, pipeline, table, X_test, y_test)
@@ -170,9 +174,13 @@ def read_csv(path):
                 f"signal {i + 1} has {len(row)} columns, the first has "
                 f"{len(rows[0])}. Expected equally many, the last of them y."
             )
-        wrong = [cell for cell in row[:-1] if not is_number(cell)]
-        if wrong:
-            raise ValueError(f"signal {i + 1} holds {wrong[0]!r}, expected numbers.")
+        for j, cell in enumerate(row[:-1]):
+            if not is_number(cell):
+                what = repr(cell) if cell.strip() else "nothing"
+                raise ValueError(
+                    f"signal {i + 1} holds {what} in column {j + 1}. Expected numbers, "
+                    "separated by commas, with a decimal point; the last column is y."
+                )
     if not rows:
         raise ValueError("no signals. Expected a signal a line, y in the last column.")
     X = np.array([[float(cell) for cell in row[:-1]] for row in rows])
@@ -257,15 +265,32 @@ def write(folder, pipeline, table, X, y):
 
 def draw(vae, X, y, path):
     """Latent space by class, and originals against reconstructions, of test signals."""
-    from matplotlib.figure import Figure
+    import matplotlib
+    import matplotlib.pyplot as plt
 
     from skvae.plotting import LatentSpaceDisplay, ReconstructionDisplay
 
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.4))
-    LatentSpaceDisplay.from_estimator(vae, X, y, ax=left.subplots())
-    ReconstructionDisplay.from_estimator(vae, X, ax=right.subplots())
-    figure.savefig(path, dpi=150)
+    with matplotlib.rc_context({"backend": "agg", "figure.dpi": 120}):
+        panels = []
+        for display in (
+            LatentSpaceDisplay.from_estimator(vae, X, y),
+            ReconstructionDisplay.from_estimator(
+                vae, X, samples="random", n_samples=3, random_state=0
+            ),
+        ):
+            display.figure_.canvas.draw()
+            panels.append(np.asarray(display.figure_.canvas.buffer_rgba()))
+            plt.close(display.figure_)
+    height = max(len(panel) for panel in panels)
+    panels = [
+        np.pad(
+            panel,
+            [(0, height - len(panel)), (0, 0), (0, 0)],
+            constant_values=255,
+        )
+        for panel in panels
+    ]
+    plt.imsave(path, np.concatenate(panels, axis=1))
 
 
 if __name__ == "__main__":

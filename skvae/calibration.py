@@ -47,7 +47,7 @@ def start_linear_path(module, signals, seed, held_out_noise=None, shift=0):
     return noise
 
 
-def choose_shift(signals, latent_dim, seed):
+def choose_shift(signals, latent_dim, seed, may_shift=True):
     """How far to shift signals (n, c, t) in training, and PCA's noise variance then.
 
     By K-fold cross-validation of probabilistic PCA, fitted on shifted copies as well:
@@ -60,7 +60,8 @@ def choose_shift(signals, latent_dim, seed):
     noise : float
         Squared residuals of held-back signals over the dimensions that PCA leaves.
     """
-    shifts = {round(share * signals.shape[2]) for share in SHIFTS}
+    shares = SHIFTS if may_shift else (0.0,)
+    shifts = {round(share * signals.shape[2]) for share in shares}
     found = [(*cross_validate(signals, latent_dim, seed, m), m) for m in sorted(shifts)]
     _, noise, shift = max(found, key=lambda result: result[0])
     return shift, noise

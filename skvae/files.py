@@ -7,7 +7,9 @@ builds data only: a type that is not in the tables of `encode` and `decode` is r
 import hashlib
 import json
 import os
+import re
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -19,6 +21,17 @@ import torch
 FORMAT = 1
 NO_CHECKSUM = "0" * 64
 PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def import_safetensors():
+    """safetensors.numpy, or an ImportError that says how to get it."""
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise ImportError(
+            "save, load and checkpoint need safetensors: pip install safetensors"
+        ) from error
+    return safetensors.numpy
 
 
 def write(path, kind, content):
@@ -33,7 +46,7 @@ def write(path, kind, content):
         What the file holds; `read` asks for it.
     content : dict
     """
-    from safetensors.numpy import save
+    save = import_safetensors().save
 
     tensors = {}
     header = {
@@ -57,7 +70,7 @@ def read(path, kind):
     ValueError
         If the file is not one of that kind and format, or any byte of it changed.
     """
-    from safetensors.numpy import load
+    load = import_safetensors().load
 
     path = Path(path)
     data = path.read_bytes()
@@ -107,15 +120,19 @@ def checksum_of(data, header_size, checksum):
 def replace_file(path, data):
     """Write data to a temporary file beside path, then move it there."""
     path = Path(path)
-    temporary = temporary_name(path, os.getpid())
+    # Of a name that no other thread or process has, and that says whose it was.
+    number, temporary = tempfile.mkstemp(
+        ".tmp", f"{path.name}.{os.getpid()}.", path.parent
+    )
     try:
-        with open(temporary, "wb") as file:
+        with open(number, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
     if os.name == "posix":  # elsewhere a folder cannot be opened
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -127,12 +144,23 @@ def replace_file(path, data):
 def remove_temporary_files(path):
     """Remove what a process that was killed in `replace_file` left beside path."""
     path = Path(path)
-    for leftover in path.parent.glob(temporary_name(path, "*").name):
-        leftover.unlink(missing_ok=True)
+    of_path = re.compile(re.escape(path.name) + r"\.(\d+)\.\w{8}\.tmp")
+    for leftover in path.parent.iterdir():
+        name = of_path.fullmatch(leftover.name)
+        if name and not is_running(int(name[1])):
+            leftover.unlink(missing_ok=True)
 
 
-def temporary_name(path, process):
-    return path.with_name(f"{path.name}.{process}.tmp")
+def is_running(process):
+    if os.name != "posix":  # elsewhere signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def versions():

@@ -71,7 +71,8 @@ def distortion(x_hat, x, likelihood):
     elif likelihood == "laplace":
         values = (x_hat - x).abs()
     else:
-        values = F.binary_cross_entropy(x_hat, x, reduction="none")
+        # Signals not trained on may lie outside the range that was scaled to [0, 1].
+        values = F.binary_cross_entropy(x_hat, x.clamp(0, 1), reduction="none")
     return values.flatten(1).sum(dim=1)
 
 
@@ -282,7 +283,7 @@ class Objective(nn.Module):
 
 
 def label_loss(class_scores, y):
-    """Cross-entropy of the labelled samples over the size of the batch, in nats.
+    """Mean cross-entropy of the labelled samples, in nats.
 
     Parameters
     ----------
@@ -292,10 +293,11 @@ def label_loss(class_scores, y):
 
     Returns
     -------
-    Tensor of shape ()
+    Tensor of shape (); 0 where no sample is labelled.
     """
     _check_same_shape("class_scores", class_scores, "y", y)
-    return -(y * class_scores.log_softmax(dim=1)).sum(dim=1).mean()
+    n_labelled = y.sum().clamp(min=1.0)  # not whole numbers where samples are mixed
+    return -(y * class_scores.log_softmax(dim=1)).sum() / n_labelled
 
 
 def _check_same_shape(name, value, other_name, other):

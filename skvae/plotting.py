@@ -399,7 +399,7 @@ class ReconstructionDisplay:
                 ax.fill_between(time, low, high, color=MODEL_COLOR, alpha=0.15, lw=0)
         title = f"signal {i if self.indices is None else self.indices[i]}"
         if self.errors is not None:
-            title += f", RMSE {self.errors[i]:.2f}"
+            title += f", RMSE {self.errors[i]:.2f} sd"
         axes[0].set_title(title, fontsize="medium")
 
     def _add_legend(self, ax):
@@ -867,9 +867,9 @@ def _order(errors, samples, random_state):
 def _decoder_std(estimator):
     """Standard deviation of p(x|z), one a channel, in units of X; None: bernoulli."""
     weight, scale = estimator.reconstruction_weight_, estimator.scaler_.scale_[:, 0]
-    if estimator.likelihood == "gaussian":
+    if estimator.net_.criterion_.likelihood == "gaussian":
         return scale * np.sqrt(0.5 / weight)
-    if estimator.likelihood == "laplace":
+    if estimator.net_.criterion_.likelihood == "laplace":
         return scale * np.sqrt(2.0) / weight
     return None
 

@@ -5,6 +5,7 @@ import inspect
 import math
 import shutil
 import sys
+import threading
 import time
 import warnings
 from datetime import timedelta
@@ -19,6 +20,9 @@ from skorch.utils import noop, to_tensor
 from torch.utils.data import Dataset
 
 LR_SCHEDULES = ("one_cycle",)
+
+# Of torch's global generators; reentrant, since a fit evaluates with draws of its own.
+RANDOM_STATE_LOCK = threading.RLock()
 
 # Learning rate of the linear maps, which start at their optimum, as a share of `lr`.
 LINEAR_LR = 0.1
@@ -35,11 +39,11 @@ INFERENCE_VALUES = 2**17
 
 
 class SignalDataset(Dataset):
-    """Signals read and scaled a batch at a time, from memory, disk or the device.
+    """Signals read and scaled a batch at a time, from memory or disk.
 
     Parameters
     ----------
-    X : ndarray or Tensor of shape (n_samples, n_channels, n_timepoints)
+    X : ndarray of shape (n_samples, n_channels, n_timepoints)
     scaler : ChannelScaler
     y : ndarray of shape (n_samples, n_classes), optional
         Class probabilities, a row of zeros for an unlabelled sample.
@@ -321,12 +325,12 @@ class VAENet(NeuralNet):
     def to(self, device):
         """Move module and optimizer state to a device, and say so in `device`."""
         if torch.device(device) != torch.device(self.device):
-            self.device = str(device)
             self.module_.to(device)
             for state in self.optimizer_.state.values():
                 for name, value in state.items():
                     if torch.is_tensor(value) and value.ndim:
                         state[name] = value.to(device)
+            self.device = str(device)
         return self
 
 
@@ -334,7 +338,7 @@ class WarmEarlyStopping(EarlyStopping):
     """skorch's early stopping, once the KL warm-up is over."""
 
     def on_epoch_end(self, net, **kwargs):
-        if net.progress_ >= net.kl_warmup:
+        if len(net.history) / net.max_epochs >= net.kl_warmup:
             super().on_epoch_end(net, **kwargs)
 
 
@@ -538,7 +542,14 @@ def resolve_device(device, *, training):
     has_cuda = torch.cuda.is_available()
     if device == "auto":
         return "cuda" if has_cuda else "cpu"
-    if torch.device(device).type == "cuda" and not has_cuda:
+    try:
+        is_cuda = torch.device(device).type == "cuda"
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={device!r} is not a device of PyTorch. Expected 'auto', 'cpu', "
+            "'cuda' or 'cuda:0', for example."
+        ) from error
+    if is_cuda and not has_cuda:
         message = f"device={device!r}, but PyTorch sees no GPU on this machine."
         if training:
             raise ValueError(f"{message} Use device='auto' or device='cpu'.")
@@ -556,10 +567,13 @@ def draw_seed(random_state):
 
 @contextlib.contextmanager
 def forked_random_state(seed, device="cpu"):
-    """Seed torch's generators inside, and leave them outside as they were."""
+    """Seed torch's generators inside, and leave them outside as they were.
+
+    They are the process's: fits in several threads wait for each other.
+    """
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with RANDOM_STATE_LOCK, torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(seed)
         if devices:
             with torch.cuda.device(device):

@@ -133,8 +133,8 @@ def encode_labels(y, n_samples, classes=None):
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        Labels: numbers or strings. -1 means unlabelled, scikit-learn's convention for
-        semi-supervised learning.
+        Labels: numbers or strings. -1 (or "-1") means unlabelled, scikit-learn's
+        convention for semi-supervised learning.
     n_samples : int
     classes : ndarray of shape (n_classes,), optional
         The classes that y may have; by default those that it has.
@@ -151,11 +151,11 @@ def encode_labels(y, n_samples, classes=None):
             f"X has {n_samples} samples and y has {len(y)}. Expected one label per "
             "sample."
         )
-    unlabelled = y == -1 if y.dtype.kind in "biufO" else np.zeros(len(y), dtype=bool)
+    # An array of strings turns the -1 among them into "-1".
+    unlabelled = y == ("-1" if y.dtype.kind in "US" else -1)
     check_classification_targets(y[~unlabelled])
     found = np.unique(y[~unlabelled])
-    if classes is None:
-        classes = found
+    classes = found if classes is None else np.unique(classes)
     unknown = np.setdiff1d(found, classes)
     if len(unknown):
         raise ValueError(

@@ -37,7 +37,7 @@ def test_job_on_a_file_writes_pipeline_table_and_figure(data, suffix, tmp_path, 
     table = job.main(
         ["--data", str(path), "--output", str(output), "--quick", "--n-jobs", "1"]
     )
-    assert len(table) == 3
+    assert len(table) == 4
     assert (output / "figure.png").stat().st_size > 10_000
     with (output / "table.csv").open() as file:
         assert [float(r["accuracy"]) for r in csv.DictReader(file)] == [
@@ -65,7 +65,7 @@ def test_job_loads_the_recordings_by_subject():
         ("x.txt", "", "expected a .npz or a .csv"),
         ("x.csv", "", "no signals"),
         ("x.csv", "1,2,a\n1,a\n", "signal 2 has 2 columns, the first has 3"),
-        ("x.csv", "1,2,a\n1,z,b\n", "signal 2 holds 'z', expected numbers"),
+        ("x.csv", "1,2,a\n1,z,b\n", "signal 2 holds 'z' in column 2. Expected numbers"),
         ("x.csv", "1,nan,a\n", "not finite"),
         ("x.csv", "1,2,a\n3,4,b\n", "2 signals of 2 classes, the smallest of 1"),
         ("x.npz", "nonsense", "x.npz"),

@@ -80,7 +80,9 @@ def test_labels_become_probabilities():
     np.testing.assert_array_equal(y, [[0, 1], [1, 0], [0, 1]])
 
 
-@pytest.mark.parametrize("y", [[3, -1, 5], np.array(["x", -1, "y"], dtype=object)])
+@pytest.mark.parametrize(
+    "y", [[3, -1, 5], ["x", -1, "y"], np.array(["x", -1, "y"], dtype=object)]
+)
 def test_minus_one_is_unlabelled(y):
     probabilities, classes = encode_labels(y, 3)
     assert len(classes) == 2
