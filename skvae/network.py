@@ -77,30 +77,29 @@ class ConvVAE(nn.Module):
         lengths = [n_timepoints]
         for _ in conv_channels:
             lengths.append(-(-lengths[-1] // stride))
+        shared = {
+            "conv_channels": conv_channels,
+            "kernel_size": kernel_size,
+            "stride": stride,
+            "batch_norm": batch_norm,
+            "linear_path": linear_path,
+        }
         self.encoder = Encoder(
             n_channels,
             lengths,
             latent_dim,
-            conv_channels,
-            kernel_size,
-            stride,
-            hidden_dims,
-            dropout,
-            hidden_dropout,
-            batch_norm,
-            linear_path,
+            hidden_dims=hidden_dims,
+            dropout=dropout,
+            hidden_dropout=hidden_dropout,
+            **shared,
         )
         self.decoder = Decoder(
             n_channels,
             lengths,
             latent_dim,
-            conv_channels,
-            kernel_size,
-            stride,
-            batch_norm,
-            output_kernel_size or kernel_size - (kernel_size % 2 == 0),
-            output_activation,
-            linear_path,
+            output_kernel_size=output_kernel_size or kernel_size - 1 + kernel_size % 2,
+            output_activation=output_activation,
+            **shared,
         )
         self.classifier = nn.Linear(latent_dim, n_classes) if n_classes else None
         if init != "torch":
@@ -228,6 +227,7 @@ class Encoder(nn.Module):
         n_channels,
         lengths,
         latent_dim,
+        *,
         conv_channels,
         kernel_size,
         stride,
@@ -290,6 +290,7 @@ class Decoder(nn.Module):
         n_channels,
         lengths,
         latent_dim,
+        *,
         conv_channels,
         kernel_size,
         stride,
