@@ -1,6 +1,8 @@
 """Checkpoints: a fit that was killed goes on, and ends with the same bits."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -116,11 +118,15 @@ def test_a_killed_fit_goes_on_to_the_same_bits(
 def test_a_fit_killed_while_writing_goes_on(waves, tmp_path, killed_fit, after):
     params = TINY | {"checkpoint": str(tmp_path / "checkpoint")}
     killed_fit(ConvVAETransformer(**params), waves, after=after, in_writing=True)
-    # What a SIGKILL would have left behind, besides.
-    (tmp_path / "checkpoint.123.tmp").write_bytes(b"half a file")
+    # What a SIGKILL would have left behind, of a process that is gone; and what is the
+    # user's own.
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / f"checkpoint.{gone.pid}.ab3_defg.tmp").write_bytes(b"half a file")
+    (tmp_path / "checkpoint.mine.tmp").write_bytes(b"not skvae's")
     estimator = ConvVAETransformer(**params).fit(waves)
     assert_same_bits(estimator, ConvVAETransformer(**TINY).fit(waves), waves)
-    assert os.listdir(tmp_path) == ["checkpoint"]
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint", "checkpoint.mine.tmp"]
 
 
 def test_it_goes_on_twice(waves, tmp_path, killed_fit):
