@@ -234,9 +234,13 @@ class VAENet(NeuralNet):
     def notify(self, method_name, **kwargs):
         try:
             super().notify(method_name, **kwargs)
-        except KeyboardInterrupt as error:
-            # How skorch's callbacks end training: not to be taken for a Ctrl-C.
-            self.stopped_early_ = method_name == "on_epoch_end" and not error.args
+        except KeyboardInterrupt:
+            # skorch's early stopping ends training so: not to be taken for a Ctrl-C.
+            self.stopped_early_ = method_name == "on_epoch_end" and any(
+                isinstance(callback, EarlyStopping)
+                and callback.misses_ == callback.patience
+                for _, callback in self.callbacks_
+            )
             raise
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):

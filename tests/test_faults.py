@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -87,12 +88,15 @@ def test_ctrl_c_ends_fit_and_leaves_the_estimator_as_it_was(tmp_path):
         stdout=subprocess.PIPE,
         text=True,
     )
+    watchdog = threading.Timer(120, process.kill)  # rather than wait for ever
+    watchdog.start()
     with process:
         for is_fitted in (False, True, True, False, False):
             assert process.stdout.readline() == "third epoch\n"
             process.send_signal(signal.SIGINT)
             assert process.stdout.readline() == f"interrupted {is_fitted}\n"
         assert process.wait(60) == 0
+    watchdog.cancel()
     assert os.listdir(tmp_path) == ["checkpoint"]
 
 
