@@ -42,7 +42,7 @@ class SlowFile:
     """A file that takes 10 ms to write, with half of it written in between."""
 
     def __init__(self, path, mode):
-        self.file = open(path, mode)  # noqa: SIM115
+        self.file = open(path, mode)  # noqa: SIM115 (its __exit__ closes it)
 
     def __enter__(self):
         return self

@@ -8,8 +8,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -121,18 +121,16 @@ def replace_file(path, data):
     """Write data to a temporary file beside path, then move it there."""
     path = Path(path)
     # Of a name that no other thread or process has, and that says whose it was.
-    number, temporary = tempfile.mkstemp(
-        ".tmp", f"{path.name}.{os.getpid()}.", path.parent
-    )
+    owner = f"{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = path.with_name(f"{path.name}.{owner}.tmp")
     try:
-        with open(number, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     if os.name == "posix":  # elsewhere a folder cannot be opened
         folder = os.open(path.parent, os.O_RDONLY)
         try:

@@ -925,7 +925,7 @@ def _add_legend(display, ax, handles, names):
 
 def _check_matplotlib(display):
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401 (is it installed?)
     except ImportError as error:
         raise ImportError(
             f"{display.__name__} needs matplotlib. Install it with "

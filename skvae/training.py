@@ -451,7 +451,8 @@ def mix_pairs(x, y, alpha):
         shape = (-1,) + (1,) * (values.ndim - 1)
         return torch.lerp(values[partners], values, weights.to(x.device).view(shape))
 
-    return mix(x), mix(y)
+    mixed = mix(x)
+    return mixed, mixed if y is x else mix(y)
 
 
 def n_batches(n_samples, batch_size):

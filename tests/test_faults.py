@@ -178,6 +178,7 @@ def edge_signals():
     }
 
 
+# Some of these signals hold nothing to learn, and the fit says so.
 @pytest.mark.filterwarnings("ignore:No latent dimension is active")
 @pytest.mark.parametrize("scale", ["standard", "minmax"])
 @pytest.mark.parametrize("name", edge_signals())

@@ -339,6 +339,7 @@ def test_a_failed_save_leaves_the_old_file(path, fitted, monkeypatch, failing):
     assert os.listdir(path.parent) == [path.name]
 
 
+# It is read by all later versions, which warn that it is older.
 @pytest.mark.filterwarnings("ignore:.* was written with")
 @pytest.mark.parametrize(
     "kept", sorted(Path(__file__).parent.glob("data/*.safetensors"))
