@@ -23,6 +23,7 @@ import numpy as np
 import sklearn
 import torch
 import torch.nn.functional as F
+from keras_vae import keras_vae
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
@@ -55,59 +56,6 @@ P1 = K1 | {"output_kernel_size": 7}
 # --- The Keras model
 
 
-def keras_vae(n_timepoints, seed):
-    """K1 as a Keras user writes it, compiled; its input is (n, t, 1)."""
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    import keras
-    from keras import layers, ops
-
-    keras.utils.set_random_seed(seed)
-    x = h = keras.Input((n_timepoints, 1))
-    lengths = []
-    for filters in (16, 16, 32, 32):
-        lengths.append(h.shape[1])
-        h = layers.Conv1D(filters, 8, strides=2, padding="same", activation="relu")(h)
-    start = h.shape[1:]
-    h = layers.Dense(64, activation="relu")(layers.Flatten()(h))
-    h = layers.Dense(16, activation="relu")(layers.Dropout(0.3)(h))
-    encoder = keras.Model(x, [layers.Dense(2)(h), layers.Dense(2)(h)])
-
-    z = keras.Input((2,))
-    h = layers.Dense(start[0] * start[1], activation="relu")(z)
-    h = layers.Reshape(start)(h)
-    for filters, length in zip((32, 32, 16, 16), reversed(lengths), strict=True):
-        h = layers.Conv1DTranspose(
-            filters, 8, strides=2, padding="same", activation="relu"
-        )(h)
-        h = layers.Cropping1D((0, h.shape[1] - length))(h)
-    x_hat = layers.Conv1DTranspose(1, 8, padding="same", activation="sigmoid")(h)
-    decoder = keras.Model(z, x_hat)
-
-    def reconstruction_loss(x, x_hat):
-        return WEIGHT * ops.sum(ops.square(x - x_hat), axis=(1, 2))
-
-    class VAE(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.encoder, self.decoder = encoder, decoder
-            self.seed_generator = keras.random.SeedGenerator()
-
-        def call(self, x):
-            z_mean, z_log_var = self.encoder(x)
-            self.add_loss(ops.mean(self.kl(z_mean, z_log_var)))
-            noise = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
-            return self.decoder(z_mean + ops.exp(0.5 * z_log_var) * noise)
-
-        @staticmethod
-        def kl(z_mean, z_log_var):
-            terms = 1 + z_log_var - ops.square(z_mean) - ops.exp(z_log_var)
-            return -0.5 * ops.sum(terms, axis=1)
-
-    vae = VAE()
-    vae.compile(keras.optimizers.Adam(LR), reconstruction_loss)
-    return vae
-
-
 def copy_weights(vae, module):
     """Give a `ConvVAE` the weights of a Keras model; both list them layer by layer.
 
@@ -132,7 +80,7 @@ def equality(n_timepoints, n_signals=64):
     the mean loss, in float32 as all else, and the parameter counts of both parts.
     """
     X, _ = make_load_profiles(n_signals, n_timepoints=n_timepoints, random_state=0)
-    vae = keras_vae(n_timepoints, seed=0)
+    vae = keras_vae(n_timepoints, 0, WEIGHT)
     rng = np.random.default_rng(0)
     for model in (vae.encoder, vae.decoder):
         weights = model.get_weights()
@@ -210,7 +158,7 @@ def keep_dropout_on(module):
 
 
 def train_keras(X, seed, n_epochs):
-    vae = keras_vae(N_TIMEPOINTS, seed)
+    vae = keras_vae(N_TIMEPOINTS, seed, WEIGHT)
     x = X[:, :, None]
     history = vae.fit(x, x, batch_size=BATCH_SIZE, epochs=n_epochs, verbose=0).history
     return copy_weights(vae, ConvVAE(1, N_TIMEPOINTS, 2, **K1)), history["loss"][-1]
