@@ -1,11 +1,18 @@
-"""The quality benchmark: what it runs, what it skips, what its tables say."""
+"""The benchmarks: what they run, what they skip, what their tables say."""
 
 import importlib
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
+from torch import nn
+
+from skvae import ConvVAETransformer
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -133,3 +140,192 @@ def test_tenth_has_two_of_each_class(quality):
     assert np.bincount(y[mask]).tolist() == [2, 3, 10]
     assert (mask == quality.draw_tenth(y, seed=0)).all()
     assert (mask != quality.draw_tenth(y, seed=1)).any()
+
+
+@pytest.fixture
+def speed(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("speed")
+
+
+def n_parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.fixture
+def fitted_p2(speed):
+    """skvae, with the parameters of P2."""
+    X, _ = speed.make_load_profiles(40, random_state=0)
+    params = speed.quality.P2 | {"max_epochs": 1, "random_state": 0, "device": "cpu"}
+    return ConvVAETransformer(2, **params).fit(X)
+
+
+@torch.no_grad()
+def test_plain_p2_is_the_network_of_skvae(speed, fitted_p2):
+    plain, module = speed.p2.P2(), fitted_p2.module_
+    n_decoder = n_parameters(plain.decoder)
+    assert (n_parameters(plain) - n_decoder, n_decoder) == (59060, 24945)
+    assert n_parameters(module.encoder) == 59060
+    assert n_parameters(module.decoder) == 24945
+
+    def values(module):
+        """What a network has learned, layer by layer."""
+        names = [n for n in module.state_dict() if not n.endswith("tracked")]
+        return [module.state_dict()[name] for name in names]
+
+    for value, other in zip(values(plain), values(module), strict=True):
+        if other.ndim == 4:
+            other = other.squeeze(2)  # a kernel (o, i, 1, k)
+        # skvae flattens (n, c, t) time first.
+        if other.shape == (64, 672):
+            other = other.unflatten(1, (21, 32)).mT.flatten(1)
+        elif len(other) == 672:
+            other = other.unflatten(0, (21, 32)).transpose(0, 1).flatten(0, 1)
+        value.copy_(other)
+    x = torch.rand(5, 1, 336)
+    torch.testing.assert_close(plain.eval().encode(x), module.encode(x))
+    z = torch.randn(5, 2)
+    torch.testing.assert_close(plain.decode(z), module.decode(z))
+
+
+@pytest.mark.parametrize("n_timepoints", [150, 275, 427])
+def test_plain_p2_keeps_the_length(speed, n_timepoints):
+    x = torch.rand(2, 1, n_timepoints)
+    assert speed.p2.P2(n_timepoints)(x)[0].shape == x.shape
+
+
+def test_plain_loop_learns(speed):
+    X, _ = speed.make_load_profiles(64, random_state=0)
+    torch.manual_seed(0)
+    _, train_epoch = speed.p2.training(X)
+    losses = [train_epoch() for _ in range(3)]
+    assert losses[2] < losses[1] < losses[0]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
+def test_keras_p2_is_as_large(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    pytest.importorskip("keras")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    vae = importlib.import_module("keras_vae").keras_p2(336)
+    sizes = [
+        sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+        for model in (vae.encoder, vae.decoder)
+    ]
+    assert sizes == [59060, 24945]
+
+
+def test_best_variance_elbo_is_the_largest(speed):
+    """Against a search over the standard deviation of scipy's normal density."""
+    residuals = np.random.default_rng(0).normal(size=(50, 7))
+
+    def elbo(std):
+        return norm(scale=std).logpdf(residuals).sum(axis=1).mean() - 1.5
+
+    best = minimize_scalar(lambda std: -elbo(std), bounds=(0.1, 9), method="bounded")
+    sse = np.square(residuals).sum(axis=1).mean()
+    assert speed.best_variance_elbo(sse, 1.5, 7) == pytest.approx(-best.fun)
+
+
+class LinearVAE(nn.Module):
+    """Of signals (X - offset) / scale; the same distribution of X for any."""
+
+    def __init__(self, offset, scale):
+        super().__init__()
+        self.offset, self.scale = offset, scale
+
+    def encode(self, x):
+        z_mean = (self.scale * x + self.offset).flatten(1)[:, :2]
+        return z_mean, torch.full_like(z_mean, -1.0)
+
+    def decode(self, z):
+        return ((nn.functional.pad(z, (0, 2)) - self.offset) / self.scale)[:, None]
+
+
+def test_judge(speed):
+    """The SSE and KL known in closed form, in any units; nothing changed."""
+    X = np.random.default_rng(0).normal(size=(4000, 4)).astype(np.float32)
+    state = torch.get_rng_state()
+    found = []
+    for offset, scale in ((0.0, 1.0), (5.0, 100.0)):
+        module = LinearVAE(offset, scale)
+        judge = speed.Judge(X, offset, scale)
+        found.append(judge.elbo(*judge.terms(module)))
+        assert module.training
+    assert torch.equal(torch.get_rng_state(), state)
+
+    squares = np.square(X).mean(axis=0)
+    sse = 2 * np.exp(-1) + squares[2:].sum()
+    kl = 0.5 * (squares[:2].sum() + 2 * np.exp(-1))  # -1 + 1 = 0 in each dimension
+    assert found[0] == pytest.approx(speed.best_variance_elbo(sse, kl, 4), abs=0.01)
+    assert found[1] == pytest.approx(found[0], abs=1e-3)
+
+
+def test_seconds_to(speed):
+    curve = [(1.0, -5.0), (2.0, 3.0), (3.0, 2.0)]
+    assert speed.seconds_to(2.5, curve) == 2.0
+    assert speed.seconds_to(-5.0, curve) == 1.0
+    assert speed.seconds_to(4.0, curve) is None
+
+
+def test_third_of_grid_has_each_pair_once(speed):
+    candidates = list(speed.third_of_grid(speed.Size()))
+    assert len(candidates) == 9
+    for a, b in (
+        ("latent_dim", "dropout"),
+        ("latent_dim", "reconstruction_weight"),
+        ("dropout", "reconstruction_weight"),
+    ):
+        assert len({(c[a], c[b]) for c in candidates}) == 9
+
+
+def test_peak_memory(speed):
+    with speed.PeakMemory() as memory:
+        array = np.ones(20_000_000)
+        time.sleep(0.2)
+        del array
+    assert memory.added == pytest.approx(160e6, rel=0.1)
+
+
+def test_a_peer_that_fails_is_a_line(speed, monkeypatch, tmp_path):
+    def peer(seconds):
+        return lambda X, batch_size, stack: lambda n: [seconds * i for i in range(n)]
+
+    def missing(X, batch_size, stack):
+        raise ModuleNotFoundError("No module named 'other'")
+
+    peers = {"plain PyTorch loop": peer(2.0), "skvae": peer(1.0), "other": missing}
+    monkeypatch.setattr(speed, "PEERS", peers)
+    path = tmp_path / "speed.jsonl"
+    size = speed.QUICK._replace(batch_sizes=(32,))
+    speed.run("epoch", size, path)
+    speed.run("epoch", size, path)  # finished: not run again
+    assert len(path.read_text().splitlines()) == 1
+    speed.report(path)
+    text = path.with_suffix(".md").read_text()
+    assert "| epoch of P2, batch 32, to the plain loop's | 0.65 | 0.50 | met |" in text
+    assert "| other | - | ModuleNotFoundError: No module named 'other' |" in text
+
+
+def test_quality_time_not_reached_is_missed(speed):
+    fit = {"fit_seconds": 2.0, "seconds_before": 1.0, "elbo": 3.0}
+    result = {
+        "set": "made up",
+        "n_train": 10,
+        "n_timepoints": 5,
+        "p2": {
+            "elbo": 4.0,
+            "seconds": 100.0,
+            "all_seconds": 110.0,
+            "n_epochs": 9,
+            "ended": "patience",
+        },
+        "skvae": [fit | {"seconds": value} for value in (1.0, None, None)],
+    }
+    [(_, _, reached, met)], section = speed.quality_section([result])
+    assert (reached, met) == ("inf", False)
+    assert "1 of 3 fits" in section
+    result["skvae"][1]["seconds"] = 2.0
+    [(_, _, reached, met)], _ = speed.quality_section([result])
+    assert (reached, met) == ("0.020", True)
