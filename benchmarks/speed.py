@@ -187,7 +187,7 @@ class Look(Callback):
 # --- and returns the times at which they ended
 
 
-def plain_peer(X, batch_size, stack):
+def plain_peer(X, batch_size, folder):
     _, train_epoch = p2.training(X, batch_size)
 
     def train(n_epochs):
@@ -200,7 +200,7 @@ def plain_peer(X, batch_size, stack):
     return train
 
 
-def skorch_peer(X, batch_size, stack):
+def skorch_peer(X, batch_size, folder):
     class Net(NeuralNet):
         def get_loss(self, y_pred, y_true, X=None, training=False):
             return p2.vae_loss(y_pred, X)
@@ -226,7 +226,7 @@ def skorch_peer(X, batch_size, stack):
     return train
 
 
-def pythae_peer(X, batch_size, stack):
+def pythae_peer(X, batch_size, folder):
     """Pythae's trainer, which keeps the best weights; its loss has weight 1/2."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
@@ -265,7 +265,6 @@ def pythae_peer(X, batch_size, stack):
 
     x = torch.from_numpy(X)[:, None]
     model = VAE(VAEConfig(tuple(x.shape[1:]), latent_dim=2), Encoder(), Decoder())
-    folder = stack.enter_context(tempfile.TemporaryDirectory())
 
     def train(n_epochs):
         times.clear()
@@ -318,7 +317,7 @@ def keras_peer(backend, X, batch_size, stack):
     return train
 
 
-def skvae_peer(X, batch_size, stack):
+def skvae_peer(X, batch_size, folder):
     def train(n_epochs):
         times = []
         params = quality.P2 | {"batch_size": batch_size, "max_epochs": n_epochs}
@@ -329,11 +328,28 @@ def skvae_peer(X, batch_size, stack):
     return train
 
 
+def in_own_process(peer, X, batch_size, stack):
+    """The peer in a process that stays, for what one changes must not serve another."""
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    spawn = multiprocessing.get_context("spawn")
+    process = stack.enter_context(ProcessPoolExecutor(1, mp_context=spawn))
+    process.submit(start_peer, peer, X, batch_size, folder).result()
+    return lambda n_epochs: process.submit(train_peer, n_epochs).result()
+
+
+def start_peer(peer, *args):
+    train_peer.train = peer(*args)
+
+
+def train_peer(n_epochs):
+    return train_peer.train(n_epochs)
+
+
 PEERS = {
-    "plain PyTorch loop": plain_peer,
-    "skvae": skvae_peer,
-    "skorch, default loader": skorch_peer,
-    "Pythae": pythae_peer,
+    "plain PyTorch loop": partial(in_own_process, plain_peer),
+    "skvae": partial(in_own_process, skvae_peer),
+    "skorch, default loader": partial(in_own_process, skorch_peer),
+    "Pythae": partial(in_own_process, pythae_peer),
     "Keras, TensorFlow": partial(keras_peer, "tensorflow"),
     "Keras, JAX": partial(keras_peer, "jax"),
     "Keras, torch": partial(keras_peer, "torch"),

@@ -31,7 +31,7 @@ def start_linear_path(module, signals, seed, held_out_noise=None, shift=0):
     Returns the noise variance, float, that they start with: `held_out_noise`, or by
     default that of scikit-learn's PCA.
     """
-    rows = flatten(shifted_copies(signals, shift))
+    rows = flatten(shifted_copies(signals, shift)).astype(np.float64)
     pca = fit_pca(rows, module.latent_dim, seed)
     # Without residual, any noise below the smallest eigenvalue gives the same density.
     floor = max(1e-6 * rows.var(axis=0).mean(), MIN_DISTORTION["gaussian"])
@@ -72,6 +72,7 @@ def cross_validate(signals, latent_dim, seed, shift):
     n_left = max(1, signals[0].size - latent_dim)
     residuals, scores, variances = [], [], []
     folds = KFold(min(N_FOLDS, len(signals)), shuffle=True, random_state=seed)
+    # In single precision: what is compared differs by more.
     for train, test in folds.split(signals):
         rows = flatten(signals[test])
         pca = fit_pca(flatten(shifted_copies(signals[train], shift)), latent_dim, seed)
@@ -105,7 +106,7 @@ def fit_pca(rows, latent_dim, seed):
 
 
 def flatten(signals):
-    return signals.reshape(len(signals), -1).astype(np.float64)
+    return signals.reshape(len(signals), -1)
 
 
 def choose_trust(net, start, dataset, seed):

@@ -1,6 +1,7 @@
 """Training: the skorch net, batches, seeds, schedules, stopping, devices."""
 
 import contextlib
+import copy
 import inspect
 import math
 import shutil
@@ -16,7 +17,7 @@ import torch
 from sklearn.utils import check_random_state
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
-from skorch.utils import noop, to_tensor
+from skorch.utils import TeeGenerator, noop, to_tensor
 from torch.utils.data import Dataset
 
 LR_SCHEDULES = ("one_cycle",)
@@ -32,62 +33,90 @@ LINEAR_LR = 0.1
 AUTO_STEPS = 25
 LABEL_STEPS = 75
 
+# Signals up to this size are kept scaled for training on a CPU.
+RESIDENT_BYTES = 2**27
+# Values scaled at a time.
+BLOCK_VALUES = 2**20
+
 # Smaller batches take other matrix kernels, whose last bit differs.
 MIN_INFERENCE_BATCH = 16
-# Values per inference batch: what stays in the cache of a core.
-INFERENCE_VALUES = 2**17
+# Values per inference batch: what stays in the cache of a core, or keeps a GPU busy.
+INFERENCE_VALUES = {"cpu": 2**17, "cuda": 2**23}
 
 
 class SignalDataset(Dataset):
-    """Signals read and scaled a batch at a time, from memory or disk.
+    """Scaled signals on the device where they fit, else read and scaled in batches.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_channels, n_timepoints)
+        In memory or on disk.
     scaler : ChannelScaler
     y : ndarray of shape (n_samples, n_classes), optional
         Class probabilities, a row of zeros for an unlabelled sample.
-    rows : ndarray of int, optional
-        The samples of X to use, all by default.
+    device : str
     """
 
-    def __init__(self, X, scaler, y=None, rows=None):
+    def __init__(self, X, scaler, y=None, device="cpu"):
         self.X = X
         self.scaler = scaler
-        self.y = y
-        self.rows = np.arange(len(X)) if rows is None else rows
+        self.device = torch.device(device)
+        self.rows = torch.arange(len(X), device=self.device)
+        self.x = self._read_all() if self._fits() else None
+        self.y = None if y is None else torch.from_numpy(y).to(self.device)
+
+    def _fits(self):
+        limit = RESIDENT_BYTES
+        if self.device.type == "cuda":
+            limit = torch.cuda.mem_get_info(self.device)[0] // 2
+        return 4 * self.X.size <= limit
+
+    def _read_all(self):
+        x = torch.empty(self.X.shape, device=self.device)
+        n_rows = max(1, BLOCK_VALUES // self.X[0].size)
+        for start in range(0, len(x), n_rows):
+            rows = slice(start, start + n_rows)
+            x[rows] = torch.from_numpy(self.scaler.transform(self.X[rows]))
+        return x
 
     def __len__(self):
         return len(self.rows)
 
     def __getitem__(self, index):
-        """Scaled x, (c, t) or (b, c, t) as `index` is a number or an array, and y.
+        """Scaled x, (c, t) or (b, c, t) as `index` is a number or a tensor, and y.
 
         Without labels y is x: the target of an autoencoder.
         """
         rows = self.rows[index]
-        x = torch.from_numpy(self.scaler.transform(self.X[rows]))
-        return x, x if self.y is None else torch.from_numpy(self.y[rows])
+        if self.x is not None:
+            x = self.x[rows]
+        else:
+            x = torch.from_numpy(self.scaler.transform(self.X[rows.cpu().numpy()]))
+            if self.device.type == "cuda":  # copied while the GPU computes
+                x = x.pin_memory().to(self.device, non_blocking=True)
+        return x, x if self.y is None else self.y[rows]
 
     def split(self, n_first):
         """Two random parts of the dataset, the first of `n_first` samples."""
-        order = torch.randperm(len(self)).numpy()
+        order = torch.randperm(len(self)).to(self.device)
         return self.subset(order[:n_first]), self.subset(order[n_first:])
 
-    def subset(self, rows):
-        """The same signals, of which only `rows` are used."""
-        return SignalDataset(self.X, self.scaler, self.y, self.rows[rows])
+    def subset(self, index):
+        """The samples at `index`, a Tensor of int, of the same signals."""
+        part = copy.copy(self)
+        part.rows = self.rows[index]
+        return part
 
     def sample(self, max_values):
         """Scaled signals (n, c, t), all or random ones of `max_values` values at most.
 
-        At least 256 of them, however long they are.
+        At least 256 of them, however long they are. An ndarray of float32.
         """
         size = max(256, max_values // self.X[0].size)
-        if size >= len(self):
-            return self.scaler.transform(self.X[self.rows])
-        rows = self.rows[torch.randperm(len(self))[:size].numpy()]
-        return self.scaler.transform(self.X[np.sort(rows)])
+        rows = self.rows.cpu()
+        if size < len(self):
+            rows = rows[torch.randperm(len(self))[:size]].sort().values
+        return self.scaler.transform(self.X[rows.numpy()])
 
 
 class Batches:
@@ -101,24 +130,57 @@ class Batches:
     dataset : SignalDataset
     batch_size : int
     shuffle : bool
-        By torch's global generator.
+        By torch's global generator, as all that is random here.
+    mixup : float
+        Beta(mixup, mixup) weights of the random pairs that signals and labels are
+        mixed of; 0 mixes nothing.
+    shift : int
+        Time steps that each signal is shifted at random, at most, either way.
+
+    References
+    ----------
+    Zhang et al. (2018), mixup, https://arxiv.org/abs/1710.09412
     """
 
-    def __init__(self, dataset, batch_size, shuffle=False):
+    def __init__(self, dataset, batch_size, shuffle=False, mixup=0.0, shift=0):
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
+        self.mixup = mixup
+        self.shift = shift
 
     def __len__(self):
         return n_batches(len(self.dataset), self.batch_size)
 
     def __iter__(self):
-        n_samples = len(self.dataset)
-        order = torch.randperm(n_samples) if self.shuffle else torch.arange(n_samples)
-        starts = [i * self.batch_size for i in range(len(self))]
-        for rows in np.split(order.numpy(), starts[1:]):
-            # Sorted, so that a memory map is read forwards; the batch is a set.
-            yield self.dataset[np.sort(rows)]
+        starts = [i * self.batch_size for i in range(1, len(self))]
+        # Drawn for the whole epoch, on the CPU: the same for each device.
+        for rows, steps, weights in zip(
+            *(values.tensor_split(starts) for values in self.draw()), strict=True
+        ):
+            x, y = self.dataset[rows]
+            has_labels = y is not x
+            if self.shift:
+                x = shift_signals(x, steps)
+            if self.mixup:
+                x = mix_pairs(x, weights)
+                if has_labels:
+                    y = mix_pairs(y, weights)
+            yield x, y if has_labels else x
+
+    def draw(self):
+        """Order of the samples, their shifts and the weights of their mixing."""
+        n_samples, device = len(self.dataset), self.dataset.device
+        order = torch.arange(n_samples)
+        steps, weights = torch.zeros(2, n_samples)
+        if self.shuffle:
+            order = torch.randperm(n_samples)
+        if self.shift:
+            steps = torch.randint(-self.shift, self.shift + 1, (n_samples,))
+        if self.mixup:
+            alpha = torch.tensor(float(self.mixup))
+            weights = torch.distributions.Beta(alpha, alpha).sample((n_samples,))
+        return order.to(device), steps.to(device), weights.to(device)
 
 
 class VAENet(NeuralNet):
@@ -126,10 +188,6 @@ class VAENet(NeuralNet):
 
     Parameters
     ----------
-    mixup : float
-        Beta(mixup, mixup) weights of the random pairs that each batch is mixed of.
-    shift : int
-        Time steps that each signal is shifted at random, at most, either way.
     input_noise : float
         Standard deviation of the noise on the encoder's input, in units of the root
         mean square error of the batch before.
@@ -137,26 +195,10 @@ class VAENet(NeuralNet):
         Fraction of training over which beta ramps up from 0.
     **kwargs
         As for `skorch.NeuralNet`; the criterion is an `Objective`.
-
-    References
-    ----------
-    Zhang et al. (2018), mixup, https://arxiv.org/abs/1710.09412
     """
 
-    def __init__(
-        self,
-        module,
-        criterion,
-        *,
-        mixup=0.0,
-        shift=0,
-        input_noise=0.0,
-        kl_warmup=0.0,
-        **kwargs,
-    ):
+    def __init__(self, module, criterion, *, input_noise=0.0, kl_warmup=0.0, **kwargs):
         super().__init__(module, criterion, **kwargs)
-        self.mixup = mixup
-        self.shift = shift
         self.input_noise = input_noise
         self.kl_warmup = kl_warmup
 
@@ -176,20 +218,40 @@ class VAENet(NeuralNet):
         if self.module_.training != training:
             super()._set_training(training)
 
-    def train_step_single(self, batch, **fit_params):
+    def train_step(self, batch, **fit_params):
+        """skorch's, but without the closure, which only LBFGS needs."""
+        step = self.step_graph_ or self.plain_train_step
+        return step(batch, **fit_params)
+
+    def plain_train_step(self, batch, **fit_params):
         self._set_training(True)
-        x, y = to_tensor(batch, self.device)
-        x, y = mix_pairs(shift_signals(x, self.shift), y, self.mixup)
+        self._zero_grad_optimizer()
+        step = self.train_step_single(batch, **fit_params)
+        self.notify(
+            "on_grad_computed",
+            named_parameters=TeeGenerator(self.get_all_learnable_params()),
+            batch=batch,
+            training=True,
+        )
+        self.optimizer_.step()
+        return step
+
+    def train_step_single(self, batch, **fit_params):
+        x, y = batch
         noisy = x
         if self.input_noise:
-            noisy = x + self.input_noise * self.error_ * torch.randn_like(x)
+            noisy = torch.addcmul(x, self.noise_, torch.randn_like(x))
         output = self.infer(noisy, **fit_params)
         if self.input_noise:
-            self.error_ = (output[0].detach() - x).square().mean().sqrt()
-        warmup = min(1.0, self.progress_ / self.kl_warmup) if self.kl_warmup else 1.0
-        loss = self.get_loss(output, y, X=x, training=True, warmup=warmup)
+            error = (output[0].detach() - x).square().mean().sqrt()
+            self.noise_.copy_(self.input_noise * error)
+        loss = self.get_loss(output, y, X=x, training=True, warmup=self.warmup())
         loss.backward()
         return {"loss": loss, "y_pred": output}
+
+    def warmup(self):
+        """Factor of beta: from 0 to 1 during the warm-up."""
+        return min(1.0, self.progress_ / self.kl_warmup) if self.kl_warmup else 1.0
 
     def get_loss(self, y_pred, y_true, X=None, training=False, warmup=1.0):
         """The `Objective` of the output for the target X, in nats per sample."""
@@ -202,18 +264,21 @@ class VAENet(NeuralNet):
         """skorch's epoch, with the terms added up on the device and read once."""
         if iterator is None:
             return
-        total, n_samples, self.error_ = 0.0, 0, 0.0
-        for i, batch in enumerate(iterator):
-            if training:
-                self.progress_ = (
-                    len(self.history) - 1 + i / len(iterator)
-                ) / self.max_epochs
-            self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch, **fit_params)
-            total = total + len(batch[0]) * self.terms_
-            n_samples += len(batch[0])
-            self.history.record_batch(prefix + "_batch_size", len(batch[0]))
-            self.notify("on_batch_end", batch=batch, training=training, **step)
+        total, n_samples = 0.0, 0
+        self.noise_.zero_()  # an epoch depends on nothing but the weights
+        graph = self.step_graph_ if training else None
+        with graph.capturable_optimizer() if graph else contextlib.nullcontext():
+            for i, batch in enumerate(iterator):
+                if training:
+                    self.progress_ = (
+                        len(self.history) - 1 + i / len(iterator)
+                    ) / self.max_epochs
+                self.notify("on_batch_begin", batch=batch, training=training)
+                step = step_fn(batch, **fit_params)
+                total = total + len(batch[0]) * self.terms_
+                n_samples += len(batch[0])
+                self.history.record_batch(prefix + "_batch_size", len(batch[0]))
+                self.notify("on_batch_end", batch=batch, training=training, **step)
         self.record_terms(prefix, total / n_samples, batch[0][0].numel())
 
     def record_terms(self, prefix, terms, n_values):
@@ -248,8 +313,10 @@ class VAENet(NeuralNet):
         if epochs is None:
             epochs = max(0, self.max_epochs - len(self.history))
         self.interrupted_ = self.stopped_early_ = False
+        keep_freed_memory()
         try:
-            return super().fit_loop(X, y, epochs, **fit_params)
+            with side_stream(self.device):
+                return super().fit_loop(X, y, epochs, **fit_params)
         except KeyboardInterrupt:
             self.interrupted_ = not self.stopped_early_
             raise
@@ -274,14 +341,26 @@ class VAENet(NeuralNet):
             "X: scale='standard' suits most data."
         )
 
+    def on_train_begin(self, net, **kwargs):
+        self.noise_ = torch.zeros((), device=self.device)
+        self.step_graph_ = StepGraph(self) if StepGraph.suits(self) else None
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.forget_batches()
+        super().on_epoch_begin(net, **kwargs)
+
     def on_train_end(self, net, **kwargs):
         """Let go of what only training needs and pickles would hold."""
-        self.terms_ = self.error_ = None
-        for row in self.history:
-            row["batches"] = []
+        self.forget_batches()
+        self.terms_ = self.noise_ = self.step_graph_ = None
         for _, callback in self.callbacks_:
             if isinstance(callback, LRScheduler):
                 callback.lr_scheduler_ = None
+
+    def forget_batches(self):
+        """Drop the batches from the last row of the history; callbacks had them."""
+        if self.history:
+            self.history[-1]["batches"] = []
 
     def epochs(self):
         """The history as a dict of arrays, one value an epoch, in nats per sample."""
@@ -336,6 +415,91 @@ class VAENet(NeuralNet):
                         state[name] = value.to(device)
             self.device = str(device)
         return self
+
+
+class StepGraph:
+    """A training step on a GPU, captured as a CUDA graph and replayed.
+
+    A network this small is bound by the launches of its kernels, of which a graph makes
+    one. The first steps are plain ones, on which libraries set themselves up; so are
+    those of another size, as the last of an epoch, and those of the KL warm-up, whose
+    beta a graph would keep. What is captured computes the same.
+
+    References
+    ----------
+    https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+    """
+
+    N_PLAIN = 3
+
+    def __init__(self, net):
+        self.net = net
+        self.n_plain = 0
+        self.graph = None
+        # Read by the graph, written by schedules.
+        n_groups = len(net.optimizer_.param_groups)
+        self.rates = list(torch.zeros(n_groups, device=net.device))
+
+    @staticmethod
+    def suits(net):
+        """Whether a step of the net is the same work each time, on a GPU."""
+        return (
+            torch.device(net.device).type == "cuda"
+            and all(
+                group.get("fused") and "capturable" in group
+                for group in net.optimizer_.param_groups
+            )
+            and not any(
+                type(callback).on_grad_computed is not Callback.on_grad_computed
+                for _, callback in net.callbacks_
+            )
+        )
+
+    @contextlib.contextmanager
+    def capturable_optimizer(self):
+        """Learning rates as tensors on the device inside, numbers again outside."""
+        groups = self.net.optimizer_.param_groups
+        for group, rate in zip(groups, self.rates, strict=True):
+            group.update(lr=rate.fill_(group["lr"]), capturable=True)
+        try:
+            yield
+        finally:
+            for group in groups:
+                group.update(lr=float(group["lr"]), capturable=False)
+
+    def __call__(self, batch, **fit_params):
+        net, (x, y) = self.net, batch
+        if self.n_plain >= self.N_PLAIN and self.graph is None and net.warmup() == 1:
+            self.capture(x, y, fit_params)
+        if self.graph is None or x.shape != self.x.shape:
+            self.n_plain += 1
+            return net.plain_train_step(batch, **fit_params)
+        self.x.copy_(x)
+        if y is not x:
+            self.y.copy_(y)
+        self.graph.replay()
+        net.terms_ = self.terms
+        return self.step
+
+    def capture(self, x, y, fit_params):
+        """Record a step without running it."""
+        self.x = x.clone()
+        self.y = self.x if y is x else y.clone()
+        graph = torch.cuda.CUDAGraph()
+        self.net.optimizer_.zero_grad()  # gradients then belong to the graph
+        try:
+            with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+                self.step = self.net.plain_train_step((self.x, self.y), **fit_params)
+        except RuntimeError as error:
+            self.n_plain = -math.inf  # not tried again
+            warnings.warn(
+                f"A training step could not be captured as a CUDA graph ({error}). "
+                "Training goes on without, several times slower.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        else:
+            self.graph, self.terms = graph, self.net.terms_
 
 
 class WarmEarlyStopping(EarlyStopping):
@@ -427,32 +591,20 @@ class Progress(Callback):
         self.n_shown_ = self.n_epochs_
 
 
-def shift_signals(x, max_steps):
-    """x (n, c, t), each shifted by up to `max_steps` either way, edges repeated."""
-    if not max_steps:
-        return x
-    steps = torch.randint(-max_steps, max_steps + 1, (len(x), 1, 1)).to(x.device)
+def shift_signals(x, steps):
+    """x (n, c, t), each shifted by its number of `steps` (n,), its edges repeated."""
     time = torch.arange(x.shape[2], device=x.device)
-    return x.gather(2, (time - steps).clamp(0, x.shape[2] - 1).expand_as(x))
+    sources = (time - steps[:, None, None]).clamp(0, x.shape[2] - 1)
+    return x.gather(2, sources.expand_as(x))
 
 
-def mix_pairs(x, y, alpha):
-    """Convex combinations of random pairs of x (n, c, t) and of their y.
+def mix_pairs(values, weights):
+    """Each of the values (n, ...) mixed with its neighbour in a batch, by weights (n,).
 
-    The weights are drawn from Beta(alpha, alpha), one a pair; alpha 0 mixes nothing.
+    In batches of random order, that is mixed with any other sample.
     """
-    if not alpha:
-        return x, y
-    beta = torch.distributions.Beta(float(alpha), float(alpha), validate_args=False)
-    weights = beta.sample((len(x),))
-    partners = torch.randperm(len(x)).to(x.device)
-
-    def mix(values):
-        shape = (-1,) + (1,) * (values.ndim - 1)
-        return torch.lerp(values[partners], values, weights.to(x.device).view(shape))
-
-    mixed = mix(x)
-    return mixed, mixed if y is x else mix(y)
+    weights = weights.view(-1, *(1,) * (values.ndim - 1))
+    return torch.lerp(values.roll(1, dims=0), values, weights)
 
 
 def n_batches(n_samples, batch_size):
@@ -563,6 +715,29 @@ def resolve_device(device, *, training):
     return device
 
 
+@contextlib.contextmanager
+def side_stream(device):
+    """On a GPU, a stream of its own inside, as capturing a CUDA graph requires."""
+    if torch.device(device).type != "cuda":
+        yield
+        return
+    with torch.cuda.device(device):
+        stream, outside = torch.cuda.Stream(), torch.cuda.current_stream()
+        stream.wait_stream(outside)
+        with torch.cuda.stream(stream):
+            yield
+        outside.wait_stream(stream)
+
+
+def keep_freed_memory():
+    """Let the C library keep what a step frees, for the next step, up to 64 MB.
+
+    glibc returns large blocks to the system, which then costs a page fault every 4 kB,
+    until it has seen a block as large as this one freed (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)  # never touched, so it takes no memory
+
+
 def draw_seed(random_state):
     """An integer seed; None takes it from the system, not from NumPy's global state."""
     if random_state is None:
@@ -608,7 +783,8 @@ def map_batches(function, read, n_samples, n_values, device):
     -------
     ndarray of shape (n_samples, ...), of the dtype that the function returns
     """
-    batch_size = max(MIN_INFERENCE_BATCH, INFERENCE_VALUES // n_values)
+    batch_values = INFERENCE_VALUES.get(torch.device(device).type, 2**17)
+    batch_size = max(MIN_INFERENCE_BATCH, batch_values // n_values)
     result, start = None, 0
     while start < n_samples:
         batch = read(slice(start, start + batch_size))

@@ -429,7 +429,7 @@ class ConvVAETransformer(
             seed = checkpoint.seed
         make_net = partial(self._make_net, classes, device, one_epoch, checkpoint)
         with forked_random_state(seed, device):
-            train, valid = self._split(SignalDataset(X, scaler, y), one_epoch)
+            train, valid = self._split(SignalDataset(X, scaler, y, device), one_epoch)
             if go_on:
                 net = make_net(len(train)).initialize().start_from(self.net_)
                 net.partial_fit((train, valid))
@@ -898,8 +898,6 @@ class ConvVAETransformer(
             "criterion__beta": self.beta,
             "criterion__free_bits": self.free_bits,
             "criterion__label_weight": self.label_weight,
-            "mixup": self.mixup,
-            "shift": shift,
             "input_noise": self.input_noise,
             "kl_warmup": self.kl_warmup,
             "optimizer": self.optimizer,
@@ -910,6 +908,8 @@ class ConvVAETransformer(
             "callbacks": callbacks,
             "iterator_train": Batches,
             "iterator_train__shuffle": True,
+            "iterator_train__mixup": self.mixup,
+            "iterator_train__shift": shift,
             "iterator_valid": Batches,
             "train_split": None,
             "verbose": 0,

@@ -26,7 +26,12 @@ SETTINGS = {
     "plain": {},
     "labels": {"label_weight": 1.0, "batch_norm": True},
     "stopping": {"early_stopping": True, "kl_warmup": 0.5},
-    "laplace": {"likelihood": "laplace", "linear_path": False, "mixup": 0.0},
+    "laplace": {
+        "likelihood": "laplace",
+        "reconstruction_weight": 10.0,
+        "linear_path": False,
+        "mixup": 0.0,
+    },
 }
 
 

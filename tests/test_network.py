@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from skvae.network import LOG_VAR_BOUNDS, ConvVAE
+from skvae.network import LOG_VAR_BOUNDS, ConvVAE, Dropout
 
 K1 = {
     "hidden_dims": (64, 16),
@@ -52,6 +52,35 @@ def test_any_stride_and_kernel_comes_back(n_timepoints, kernel_size, stride):
 def test_layers_can_be_left_out():
     vae = ConvVAE(2, 9, 3, conv_channels=(), hidden_dims=()).eval()
     assert vae(torch.zeros(4, 2, 9))[0].shape == (4, 2, 9)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.013, 0.3, 0.5, 0.9, 1 - 1e-9])
+def test_dropout_has_the_distribution_of_pytorchs(p):
+    torch.manual_seed(0)
+    dropout = Dropout(p)
+    h = torch.ones(1000, 16, 1, 21).contiguous(memory_format=torch.channels_last)
+    h.requires_grad_()
+    dropped = dropout(h)
+    assert dropped.is_contiguous(memory_format=torch.channels_last)
+    kept = (dropped != 0).float()
+    n, share = kept.numel(), 1 - round(p * 2**16) / 2**16
+    share = max(share, 2**-16)
+    assert abs(share - (1 - p)) <= 2**-16
+    assert dropped[dropped != 0].allclose(torch.tensor(1 / share))
+    assert abs(kept.mean() - share) < 4 * (share * (1 - share) / n) ** 0.5 + 1e-12
+    # Values drop out alone, not with those that are drawn together.
+    pairs = kept.permute(0, 2, 3, 1).flatten()[: 4 * (n // 4)].view(-1, 4)
+    for other in range(1, 4):
+        both = (pairs[:, 0] * pairs[:, other]).mean()
+        assert abs(both - share**2) < 5 * (share**2 / len(pairs)) ** 0.5
+    dropped.sum().backward()
+    assert torch.equal(h.grad, dropped.detach())
+    assert dropout.eval()(h) is h
+
+
+def test_output_is_a_plain_tuple():
+    """skorch cannot concatenate named ones."""
+    assert type(ConvVAE(1, 8, 2)(torch.zeros(2, 1, 8))) is tuple
 
 
 def test_dropout_is_off_in_evaluation():

@@ -1,13 +1,20 @@
 """Batches, seeds, devices and what the skorch net does differently."""
 
+import contextlib
+import copy
+import itertools
+import pickle
 import random
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import stats
+from skorch.callbacks import Callback, GradientNormClipping, PrintLog
 
 from skvae import ConvVAETransformer, training
+from skvae.network import same_padding
 from skvae.scaling import ChannelScaler
 from skvae.training import (
     Batches,
@@ -16,7 +23,6 @@ from skvae.training import (
     draw_seed,
     forked_random_state,
     map_batches,
-    mix_pairs,
     n_batches,
     resolve_device,
 )
@@ -44,7 +50,7 @@ def test_batches_are_shuffled_anew_each_epoch():
 
 
 def test_subset_and_sample_take_the_samples_they_say():
-    dataset = make_dataset(300).subset(np.arange(290, 300))
+    dataset = make_dataset(300).subset(torch.arange(290, 300))
     assert len(dataset) == 10
     np.testing.assert_array_equal(dataset.sample(10)[:, 0, 0], np.arange(580, 600, 2))
     sample = make_dataset(300).sample(10)
@@ -53,14 +59,274 @@ def test_subset_and_sample_take_the_samples_they_say():
 
 def test_mixup_mixes_signals_and_labels_alike():
     torch.manual_seed(0)
-    x = torch.eye(500)[:, None]
-    mixed, labels = mix_pairs(x, x[:, 0], 0.4)
-    torch.testing.assert_close(mixed[:, 0], labels)
-    torch.testing.assert_close(mixed.sum(dim=2), torch.ones(500, 1))
-    own = torch.diagonal(mixed[:, 0])
-    alone = (mixed.amax(dim=(1, 2)) == 1.0) & (own == 1.0)  # partnered with itself
-    assert stats.kstest(own[~alone].numpy(), stats.beta(0.4, 0.4).cdf).pvalue > 1e-3
-    assert mix_pairs(x, x, 0.0)[0] is x
+    X = np.eye(500)[:, None]
+    dataset = SignalDataset(X, ChannelScaler(None).fit(X), X[:, 0].astype(np.float32))
+    batches = Batches(dataset, 100, shuffle=True, mixup=0.4)
+    x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    torch.testing.assert_close(x[:, 0], y)
+    torch.testing.assert_close(y.sum(dim=1), torch.ones(500))
+    assert (y > 0).sum(dim=1).max() == 2
+    # Each signal has its weight in one place, and one minus another in the next.
+    first, second = y.nonzero().T
+    weights = torch.cat([y[first, second]])
+    assert stats.kstest(weights.numpy(), stats.beta(0.4, 0.4).cdf).pvalue > 1e-3
+
+
+def test_shift_moves_signals_by_random_steps_and_repeats_their_edges():
+    torch.manual_seed(0)
+    X = np.tile(np.arange(50.0), (300, 1, 1))
+    dataset = SignalDataset(X, ChannelScaler(None).fit(X))
+    (x, target), *_ = Batches(dataset, 300, shift=3)
+    assert target is x
+    steps = X[0, 0, 25] - x[:, 0, 25]
+    assert set(steps.tolist()) == set(range(-3, 4))
+    expected = (torch.arange(50) - steps[:, None]).clamp(0, 49)
+    assert torch.equal(x[:, 0], expected.float())
+
+
+def test_data_larger_than_what_is_kept_trains_alike(waves, monkeypatch):
+    params = {"max_epochs": 2, "batch_size": 33, "random_state": 0}
+    y = np.arange(len(waves)) % 3
+    kept = ConvVAETransformer(2, label_weight=1.0, **params).fit(waves, y)
+    monkeypatch.setattr(training, "RESIDENT_BYTES", 0)
+    read = ConvVAETransformer(2, label_weight=1.0, **params).fit(waves, y)
+    np.testing.assert_array_equal(kept.transform(waves), read.transform(waves))
+    np.testing.assert_array_equal(
+        kept.history_["train_loss"], read.history_["train_loss"]
+    )
+
+
+class Recorder(Callback):
+    """Keeps the batches of each epoch, and counts reads of the device."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.epochs_ = []
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.epochs_.append([])
+
+    def on_batch_end(self, net, batch, **kwargs):
+        self.epochs_[-1].append(batch[0].clone())
+
+
+def test_fit_shuffles_anew_each_epoch_and_holds_nothing_back(waves):
+    vae = ConvVAETransformer(
+        2,
+        max_epochs=2,
+        mixup=0,
+        scale=None,
+        batch_size=16,
+        callbacks=[("recorder", Recorder())],
+        random_state=0,
+    ).fit(waves)
+    first, second = map(torch.cat, dict(vae.net_.callbacks_)["recorder"].epochs_)
+    X = torch.from_numpy(waves).float()
+    for epoch in (first, second):
+        assert not torch.equal(epoch[:, 0], X)
+        assert torch.equal(epoch[:, 0].sort(dim=0).values, X.sort(dim=0).values)
+    assert not torch.equal(first, second)
+
+
+def test_the_host_reads_the_device_once_an_epoch(waves, monkeypatch):
+    """Each read waits for all that a GPU has been given to do."""
+    n_reads = []
+    for name in ("item", "__float__", "__bool__", "__int__", "tolist", "numpy"):
+        original = getattr(torch.Tensor, name)
+
+        def read(self, *args, original=original):
+            n_reads.append(1)
+            return original(self, *args)
+
+        monkeypatch.setattr(torch.Tensor, name, read)
+
+    def count(n_samples):
+        n_reads.clear()
+        vae = ConvVAETransformer(2, batch_size=4, max_epochs=1, linear_path=False)
+        vae.set_params(reconstruction_weight=1.0).fit(waves[:n_samples])
+        return len(n_reads)
+
+    assert count(160) == count(80)
+
+
+def test_training_is_that_of_a_plain_loop_step_by_step(waves, monkeypatch):
+    """In the same order, from the same weights, with the same draws of the latents."""
+    X = waves[:96]
+    vae = ConvVAETransformer(
+        2,
+        reconstruction_weight=3.0,
+        scale=None,
+        linear_path=False,
+        batch_norm=True,
+        mixup=0,
+        input_noise=0,
+        lr=3e-4,
+        lr_schedule=None,
+        max_epochs=2,
+        random_state=0,
+    )
+
+    class Losses(Recorder):
+        def on_train_begin(self, net, **kwargs):
+            super().on_train_begin(net, **kwargs)
+            self.losses_ = []
+            self.start_ = copy.deepcopy(net.module_)
+
+        def on_batch_begin(self, net, batch, **kwargs):
+            torch.manual_seed(len(self.losses_))
+
+        def on_batch_end(self, net, loss, **kwargs):
+            super().on_batch_end(net, **kwargs)
+            self.losses_.append(loss.detach())
+
+    vae.set_params(callbacks=[("losses", Losses())]).fit(X)
+    ours = dict(vae.net_.callbacks_)["losses"]
+
+    module = ours.start_.train()
+    encoder, decoder = module.encoder, module.decoder
+    optimizer = torch.optim.Adam(module.parameters(), lr=3e-4, foreach=False)
+    losses = []
+    for x in itertools.chain(*ours.epochs_):
+        torch.manual_seed(len(losses))
+        h = x
+        for layer in encoder.convolutions:
+            if isinstance(layer, torch.nn.Conv2d):
+                left, right = same_padding(h.shape[2], 8, 2)
+                h = F.pad(h, (left, right))
+                h = F.conv1d(h, layer.weight[:, :, 0], layer.bias, stride=2)
+            elif isinstance(layer, torch.nn.BatchNorm2d):
+                h = batch_norm(h, layer)
+            else:
+                h = h.clamp(min=0)
+        h = encoder.hidden(h.transpose(1, 2).flatten(1))
+        z_mean, z_log_var = encoder.z_mean(h), encoder.z_log_var(h)
+        z = z_mean + (0.5 * z_log_var).exp() * torch.randn_like(z_mean)
+        h = decoder.hidden(z).unflatten(1, decoder.start).transpose(1, 2)
+        for layer in [*decoder.convolutions, decoder.output]:
+            if isinstance(layer, torch.nn.ConvTranspose2d):
+                stride = layer.stride[1]
+                left, _ = same_padding(layer.n_timepoints, layer.kernel_size[1], stride)
+                h = F.conv_transpose1d(
+                    h, layer.weight[:, :, 0], layer.bias, stride=stride
+                )
+                h = h[:, :, left : left + layer.n_timepoints]
+            elif isinstance(layer, torch.nn.BatchNorm2d):
+                h = batch_norm(h, layer)
+            else:
+                h = h.clamp(min=0)
+        sse = (h - x).square().sum(dim=(1, 2))
+        kl = 0.5 * (z_mean**2 + z_log_var.exp() - 1 - z_log_var).sum(dim=1)
+        log_constant = x[0].numel() / 2 * np.log(3.0 / np.pi)
+        loss = (3.0 * sse + kl).mean() - log_constant
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    torch.testing.assert_close(
+        torch.stack(ours.losses_), torch.stack(losses), rtol=1e-4, atol=0
+    )
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def batch_norm(h, layer):
+    mean, variance = h.mean(dim=(0, 2)), h.var(dim=(0, 2), unbiased=False)
+    h = (h - mean[:, None]) / (variance[:, None] + layer.eps).sqrt()
+    return h * layer.weight[:, None] + layer.bias[:, None]
+
+
+@pytest.fixture
+def fake_graphs(monkeypatch):
+    """CUDA graphs on a CPU: recording has no effect, `replay` that of a plain step."""
+    nets, graphs = [], []
+
+    class FakeGraph:
+        def __init__(self):
+            graphs.append(self)
+            self.n_replays = 0
+
+        def replay(self):
+            net, graph = nets[-1], nets[-1].step_graph_
+            net.plain_train_step((graph.x, graph.y))
+            graph.terms.copy_(net.terms_)
+            self.n_replays += 1
+
+    @contextlib.contextmanager
+    def record(graph, stream):
+        net = nets[-1]
+        tensors = [*net.module_.state_dict().values(), net.noise_]
+        for state in net.optimizer_.state.values():
+            tensors += state.values()
+        before = [tensor.clone() for tensor in tensors]
+        random_state = torch.get_rng_state()
+        yield
+        torch.set_rng_state(random_state)
+        for tensor, value in zip(tensors, before, strict=True):
+            tensor.detach().copy_(value)
+
+    def suits(net):
+        nets.append(net)
+        return True
+
+    monkeypatch.setattr(training.StepGraph, "suits", suits)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    monkeypatch.setattr(torch.cuda, "graph", record)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+    return graphs
+
+
+def test_graphed_steps_are_the_plain_ones(waves, request):
+    params = {"batch_size": 24, "max_epochs": 3, "kl_warmup": 1 / 3, "random_state": 0}
+    y = np.arange(len(waves)) % 3
+
+    def fit():
+        vae = ConvVAETransformer(2, label_weight=1.0, **params)
+        return vae.fit(waves[:110], y[:110])
+
+    plain = fit()
+    graphs = request.getfixturevalue("fake_graphs")
+    graphed = fit()
+    # Of 5 batches an epoch the last is smaller; the first epoch is the warm-up.
+    assert len(graphs) == 2  # rehearsal and training
+    assert graphs[-1].n_replays == 2 * 4
+    for name, values in plain.history_.items():
+        np.testing.assert_allclose(graphed.history_[name], values, rtol=1e-5)
+    np.testing.assert_allclose(
+        graphed.transform(waves), plain.transform(waves), rtol=1e-4, atol=1e-5
+    )
+    groups = graphed.net_.optimizer_.param_groups
+    assert all(isinstance(group["lr"], float) for group in groups)
+    assert not any(group["capturable"] for group in groups)
+    pickle.dumps(graphed)
+
+
+def test_training_goes_on_where_a_step_cannot_be_captured(
+    waves, fake_graphs, monkeypatch
+):
+    def refuse(graph, stream):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "graph", refuse)
+    vae = ConvVAETransformer(2, max_epochs=2, linear_path=False, random_state=0)
+    vae.set_params(reconstruction_weight=1.0)
+    with pytest.warns(RuntimeWarning, match="not permitted.*without"):
+        vae.fit(waves)
+    assert len(fake_graphs) == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({}, True),
+        ({"device": "cpu"}, False),
+        ({"optimizer": torch.optim.SGD}, False),
+        ({"callbacks": [("clip", GradientNormClipping(1.0))]}, False),
+        ({"callbacks": [("print", PrintLog())]}, True),
+    ],
+)
+def test_which_steps_are_captured(waves, params, expected):
+    vae = ConvVAETransformer(2, max_epochs=1, **params).fit(waves[:20])
+    net = vae.net_
+    net.device = str(params.get("device", "cuda"))
+    assert training.StepGraph.suits(net) is expected
 
 
 def test_decoder_gains_match_the_jacobian():
@@ -77,7 +343,7 @@ def test_decoder_gains_match_the_jacobian():
 
 @pytest.mark.parametrize("n_samples", [1, 15, 16, 17, 100])
 def test_map_batches_gives_every_sample_its_result(n_samples, monkeypatch):
-    monkeypatch.setattr(training, "INFERENCE_VALUES", 100)
+    monkeypatch.setitem(training.INFERENCE_VALUES, "cpu", 100)
     values = np.arange(3.0 * n_samples, dtype=np.float32).reshape(n_samples, 3)
     result = map_batches(lambda x: 2 * x, values.__getitem__, n_samples, 3, "cpu")
     np.testing.assert_array_equal(result, 2 * values)
