@@ -140,7 +140,7 @@ def choose_trust(net, start, dataset, seed):
     best = len(trusts) - 1
     # The few labels that are held back do not tell what the latents are worth to a
     # classifier, and probabilistic PCA knows nothing of classes.
-    if net.module_.classifier is None:
+    if dataset.y is None:
         losses = [float(net.criterion_.loss(term, n_values)) for term in terms]
         best = int(np.argmin(losses))
     if start:
