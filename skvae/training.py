@@ -811,7 +811,7 @@ def forked_random_state(seed, device="cpu"):
         yield
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def map_batches(function, read, n_samples, n_values, device):
     """Apply a function of tensors to samples 0 to `n_samples`, a batch at a time.
 
