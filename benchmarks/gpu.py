@@ -18,7 +18,8 @@ does not need a GPU runs, to see that it does, and its timings are left empty.
   captured by hand as a CUDA graph, skvae with and without graphs; skvae's defaults.
 - fits: one epoch of a million signals, on the device and streamed.
 - inference: of a million signals, at several sizes of a batch.
-- precision: TF32 and bfloat16 in training; the ELBO of test signals always in float32.
+- precision: TF32, autotuning and bfloat16 in training; the ELBO of test signals always
+  in float32.
 
 Epochs are timed as in `speed.py`: the mean of two after a first, in rounds in which the
 peers take turns; medians, a ratio is the median of the rounds' ratios. All of them end
@@ -209,17 +210,29 @@ def inference_values(device, values):
 
 
 @contextlib.contextmanager
-def tf32(convolutions, products):
-    """Inside, TF32 is allowed there; torch's default is in convolutions alone."""
-    switches = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = [switch.allow_tf32 for switch in switches]
-    for switch, allowed in zip(switches, (convolutions, products), strict=True):
-        switch.allow_tf32 = allowed
+def switched(*switches):
+    """Inside, each (owner, name, value) holds; `mock` cannot set those of torch."""
+    before = [getattr(owner, name) for owner, name, _ in switches]
+    for owner, name, value in switches:
+        setattr(owner, name, value)
     try:
         yield
     finally:
-        for switch, allowed in zip(switches, before, strict=True):
-            switch.allow_tf32 = allowed
+        for (owner, name, _), value in zip(switches, before, strict=True):
+            setattr(owner, name, value)
+
+
+def tf32(convolutions, products):
+    """Inside, TF32 is allowed there; torch's default is in convolutions alone."""
+    return switched(
+        (torch.backends.cudnn, "allow_tf32", convolutions),
+        (torch.backends.cuda.matmul, "allow_tf32", products),
+    )
+
+
+def autotuned():
+    """Inside, cuDNN tries its algorithms; by default it chooses by rules."""
+    return switched((torch.backends.cudnn, "benchmark", True))
 
 
 @contextlib.contextmanager
@@ -608,6 +621,7 @@ def measure_rates(device, size, rates):
         for _ in range(n_kernels):
             one.add_(1)
 
+    launch()  # its kernel is loaded before the capture
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         launch()
@@ -898,6 +912,7 @@ PRECISIONS = {
     "float32": partial(tf32, False, False),
     "TF32 in convolutions, torch's default": partial(tf32, True, False),
     "TF32, matmul precision 'high'": partial(tf32, True, True),
+    "torch's default, cuDNN autotuned": autotuned,
     "bfloat16 autocast": bfloat16,
 }
 
