@@ -1,11 +1,16 @@
-"""The thread's final script, P2, as one writes it in plain PyTorch: what to beat.
+"""The thread's final script, P2, as one writes it in plain PyTorch, and in Pythae.
 
 Nothing of skvae is in it. The loss is the thread's, mended: 100 * SSE + KL, summed over
 time and latents, mean over signals.
 """
 
+import contextlib
+import logging
+import os
+import tempfile
 from itertools import pairwise
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from torch import nn
@@ -132,3 +137,91 @@ class P2Transformer(TransformerMixin, BaseEstimator):
 
     def _scale(self, X):
         return (X - self.min_) / (self.max_ - self.min_)
+
+
+# --- Pythae, with the same network
+
+
+def pythae_model(n_timepoints, latent_dim):
+    """Pythae's VAE, whose loss is SSE / 2 + KL."""
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+
+    network = P2(n_timepoints, latent_dim)
+
+    class Encoder(BaseEncoder):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(
+                [network.encoder, network.z_mean, network.z_log_var]
+            )
+
+        def forward(self, x):
+            encoder, z_mean, z_log_var = self.layers
+            h = encoder(x)
+            return ModelOutput(embedding=z_mean(h), log_covariance=z_log_var(h))
+
+    class Decoder(BaseDecoder):
+        def __init__(self):
+            super().__init__()
+            self.layers = network.decoder
+
+        def forward(self, z):
+            return ModelOutput(reconstruction=self.layers(z))
+
+    return VAE(
+        VAEConfig((1, n_timepoints), latent_dim=latent_dim), Encoder(), Decoder()
+    )
+
+
+def train_pythae(model, X, n_epochs, folder, batch_size=32, callbacks=None):
+    """Train on X (n, t) in [0, 1]; the trainer writes its models to the folder."""
+    from pythae.data.datasets import BaseDataset
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+
+    config = BaseTrainerConfig(
+        output_dir=folder,
+        num_epochs=n_epochs,
+        per_device_train_batch_size=batch_size,
+        learning_rate=1e-3,
+        no_cuda=True,
+    )
+    x = torch.as_tensor(X, dtype=torch.float32)[:, None]
+    dataset = BaseDataset(x, torch.zeros(len(x)))
+    with open(os.devnull, "w") as null, contextlib.redirect_stderr(null):
+        logging.disable(logging.INFO)
+        BaseTrainer(model, dataset, training_config=config, callbacks=callbacks).train()
+        logging.disable(logging.NOTSET)
+
+
+class PythaeVAE(TransformerMixin, BaseEstimator):
+    """What the comparison of latents needs of it, for flat signals in any units."""
+
+    def __init__(self, latent_dim=2, n_epochs=100, random_state=0):
+        self.latent_dim = latent_dim
+        self.n_epochs = n_epochs
+        self.random_state = random_state
+
+    def fit(self, X, y=None):
+        torch.manual_seed(self.random_state)
+        self.min_, self.range_ = X.min(), np.ptp(X)
+        self.model_ = pythae_model(X.shape[1], self.latent_dim)
+        with tempfile.TemporaryDirectory() as folder:
+            train_pythae(self.model_, self._scale(X), self.n_epochs, folder)
+        self.model_.eval()
+        return self
+
+    @torch.no_grad()
+    def transform(self, X):
+        """The posterior means; Pythae's own `embed` draws from the posterior."""
+        x = torch.as_tensor(self._scale(X), dtype=torch.float32)[:, None]
+        return self.model_.encoder(x).embedding.numpy()
+
+    @torch.no_grad()
+    def inverse_transform(self, Z):
+        x_hat = self.model_.decoder(torch.as_tensor(Z)).reconstruction
+        return x_hat[:, 0].numpy() * self.range_ + self.min_
+
+    def _scale(self, X):
+        return (X - self.min_) / self.range_

@@ -19,8 +19,9 @@ get signals standardised by channel. For each result:
 - fit_seconds, transform_seconds: by the clock, the latter of the test signals;
   fit_cpu_seconds: of the processor, on which other work tells less
 
-p2 is the final script of the forum thread for 100 epochs, its latents not scaled. Left
-out so far: the thread's Keras model, for which see port.py, and Pythae.
+k1 is the forum thread's Keras model, which `port.py` shows to be equal, p2 its final
+script, both for 100 epochs, their latents not scaled; pythae is Pythae's VAE with the
+network of p2, on signals of one channel after the other.
 """
 
 import argparse
@@ -38,6 +39,7 @@ import data
 import numpy as np
 import sklearn
 import torch
+from p2 import PythaeVAE
 from sklearn.decomposition import PCA, FastICA, KernelPCA
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -50,23 +52,31 @@ from skvae.scaling import ChannelScaler
 HERE = Path(__file__).parent
 LATENT_DIMS = (2, 8, 16)
 SEEDS = (0, 1, 2)
-P2 = {
+THREAD = {
     "linear_path": False,
-    "reconstruction_weight": 100,
     "hidden_dims": (64, 16),
-    "dropout": 0.3,
-    "hidden_dropout": 0.5,
-    "batch_norm": True,
     "output_activation": "sigmoid",
     "scale": "minmax",
     "whiten": True,
-    "init": "torch",
     "mixup": 0,
     "input_noise": 0,
     "lr": 1e-3,
     "lr_schedule": None,
     "batch_size": 32,
     "max_epochs": 100,
+}
+K1 = THREAD | {
+    "reconstruction_weight": 10,
+    "hidden_dropout": 0.3,
+    "output_kernel_size": 8,
+    "init": "glorot",
+}
+P2 = THREAD | {
+    "reconstruction_weight": 100,
+    "dropout": 0.3,
+    "hidden_dropout": 0.5,
+    "batch_norm": True,
+    "init": "torch",
 }
 
 # Accuracies of 1-NN with Euclidean distance and with DTW (full window), T-Loss and
@@ -123,7 +133,9 @@ METHODS = {
     "skvae-10%-labels": Method(vae(label_weight=10.0), (8,)),
     "skvae-10%-alone": Method(vae(label_weight=10.0), (8,)),
     "minirocket": Method(minirocket, (None,), (0,)),
+    "k1": Method(vae(**K1), (2, 8), (0,)),
     "p2": Method(vae(**P2), (2, 8), (0,)),
+    "pythae": Method(lambda k, seed: PythaeVAE(k, random_state=seed), (2, 8), (0,)),
     "kpca": Method(
         lambda k, seed: KernelPCA(k, kernel="rbf", fit_inverse_transform=True),
         seeds=(0,),
@@ -131,7 +143,18 @@ METHODS = {
     "ica": Method(lambda k, seed: FastICA(k, random_state=seed), seeds=(0,)),
     "umap": Method(umap, (2, 8), (0,)),
 }
-NO_LABELS = ("raw", "pca", "skvae", "skvae-ppca", "p2", "kpca", "ica", "umap")
+NO_LABELS = (
+    "raw",
+    "pca",
+    "skvae",
+    "skvae-ppca",
+    "k1",
+    "p2",
+    "pythae",
+    "kpca",
+    "ica",
+    "umap",
+)
 NO_RECONSTRUCTION = ("raw", "umap")
 
 

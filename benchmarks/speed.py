@@ -29,7 +29,6 @@ else should run. A peer that is not installed or fails is a line of the table.
 import argparse
 import contextlib
 import json
-import logging
 import math
 import multiprocessing
 import os
@@ -228,34 +227,7 @@ def skorch_peer(X, batch_size, folder):
 
 def pythae_peer(X, batch_size, folder):
     """Pythae's trainer, which keeps the best weights; its loss has weight 1/2."""
-    from pythae.data.datasets import BaseDataset
-    from pythae.models import VAE, VAEConfig
-    from pythae.models.base.base_utils import ModelOutput
-    from pythae.models.nn import BaseDecoder, BaseEncoder
-    from pythae.trainers import BaseTrainer, BaseTrainerConfig
     from pythae.trainers.training_callbacks import TrainingCallback
-
-    network = p2.P2(X.shape[1])
-
-    class Encoder(BaseEncoder):
-        def __init__(self):
-            super().__init__()
-            self.layers = torch.nn.ModuleList(
-                [network.encoder, network.z_mean, network.z_log_var]
-            )
-
-        def forward(self, x):
-            encoder, z_mean, z_log_var = self.layers
-            h = encoder(x)
-            return ModelOutput(embedding=z_mean(h), log_covariance=z_log_var(h))
-
-    class Decoder(BaseDecoder):
-        def __init__(self):
-            super().__init__()
-            self.layers = network.decoder
-
-        def forward(self, z):
-            return ModelOutput(reconstruction=self.layers(z))
 
     times = []
 
@@ -263,25 +235,11 @@ def pythae_peer(X, batch_size, folder):
         def on_epoch_end(self, training_config, **kwargs):
             times.append(time.perf_counter())
 
-    x = torch.from_numpy(X)[:, None]
-    model = VAE(VAEConfig(tuple(x.shape[1:]), latent_dim=2), Encoder(), Decoder())
+    model = p2.pythae_model(X.shape[1], 2)
 
     def train(n_epochs):
         times.clear()
-        config = BaseTrainerConfig(
-            output_dir=folder,
-            num_epochs=n_epochs,
-            per_device_train_batch_size=batch_size,
-            learning_rate=1e-3,
-            no_cuda=True,
-        )
-        with open(os.devnull, "w") as null, contextlib.redirect_stderr(null):
-            logging.disable(logging.INFO)
-            dataset = BaseDataset(x, torch.zeros(len(x)))
-            BaseTrainer(
-                model, dataset, training_config=config, callbacks=[Clock()]
-            ).train()
-            logging.disable(logging.NOTSET)
+        p2.train_pythae(model, X, n_epochs, folder, batch_size, [Clock()])
         return times
 
     return train

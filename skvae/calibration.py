@@ -124,7 +124,8 @@ def choose_trust(net, start, dataset, seed):
     Returns
     -------
     trust : float
-        The share in `TRUSTS` at which the loss is lowest; 1 is the trained net.
+        The share in `TRUSTS` at which the loss is lowest, with labels 1: the trained
+        net.
     distortion, excess : float
         Mean distortion at that share, and its ratio to that at the start.
     """
@@ -136,8 +137,12 @@ def choose_trust(net, start, dataset, seed):
         if start:
             net.module_.blend(start, end, trust)
         terms.append(evaluate(net, dataset, seed))
-    losses = [float(net.criterion_.loss(term, n_values)) for term in terms]
-    best = int(np.argmin(losses))
+    best = len(trusts) - 1
+    # The few labels that are held back do not tell what the latents are worth to a
+    # classifier, and probabilistic PCA knows nothing of classes.
+    if dataset.y is None:
+        losses = [float(net.criterion_.loss(term, n_values)) for term in terms]
+        best = int(np.argmin(losses))
     if start:
         net.module_.blend(start, end, 1.0)
     at_start = max(float(terms[0][0]), MIN_DISTORTION["gaussian"])

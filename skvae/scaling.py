@@ -11,6 +11,9 @@ MAX_VALUE = 1e35
 # And scaled ones up to this size, so that sums of squares fit.
 MAX_SCALED = 1e15
 
+# Scales above this one are as exact in float32, which is normal from 1e-38 on.
+MIN_FLOAT32_SCALE = 1e-30
+
 BLOCK_VALUES = 2**22  # values held in float64 at a time: 32 MiB
 
 
@@ -68,7 +71,16 @@ class ChannelScaler:
     def transform(self, X):
         """Scaled copy of X, float32, of the same shape (n, c, t), C-contiguous."""
         with np.errstate(over="ignore"):
-            scaled = X if self.kind is None else (X - self.offset_) / self.scale_
+            if self.kind is None:
+                scaled = X.copy()
+            elif X.dtype == np.float32 and self.scale_.min() > MIN_FLOAT32_SCALE:
+                # As exact as X, in a third of the time: an offset in two parts.
+                offset = self.offset_.astype(np.float32)
+                scaled = X - offset
+                scaled -= (self.offset_ - offset).astype(np.float32)
+                scaled /= self.scale_.astype(np.float32)
+            else:
+                scaled = (X - self.offset_) / self.scale_
         return to_float32(
             scaled,
             MAX_SCALED,
@@ -91,9 +103,9 @@ class ChannelScaler:
 
 
 def to_float32(X, limit, reason):
-    """Copy of X in float32, C-contiguous; a ValueError if it reaches the limit."""
+    """X in float32, C-contiguous; a ValueError if it reaches the limit."""
     with np.errstate(over="ignore"):
-        result = X.astype(np.float32, order="C")
+        result = X.astype(np.float32, order="C", copy=False)
     largest = max(-result.min(), result.max())
     if not largest < limit:
         raise ValueError(

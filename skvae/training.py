@@ -35,6 +35,9 @@ LINEAR_LR = 0.1
 AUTO_STEPS = 25
 LABEL_STEPS = 75
 
+# One of so many signals of a batch is unlabelled, where more are in the data.
+UNLABELLED_EVERY = 4
+
 # Signals up to this size are kept scaled for training on a CPU.
 RESIDENT_BYTES = 2**27
 # Values scaled at a time.
@@ -99,6 +102,10 @@ class SignalDataset(Dataset):
         x = self.x[rows]
         return x, x if self.y is None else self.y[rows]
 
+    def is_labelled(self):
+        """Mask of the samples that have a label, a Tensor; None without labels."""
+        return None if self.y is None else self.y[self.rows].any(dim=1).cpu()
+
     def split(self, n_first):
         """Two random parts of the dataset, the first of `n_first` samples."""
         order = torch.randperm(len(self)).to(self.rows.device)
@@ -140,7 +147,8 @@ class Batches:
     """Iterate over a `SignalDataset` in batches that are sliced, not collated.
 
     No sample is dropped and no batch holds a single one, which BatchNorm refuses: a
-    remainder of 1 joins the batch before it.
+    remainder of 1 joins the batch before it. But where only some samples are labelled,
+    shuffled batches are `balanced_order`'s.
 
     Parameters
     ----------
@@ -191,7 +199,7 @@ class Batches:
         order = torch.arange(n_samples)
         steps, weights = torch.zeros(2, n_samples)
         if self.shuffle:
-            order = torch.randperm(n_samples)
+            order = balanced_order(n_samples, self.dataset.is_labelled())
         if self.shift:
             steps = torch.randint(-self.shift, self.shift + 1, (n_samples,))
         if self.mixup:
@@ -262,6 +270,8 @@ class VAENet(NeuralNet):
         if self.input_noise:
             error = (output[0].detach() - x).square().mean().sqrt()
             self.noise_.copy_(self.input_noise * error)
+        if y is not x:
+            y = add_guesses(y, output[-1].detach(), self.guess_weight_)
         loss = self.get_loss(output, y, X=x, training=True, warmup=self.warmup())
         loss.backward()
         return {"loss": loss, "y_pred": output}
@@ -290,6 +300,7 @@ class VAENet(NeuralNet):
                     self.progress_ = (
                         len(self.history) - 1 + i / len(iterator)
                     ) / self.max_epochs
+                    self.guess_weight_.fill_(self.progress_)
                 self.notify("on_batch_begin", batch=batch, training=training)
                 step = step_fn(batch, **fit_params)
                 total = total + len(batch[0]) * self.terms_
@@ -359,7 +370,8 @@ class VAENet(NeuralNet):
         )
 
     def on_train_begin(self, net, **kwargs):
-        self.noise_ = torch.zeros((), device=self.device)
+        # Tensors, so that a CUDA graph reads them anew.
+        self.noise_, self.guess_weight_ = torch.zeros(2, device=self.device)
         self.step_graph_ = StepGraph(self) if StepGraph.suits(self) else None
 
     def on_epoch_begin(self, net, **kwargs):
@@ -370,7 +382,7 @@ class VAENet(NeuralNet):
         """Let go of what only training needs and pickles would hold."""
         self.forget_batches()
         self.optimizer_.zero_grad()
-        self.terms_ = self.noise_ = self.step_graph_ = None
+        self.terms_ = self.noise_ = self.guess_weight_ = self.step_graph_ = None
         for _, callback in self.callbacks_:
             if isinstance(callback, LRScheduler):
                 callback.lr_scheduler_ = None
@@ -658,6 +670,44 @@ def mix_pairs(values, weights):
     return torch.lerp(values.roll(1, dims=0), values, weights)
 
 
+def add_guesses(y, class_scores, weight):
+    """y (n, n_classes) whose rows that lack probability take it from the scores.
+
+    Unlabelled samples so pull the classes apart that the labelled ones suggest. The
+    guesses are squared, which makes them bolder, and count `weight` times.
+
+    References
+    ----------
+    Lee (2013), Pseudo-Label, ICML workshop on challenges in representation learning
+    Berthelot et al. (2019), MixMatch (sharpening), https://arxiv.org/abs/1905.02249
+    """
+    missing = 1 - y.sum(dim=1, keepdim=True)
+    return y + weight * missing * (2 * class_scores).softmax(dim=1)
+
+
+def balanced_order(n_samples, is_labelled=None):
+    """`n_samples` samples in random order, by torch's global generator.
+
+    Each of them once. But where more than one in `UNLABELLED_EVERY` is unlabelled, only
+    so many come, evenly spread, and the labelled ones are repeated instead.
+    """
+    order = torch.randperm(n_samples)
+    if is_labelled is None or not is_labelled.any():
+        return order
+    is_labelled = is_labelled[order]
+    labelled, others = order[is_labelled], order[~is_labelled]
+    takes_other = torch.arange(n_samples) % UNLABELLED_EVERY == 0
+    n_others = int(takes_other.sum())
+    if len(others) <= n_others:
+        return order
+    n_labelled = n_samples - n_others
+    n_rounds = -(-n_labelled // len(labelled))
+    rounds = [labelled[torch.randperm(len(labelled))] for _ in range(n_rounds)]
+    order[takes_other] = others[:n_others]
+    order[~takes_other] = torch.cat(rounds)[:n_labelled]
+    return order
+
+
 def n_batches(n_samples, batch_size):
     """Number of batches of an epoch; a remainder of 1 joins the batch before it."""
     n_full, remainder = divmod(n_samples, batch_size)
@@ -821,7 +871,7 @@ def forked_random_state(seed, device="cpu"):
         yield
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def map_batches(function, read, n_samples, n_values, device):
     """Apply a function of tensors to samples 0 to `n_samples`, a batch at a time.
 

@@ -96,7 +96,8 @@ class ConvVAETransformer(
     label_weight : float, default=0.0
         Weight of the cross-entropy of a linear classifier on the latent mean, per
         value of the signal; 10 is strong. `fit` then needs `y`, in which -1 means
-        unlabelled. 0 ignores `y`.
+        unlabelled: the classifier's guesses, which count more and more during training,
+        take the place of such labels (Lee 2013). 0 ignores `y`.
     conv_channels : tuple of int, default=(16, 16, 32, 32)
         Channels of the encoder's convolutions; the decoder mirrors them.
     kernel_size : int, default=8
@@ -217,6 +218,7 @@ class ConvVAETransformer(
     Higgins et al. (2017), beta-VAE, https://openreview.net/forum?id=Sy2fzU9gl
     Kingma & Welling (2014), https://arxiv.org/abs/1312.6114
     Kingma et al. (2016), free bits, https://arxiv.org/abs/1606.04934
+    Lee (2013), Pseudo-Label, ICML workshop on challenges in representation learning
     Lucas et al. (2019), linear VAEs and pPCA, https://arxiv.org/abs/1911.02469
     Rybkin et al. (2021), sigma-VAE, https://arxiv.org/abs/2006.13202
     Smith & Topin (2019), https://arxiv.org/abs/1708.07120

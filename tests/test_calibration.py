@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skvae import ConvVAETransformer
+from skvae import ConvVAETransformer, transformer
 from skvae.calibration import choose_shift, cross_validate, shifted_copies
 
 
@@ -55,6 +55,26 @@ def test_weight_suits_held_out_signals_and_training_is_not_trusted_blindly():
     assert variance == pytest.approx(error[30:].mean(), rel=0.3)
     assert vae.score(X[30:]) > start.score(X[30:]) - 1.0
     assert vae.held_back_excess_ > 1.0
+
+
+@pytest.mark.parametrize("label_weight", [0.0, 1.0])
+def test_labels_are_not_given_up_for_the_likelihood(label_weight, monkeypatch):
+    """Where a network that overfits is trusted less, one taught labels is not."""
+    trusts = []
+
+    def choose_trust(*args):
+        calibration = transformer_choose_trust(*args)
+        trusts.append(calibration[0])
+        return calibration
+
+    transformer_choose_trust = transformer.choose_trust
+    monkeypatch.setattr(transformer, "choose_trust", choose_trust)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((30, 40)), np.arange(30) % 2
+    params = {"label_weight": label_weight, "mixup": 0, "input_noise": 0}
+    ConvVAETransformer(3, max_epochs=50, lr=1e-2, random_state=0, **params).fit(X, y)
+    assert len(trusts) == 1
+    assert (trusts[0] == 1.0) is (label_weight > 0)
 
 
 def test_fits_in_threads_do_not_disturb_each_other(waves):

@@ -54,6 +54,27 @@ def test_extreme_units_do_not_matter(offset, amplitude, dtype):
     np.testing.assert_allclose(scaled, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("offset", [0.1, 12345.678, 1e6])
+def test_float32_is_scaled_as_exactly_as_float64(offset):
+    rng = np.random.default_rng(0)
+    X = (offset + rng.standard_normal((20, 1, 9))).astype(np.float32)
+    scaler = ChannelScaler("standard").fit(X)
+    exact = scaler.transform(X.astype(np.float64))
+    np.testing.assert_allclose(scaler.transform(X), exact, rtol=1e-6, atol=1e-7)
+    naive = (X - np.float32(scaler.offset_)) / np.float32(scaler.scale_)
+    assert offset < 1 or abs(naive - exact).max() > 1e-5
+
+
+@pytest.mark.parametrize("kind", ["standard", "minmax", None])
+def test_transform_copies(kind):
+    X = np.ones((3, 1, 4), np.float32)
+    X[0] = 0
+    X.flags.writeable = False
+    scaled = ChannelScaler(kind).fit(X).transform(X)
+    assert scaled.flags.writeable
+    assert not np.shares_memory(scaled, X)
+
+
 @pytest.mark.parametrize("kind", ["standard", "minmax"])
 def test_constant_channel_is_only_shifted(kind):
     X = np.full((4, 1, 5), 7.0)

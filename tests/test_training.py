@@ -19,6 +19,7 @@ from skvae.scaling import ChannelScaler
 from skvae.training import (
     Batches,
     SignalDataset,
+    add_guesses,
     decoder_gains,
     draw_seed,
     forked_random_state,
@@ -47,6 +48,39 @@ def test_batches_are_shuffled_anew_each_epoch():
     batches = Batches(make_dataset(40), 8, shuffle=True)
     first, second = (torch.cat([x for x, _ in batches]) for _ in range(2))
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("n_labelled", [1, 5, 50])
+def test_few_labelled_samples_are_repeated_in_every_batch(n_labelled):
+    y = np.zeros((100, 2), np.float32)
+    y[:n_labelled, 1] = 1
+    torch.manual_seed(0)
+    batches = list(Batches(make_dataset(100, y), 16, shuffle=True))
+    assert [len(y) for _, y in batches] == [16] * 6 + [4]
+    assert [int(y.sum()) for _, y in batches] == [12] * 6 + [3]
+    samples = torch.cat([x for x, _ in batches])[:, 0, 0] / 2
+    counts = np.bincount(samples.int(), minlength=100)
+    assert np.ptp(counts[:n_labelled]) <= 1  # the labelled ones equally often
+    assert max(counts[n_labelled:]) == 1
+
+
+@pytest.mark.parametrize("n_labelled", [0, 75, 100])
+def test_samples_come_once_where_none_or_enough_are_labelled(n_labelled):
+    y = np.zeros((100, 2), np.float32)
+    y[:n_labelled, 1] = 1
+    batches = Batches(make_dataset(100, y), 16, shuffle=True)
+    samples = torch.cat([x for x, _ in batches])[:, 0, 0] / 2
+    assert sorted(samples.tolist()) == list(range(100))
+
+
+def test_guesses_fill_up_what_is_not_labelled():
+    y = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.4]])
+    probabilities = torch.tensor([[0.5, 0.5], [0.2, 0.8], [0.8, 0.2]])
+    squared = probabilities.square() / probabilities.square().sum(1, keepdim=True)
+    missing = torch.tensor([[0.0], [1.0], [0.6]])
+    filled = add_guesses(y, probabilities.log(), 0.5)
+    torch.testing.assert_close(filled, y + 0.5 * missing * squared)
+    assert torch.equal(add_guesses(y, probabilities.log(), 0.0), y)
 
 
 def test_subset_and_sample_take_the_samples_they_say():
