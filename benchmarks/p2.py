@@ -84,17 +84,18 @@ def vae_loss(output, x, weight=100):
     return (weight * sse + kl).mean()
 
 
-def training(X, batch_size=32, weight=100, **options):
+def training(X, batch_size=32, weight=100, device="cpu", **options):
     """A network for X (n, t) in [0, 1], and a function that trains it for an epoch."""
     x = torch.as_tensor(X, dtype=torch.float32)[:, None]
     loader = DataLoader(TensorDataset(x), batch_size, shuffle=True)
-    module = P2(x.shape[2], **options)
+    module = P2(x.shape[2], **options).to(device)
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
 
     def train_epoch():
         module.train()
         total = 0.0
         for (x,) in loader:
+            x = x.to(device)
             loss = vae_loss(module(x), x, weight)
             optimizer.zero_grad()
             loss.backward()

@@ -27,6 +27,7 @@ network of p2, on signals of one channel after the other.
 import argparse
 import json
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -219,6 +220,8 @@ def environment():
     """What runs: skvae's commit, with a + if it was edited since, versions, threads."""
 
     def git(*args):
+        if shutil.which("git") is None:
+            return subprocess.CompletedProcess(args, 1, stdout="unknown")
         return subprocess.run(["git", *args], cwd=HERE, capture_output=True, text=True)
 
     commit = git("rev-parse", "--short", "HEAD").stdout.strip()

@@ -9,8 +9,10 @@ import sys
 import threading
 import time
 import warnings
+from collections import Counter
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -64,14 +66,16 @@ class SignalDataset(Dataset):
         self.X = X
         self.scaler = scaler
         self.device = torch.device(device)
-        self.rows = torch.arange(len(X), device=self.device)
         self.x = self._read_all() if self._fits() else None
-        self.y = None if y is None else torch.from_numpy(y).to(self.device)
+        # Where the signals are read: rows on a GPU would have to be waited for.
+        home = "cpu" if self.x is None else self.device
+        self.rows = torch.arange(len(X), device=home)
+        self.y = None if y is None else torch.from_numpy(y).to(home)
 
     def _fits(self):
         limit = RESIDENT_BYTES
         if self.device.type == "cuda":
-            limit = torch.cuda.mem_get_info(self.device)[0] // 2
+            limit = free_cuda_memory(self.device) // 2
         return 4 * self.X.size <= limit
 
     def _read_all(self):
@@ -91,12 +95,11 @@ class SignalDataset(Dataset):
         Without labels y is x: the target of an autoencoder.
         """
         rows = self.rows[index]
-        if self.x is not None:
-            x = self.x[rows]
-        else:
-            x = torch.from_numpy(self.scaler.transform(self.X[rows.cpu().numpy()]))
-            if self.device.type == "cuda":  # copied while the GPU computes
-                x = x.pin_memory().to(self.device, non_blocking=True)
+        if self.x is None:
+            x = torch.from_numpy(self.scaler.transform(self.X[rows.numpy()]))
+            x = to_device(x, self.device)
+            return x, x if self.y is None else to_device(self.y[rows], self.device)
+        x = self.x[rows]
         return x, x if self.y is None else self.y[rows]
 
     def is_labelled(self):
@@ -105,7 +108,7 @@ class SignalDataset(Dataset):
 
     def split(self, n_first):
         """Two random parts of the dataset, the first of `n_first` samples."""
-        order = torch.randperm(len(self)).to(self.device)
+        order = torch.randperm(len(self)).to(self.rows.device)
         return self.subset(order[:n_first]), self.subset(order[n_first:])
 
     def subset(self, index):
@@ -124,6 +127,20 @@ class SignalDataset(Dataset):
         if size < len(self):
             rows = rows[torch.randperm(len(self))[:size]].sort().values
         return self.scaler.transform(self.X[rows.numpy()])
+
+
+def to_device(values, device):
+    """Tensor in main memory to a device; to a GPU while that computes."""
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
+
+def free_cuda_memory(device):
+    """Bytes free on a GPU, with what PyTorch keeps there for its next tensors."""
+    with torch.cuda.device(device):  # torch 2.4 takes no "cuda" without a number
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return torch.cuda.mem_get_info()[0] + kept
 
 
 class Batches:
@@ -188,7 +205,7 @@ class Batches:
         if self.mixup:
             alpha = torch.tensor(float(self.mixup))
             weights = torch.distributions.Beta(alpha, alpha).sample((n_samples,))
-        return order.to(device), steps.to(device), weights.to(device)
+        return order.to(self.dataset.rows.device), steps.to(device), weights.to(device)
 
 
 class VAENet(NeuralNet):
@@ -364,6 +381,7 @@ class VAENet(NeuralNet):
     def on_train_end(self, net, **kwargs):
         """Let go of what only training needs and pickles would hold."""
         self.forget_batches()
+        self.optimizer_.zero_grad()
         self.terms_ = self.noise_ = self.guess_weight_ = self.step_graph_ = None
         for _, callback in self.callbacks_:
             if isinstance(callback, LRScheduler):
@@ -430,12 +448,13 @@ class VAENet(NeuralNet):
 
 
 class StepGraph:
-    """A training step on a GPU, captured as a CUDA graph and replayed.
+    """Training steps on a GPU, captured as CUDA graphs and replayed.
 
     A network this small is bound by the launches of its kernels, of which a graph makes
     one. The first steps are plain ones, on which libraries set themselves up; so are
-    those of another size, as the last of an epoch, and those of the KL warm-up, whose
-    beta a graph would keep. What is captured computes the same.
+    those of the KL warm-up, whose beta a graph would keep. Another size, as of the last
+    batch of an epoch, gets a graph of its own once there were so many steps of it that
+    it is worth the time. What is captured computes the same.
 
     References
     ----------
@@ -443,11 +462,13 @@ class StepGraph:
     """
 
     N_PLAIN = 3
+    N_PLAIN_OTHER = 30
 
     def __init__(self, net):
         self.net = net
-        self.n_plain = 0
-        self.graph = None
+        self.n_plain = Counter()  # by size
+        self.captured = {}
+        self.may_capture = True
         # Read by the graph, written by schedules.
         n_groups = len(net.optimizer_.param_groups)
         self.rates = list(torch.zeros(n_groups, device=net.device))
@@ -481,29 +502,39 @@ class StepGraph:
 
     def __call__(self, batch, **fit_params):
         net, (x, y) = self.net, batch
-        if self.n_plain >= self.N_PLAIN and self.graph is None and net.warmup() == 1:
+        size = len(x)
+        n_plain = self.N_PLAIN_OTHER if self.captured else self.N_PLAIN
+        is_due = self.n_plain[size] >= n_plain and size not in self.captured
+        if is_due and self.may_capture and net.warmup() == 1:
             self.capture(x, y, fit_params)
-        if self.graph is None or x.shape != self.x.shape:
-            self.n_plain += 1
+        if size not in self.captured:
+            self.n_plain[size] += 1
             return net.plain_train_step(batch, **fit_params)
-        self.x.copy_(x)
+        captured = self.captured[size]
+        captured.x.copy_(x)
         if y is not x:
-            self.y.copy_(y)
-        self.graph.replay()
-        net.terms_ = self.terms
-        return self.step
+            captured.y.copy_(y)
+        captured.graph.replay()
+        net.terms_ = captured.terms
+        return captured.step
 
     def capture(self, x, y, fit_params):
         """Record a step without running it."""
-        self.x = x.clone()
-        self.y = self.x if y is x else y.clone()
+        own_x = x.clone()
+        own_y = own_x if y is x else y.clone()
         graph = torch.cuda.CUDAGraph()
         self.net.optimizer_.zero_grad()  # gradients then belong to the graph
         try:
-            with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
-                self.step = self.net.plain_train_step((self.x, self.y), **fit_params)
+            with torch.cuda.graph(
+                graph,
+                stream=torch.cuda.current_stream(),
+                capture_error_mode="thread_local",  # other threads may use the GPU
+            ):
+                step = self.net.plain_train_step((own_x, own_y), **fit_params)
         except RuntimeError as error:
-            self.n_plain = -math.inf  # not tried again
+            self.may_capture = False
+            self.captured.clear()  # they draw from the generator as it was
+            renew_cuda_generator()
             warnings.warn(
                 f"A training step could not be captured as a CUDA graph ({error}). "
                 "Training goes on without, several times slower.",
@@ -511,7 +542,27 @@ class StepGraph:
                 stacklevel=2,
             )
         else:
-            self.graph, self.terms = graph, self.net.terms_
+            self.captured[len(x)] = Captured(graph, own_x, own_y, step, self.net.terms_)
+
+
+class Captured(NamedTuple):
+    """A graph, the tensors it reads and those it writes."""
+
+    graph: object
+    x: torch.Tensor
+    y: torch.Tensor
+    step: dict
+    terms: torch.Tensor
+
+
+def renew_cuda_generator():
+    """Let the current GPU's generator draw again after a capture that failed.
+
+    It takes itself for still captured, and raises at the next draw:
+    https://github.com/pytorch/pytorch/issues/171263. Its state is the same.
+    """
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    generator.graphsafe_set_state(generator.clone_state())
 
 
 class WarmEarlyStopping(EarlyStopping):
@@ -772,11 +823,20 @@ def side_stream(device):
         yield
         return
     with torch.cuda.device(device):
-        stream, outside = torch.cuda.Stream(), torch.cuda.current_stream()
+        stream = stream_of_training(torch.cuda.current_device())
+        outside = torch.cuda.current_stream()
         stream.wait_stream(outside)
-        with torch.cuda.stream(stream):
-            yield
-        outside.wait_stream(stream)
+        try:
+            with torch.cuda.stream(stream):
+                yield
+        finally:  # memory is given away also where training is interrupted
+            outside.wait_stream(stream)
+
+
+@cache
+def stream_of_training(index):
+    """The one of a GPU: cuBLAS keeps up to 32 MB of workspace for each stream."""
+    return torch.cuda.Stream(index)
 
 
 def keep_freed_memory():

@@ -329,3 +329,65 @@ def test_quality_time_not_reached_is_missed(speed):
     result["skvae"][1]["seconds"] = 2.0
     [(_, _, reached, met)], _ = speed.quality_section([result])
     assert (reached, met) == ("0.020", True)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("gpu")
+
+
+def test_operations_and_bytes_of_a_small_network(gpu):
+    """By hand, a batch of 5: the input, (5, 1, 6), needs no gradient."""
+    module = nn.Sequential(
+        nn.Conv1d(1, 2, 3, bias=False),  # (5, 2, 4), 6 weights
+        nn.ReLU(),
+        nn.ConvTranspose1d(2, 1, 3, bias=False),  # (5, 1, 6), 6 weights
+        nn.Flatten(),
+        nn.Linear(6, 3),  # (5, 3), 21 weights
+    )
+    n_operations, n_bytes = gpu.count_step(module, torch.zeros(5, 1, 6))
+    # Output or, transposed, input positions times weights, forward and backward.
+    assert n_operations == 2 * (2 * 20 * 6 + 3 * 20 * 6 + 3 * 5 * 18)
+    conv = 2 * 30 + 2 * 40 + 3 * 6
+    relu = 3 * 40 + 2 * 40
+    transposed = 3 * 40 + 2 * 30 + 3 * 6
+    linear = 3 * 30 + 2 * 15 + 3 * 21
+    assert n_bytes == 4 * (conv + relu + transposed + linear + 7 * (6 + 6 + 21))
+
+
+def test_operations_of_p2_are_those_of_skvae(gpu, fitted_p2):
+    x = torch.zeros(32, 1, 336)
+    plain, ours = gpu.p2.P2(), fitted_p2.module_.train()
+    assert gpu.count_step(plain, x) == gpu.count_step(ours, x)
+
+
+@pytest.mark.slow
+def test_what_a_gpu_benchmark_does_on_a_cpu(gpu, tmp_path):
+    gpu.run("cpu", gpu.TINY, tmp_path, ("checks", "counts", "epochs", "fits"))
+    results = json.loads((tmp_path / "gpu.json").read_text())
+    found = [row["result"] for row in results["checks"]]
+    assert found.count("ok") == len(gpu.ON_CPU)
+    assert set(found) == {"ok", "not measured"}
+    assert [row.get("MFLOP") for row in results["counts"]] == [None, 349, 349, 172]
+    for row in results["epochs"] + results["fits"]:
+        assert not any(isinstance(value, float) for value in row.values())
+        assert "not measured" in row.values()
+    text = (tmp_path / "gpu.md").read_text()
+    assert "no GPU" in text
+    assert "FAILED" not in text
+
+
+def test_a_check_that_fails_says_so(gpu, monkeypatch):
+    def broken(device, X, y):
+        raise RuntimeError("no\nmore")
+
+    def wrong(device, X, y):
+        return False, "1.0"
+
+    monkeypatch.setattr(gpu, "ON_CPU", (broken, wrong))
+    found = []
+    for check in gpu.ON_CPU:
+        run = gpu.partial(gpu.run_check, check, "cpu", None, None)
+        found.append(gpu.attempt(run, "cpu")["result"])
+    assert found == ["FAILED: RuntimeError: no", "FAILED"]

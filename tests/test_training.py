@@ -278,13 +278,14 @@ def fake_graphs(monkeypatch):
             self.n_replays = 0
 
         def replay(self):
-            net, graph = nets[-1], nets[-1].step_graph_
-            net.plain_train_step((graph.x, graph.y))
-            graph.terms.copy_(net.terms_)
+            net, captured = nets[-1], nets[-1].step_graph_.captured.values()
+            (own,) = [step for step in captured if step.graph is self]
+            net.plain_train_step((own.x, own.y))
+            own.terms.copy_(net.terms_)
             self.n_replays += 1
 
     @contextlib.contextmanager
-    def record(graph, stream):
+    def record(graph, stream, capture_error_mode):
         net = nets[-1]
         tensors = [*net.module_.state_dict().values(), net.noise_]
         for state in net.optimizer_.state.values():
@@ -332,18 +333,88 @@ def test_graphed_steps_are_the_plain_ones(waves, request):
     pickle.dumps(graphed)
 
 
+@pytest.mark.parametrize("n_samples", [32, 40, 33, 64])
+def test_steps_of_each_size_are_captured(waves, fake_graphs, n_samples):
+    """In batches of 32: 40 signals make steps of 32 and 8 in turn, 33 make one."""
+    vae = ConvVAETransformer(2, linear_path=False, reconstruction_weight=1.0)
+    vae.set_params(batch_size=32, max_epochs=33, random_state=0).fit(waves[:n_samples])
+    expected = {32: [33 - 3], 40: [33 - 3, 33 - 30], 33: [33 - 3], 64: [66 - 3]}
+    assert [graph.n_replays for graph in fake_graphs] == expected[n_samples]
+
+
 def test_training_goes_on_where_a_step_cannot_be_captured(
     waves, fake_graphs, monkeypatch
 ):
-    def refuse(graph, stream):
+    class Generator:
+        """Refuses to draw after a failed capture, as torch's until 2.11."""
+
+        state = "capturing"
+
+        def clone_state(self):
+            return "drawing"
+
+        def graphsafe_set_state(self, state):
+            self.state = state
+
+    def refuse(graph, stream, capture_error_mode):
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(torch.cuda, "graph", refuse)
+    monkeypatch.setattr(torch.cuda, "default_generators", [None, Generator()])
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
     vae = ConvVAETransformer(2, max_epochs=2, linear_path=False, random_state=0)
     vae.set_params(reconstruction_weight=1.0)
     with pytest.warns(RuntimeWarning, match="not permitted.*without"):
         vae.fit(waves)
     assert len(fake_graphs) == 1
+    assert torch.cuda.default_generators[1].state == "drawing"
+
+
+class FakeStream:
+    def __init__(self, waits):
+        self.waits = waits
+
+    def wait_stream(self, other):
+        self.waits.append((self, other))
+
+
+def test_what_follows_interrupted_training_waits_for_its_stream(monkeypatch):
+    """Else its memory could be given away while a step still writes to it."""
+    waits = []
+    outside = FakeStream(waits)
+    monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
+    monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: outside)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda index: FakeStream(waits))
+    training.stream_of_training.cache_clear()
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt), training.side_stream("cuda"):
+            raise KeyboardInterrupt
+    training.stream_of_training.cache_clear()
+    inside = waits[0][0]
+    assert waits == 2 * [(inside, outside), (outside, inside)]
+
+
+def test_memory_that_torch_keeps_is_free_for_data(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (100, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 70)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 20)
+    assert training.free_cuda_memory(torch.device("cuda")) == 150
+
+
+def test_streamed_rows_are_looked_up_in_main_memory(waves, monkeypatch):
+    """On the device, "meta" here, each batch would wait for the step before."""
+    monkeypatch.setattr(SignalDataset, "_fits", lambda self: False)
+    scaler = ChannelScaler("standard").fit(waves[:, None])
+    y = np.eye(4, dtype=np.float32)[np.arange(len(waves)) % 4]
+    dataset = SignalDataset(waves[:, None], scaler, y, "meta")
+    assert dataset.rows.device.type == dataset.y.device.type == "cpu"
+    first, _ = dataset.split(90)
+    batches = list(Batches(first, 32, shuffle=True))
+    assert [len(x) for x, _ in batches] == [32, 32, 26]
+    assert {x.device.type for batch in batches for x in batch} == {"meta"}
 
 
 @pytest.mark.parametrize(
