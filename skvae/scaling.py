@@ -72,7 +72,7 @@ class ChannelScaler:
         """Scaled copy of X, float32, of the same shape (n, c, t), C-contiguous."""
         with np.errstate(over="ignore"):
             if self.kind is None:
-                scaled = X.copy()
+                scaled = X.astype(np.float32, order="C")
             elif X.dtype == np.float32 and self.scale_.min() > MIN_FLOAT32_SCALE:
                 # As exact as X, in a third of the time: an offset in two parts.
                 offset = self.offset_.astype(np.float32)

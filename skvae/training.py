@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from datetime import timedelta
 from functools import cache, partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from sklearn.utils import check_random_state
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.utils import TeeGenerator, noop, to_tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 LR_SCHEDULES = ("one_cycle",)
 
@@ -35,13 +36,15 @@ LINEAR_LR = 0.1
 AUTO_STEPS = 25
 LABEL_STEPS = 75
 
-# One of so many signals of a batch is unlabelled, where more are in the data.
-UNLABELLED_EVERY = 4
+# Share of a batch that is labelled, where less of the data is; and how often a labelled
+# signal comes in an epoch for that, at most.
+LABELLED_SHARE = 0.75
+MAX_REPEATS = 10
 
 # Signals up to this size are kept scaled for training on a CPU.
 RESIDENT_BYTES = 2**27
 # Values scaled at a time.
-BLOCK_VALUES = 2**20
+READ_VALUES = 2**20
 
 # Smaller batches take other matrix kernels, whose last bit differs.
 MIN_INFERENCE_BATCH = 16
@@ -80,7 +83,7 @@ class SignalDataset(Dataset):
 
     def _read_all(self):
         x = torch.empty(self.X.shape, device=self.device)
-        n_rows = max(1, BLOCK_VALUES // self.X[0].size)
+        n_rows = max(1, READ_VALUES // self.X[0].size)
         for start in range(0, len(x), n_rows):
             rows = slice(start, start + n_rows)
             x[rows] = torch.from_numpy(self.scaler.transform(self.X[rows]))
@@ -178,11 +181,12 @@ class Batches:
         return n_batches(len(self.dataset), self.batch_size)
 
     def __iter__(self):
-        starts = [i * self.batch_size for i in range(1, len(self))]
+        n_samples = len(self.dataset)
+        edges = [i * self.batch_size for i in range(len(self))] + [n_samples]
         # Drawn for the whole epoch, on the CPU: the same for each device.
-        for rows, steps, weights in zip(
-            *(values.tensor_split(starts) for values in self.draw()), strict=True
-        ):
+        draws = self.draw()
+        for start, stop in pairwise(edges):
+            rows, steps, weights = (values[start:stop] for values in draws)
             x, y = self.dataset[rows]
             has_labels = y is not x
             if self.shift:
@@ -236,7 +240,13 @@ class VAENet(NeuralNet):
         train, valid = X
         if valid is not None:
             return train, valid
-        return super().get_split_datasets(train, y, **fit_params)
+        # skorch's splits are torch's Subsets, whose samples are read one by one.
+        return [
+            part.dataset.subset(torch.as_tensor(part.indices))
+            if isinstance(part, Subset)
+            else part
+            for part in super().get_split_datasets(train, y, **fit_params)
+        ]
 
     def _set_training(self, training=True):
         # skorch walks through all layers, before each batch.
@@ -272,19 +282,16 @@ class VAENet(NeuralNet):
             self.noise_.copy_(self.input_noise * error)
         if y is not x:
             y = add_guesses(y, output[-1].detach(), self.guess_weight_)
-        loss = self.get_loss(output, y, X=x, training=True, warmup=self.warmup())
+        loss = self.get_loss(output, y, X=x, training=True)
         loss.backward()
         return {"loss": loss, "y_pred": output}
 
-    def warmup(self):
-        """Factor of beta: from 0 to 1 during the warm-up."""
-        return min(1.0, self.progress_ / self.kl_warmup) if self.kl_warmup else 1.0
-
-    def get_loss(self, y_pred, y_true, X=None, training=False, warmup=1.0):
+    def get_loss(self, y_pred, y_true, X=None, training=False):
         """The `Objective` of the output for the target X, in nats per sample."""
         x = to_tensor(X, self.device)
         terms = self.criterion_(y_pred, x, to_tensor(y_true, self.device))
         self.terms_ = terms.detach()
+        warmup = self.warmup_ if training and self.kl_warmup else 1.0
         return self.criterion_.loss(terms, x[0].numel(), warmup)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
@@ -297,10 +304,8 @@ class VAENet(NeuralNet):
         with graph.capturable_optimizer() if graph else contextlib.nullcontext():
             for i, batch in enumerate(iterator):
                 if training:
-                    self.progress_ = (
-                        len(self.history) - 1 + i / len(iterator)
-                    ) / self.max_epochs
-                    self.guess_weight_.fill_(self.progress_)
+                    n_epochs = len(self.history) - 1 + i / len(iterator)
+                    self.set_progress(n_epochs / self.max_epochs)
                 self.notify("on_batch_begin", batch=batch, training=training)
                 step = step_fn(batch, **fit_params)
                 total = total + len(batch[0]) * self.terms_
@@ -308,6 +313,13 @@ class VAENet(NeuralNet):
                 self.history.record_batch(prefix + "_batch_size", len(batch[0]))
                 self.notify("on_batch_end", batch=batch, training=training, **step)
         self.record_terms(prefix, total / n_samples, batch[0][0].numel())
+
+    def set_progress(self, progress):
+        """Set what changes with the share of training that is done."""
+        if self.kl_warmup:
+            self.warmup_.fill_(min(1.0, progress / self.kl_warmup))
+        if self.criterion_.label_weight:
+            self.guess_weight_.fill_(progress)
 
     def record_terms(self, prefix, terms, n_values):
         """Write the terms of an epoch to the history, in nats per sample."""
@@ -348,6 +360,8 @@ class VAENet(NeuralNet):
         except KeyboardInterrupt:
             self.interrupted_ = not self.stopped_early_
             raise
+        finally:  # it holds memory of the GPU
+            self.step_graph_ = None
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
         """skorch's, but a Ctrl-C is not taken for early stopping: it is raised."""
@@ -371,7 +385,9 @@ class VAENet(NeuralNet):
 
     def on_train_begin(self, net, **kwargs):
         # Tensors, so that a CUDA graph reads them anew.
-        self.noise_, self.guess_weight_ = torch.zeros(2, device=self.device)
+        self.noise_, self.guess_weight_, self.warmup_ = torch.zeros(
+            3, device=self.device
+        )
         self.step_graph_ = StepGraph(self) if StepGraph.suits(self) else None
 
     def on_epoch_begin(self, net, **kwargs):
@@ -382,7 +398,7 @@ class VAENet(NeuralNet):
         """Let go of what only training needs and pickles would hold."""
         self.forget_batches()
         self.optimizer_.zero_grad()
-        self.terms_ = self.noise_ = self.guess_weight_ = self.step_graph_ = None
+        self.terms_ = self.noise_ = self.guess_weight_ = self.warmup_ = None
         for _, callback in self.callbacks_:
             if isinstance(callback, LRScheduler):
                 callback.lr_scheduler_ = None
@@ -433,7 +449,10 @@ class VAENet(NeuralNet):
     def __getstate__(self):
         # Weights are read onto the CPU, which every machine has; the device is
         # resolved when the net is used.
-        return {**super().__getstate__(), "device": "cpu"}
+        # What only training needs stays behind, also where it is pickled meanwhile.
+        only_training = ("step_graph_", "noise_", "guess_weight_", "warmup_", "terms_")
+        state = super().__getstate__() | dict.fromkeys(only_training)
+        return {**state, "device": "cpu"}
 
     def to(self, device):
         """Move module and optimizer state to a device, and say so in `device`."""
@@ -452,9 +471,9 @@ class StepGraph:
 
     A network this small is bound by the launches of its kernels, of which a graph makes
     one. The first steps are plain ones, on which libraries set themselves up; so are
-    those of the KL warm-up, whose beta a graph would keep. Another size, as of the last
+    those after a callback has changed what a graph keeps. Another size, as of the last
     batch of an epoch, gets a graph of its own once there were so many steps of it that
-    it is worth the time. What is captured computes the same.
+    it is worth the time. What a step returns is overwritten by the next one.
 
     References
     ----------
@@ -468,6 +487,7 @@ class StepGraph:
         self.net = net
         self.n_plain = Counter()  # by size
         self.captured = {}
+        self.kept = None
         self.may_capture = True
         # Read by the graph, written by schedules.
         n_groups = len(net.optimizer_.param_groups)
@@ -500,12 +520,27 @@ class StepGraph:
             for group in groups:
                 group.update(lr=float(group["lr"]), capturable=False)
 
+    def options(self):
+        """What a graph keeps as it was when it was captured."""
+        groups = self.net.optimizer_.param_groups
+        read = {"params", "lr", "capturable"}
+        return (
+            [{k: v for k, v in group.items() if k not in read} for group in groups],
+            {k: v for k, v in vars(self.net.criterion_).items() if k[0] != "_"},
+            [p.requires_grad for group in groups for p in group["params"]],
+        )
+
     def __call__(self, batch, **fit_params):
         net, (x, y) = self.net, batch
         size = len(x)
+        options = self.options()
+        if options != self.kept:
+            self.kept = options
+            self.captured.clear()
+            self.n_plain.clear()
         n_plain = self.N_PLAIN_OTHER if self.captured else self.N_PLAIN
         is_due = self.n_plain[size] >= n_plain and size not in self.captured
-        if is_due and self.may_capture and net.warmup() == 1:
+        if is_due and self.may_capture:
             self.capture(x, y, fit_params)
         if size not in self.captured:
             self.n_plain[size] += 1
@@ -584,8 +619,8 @@ def load_optimizer(optimizer, state):
         for name, value in values.items():
             if torch.is_tensor(value):
                 like = parameter if value.shape == parameter.shape else value
-                copy = torch.empty_like(like, dtype=value.dtype, device=value.device)
-                values[name] = copy.copy_(value)
+                own = torch.empty_like(like, dtype=value.dtype, device=value.device)
+                values[name] = own.copy_(value)
 
 
 class Progress(Callback):
@@ -662,9 +697,9 @@ def shift_signals(x, steps):
 
 
 def mix_pairs(values, weights):
-    """Each of the values (n, ...) mixed with its neighbour in a batch, by weights (n,).
+    """Each of the values (n, ...) mixed with the one before, by weights (n,).
 
-    In batches of random order, that is mixed with any other sample.
+    In batches of random order that is a random one.
     """
     weights = weights.view(-1, *(1,) * (values.ndim - 1))
     return torch.lerp(values.roll(1, dims=0), values, weights)
@@ -674,13 +709,15 @@ def add_guesses(y, class_scores, weight):
     """y (n, n_classes) whose rows that lack probability take it from the scores.
 
     Unlabelled samples so pull the classes apart that the labelled ones suggest. The
-    guesses are squared, which makes them bolder, and count `weight` times.
+    guesses are squared, which makes them bolder, and count `weight` times; in a batch
+    without any label they count nothing.
 
     References
     ----------
     Lee (2013), Pseudo-Label, ICML workshop on challenges in representation learning
     Berthelot et al. (2019), MixMatch (sharpening), https://arxiv.org/abs/1905.02249
     """
+    weight = weight * (y.sum() > 0)
     missing = 1 - y.sum(dim=1, keepdim=True)
     return y + weight * missing * (2 * class_scores).softmax(dim=1)
 
@@ -688,23 +725,24 @@ def add_guesses(y, class_scores, weight):
 def balanced_order(n_samples, is_labelled=None):
     """`n_samples` samples in random order, by torch's global generator.
 
-    Each of them once. But where more than one in `UNLABELLED_EVERY` is unlabelled, only
-    so many come, evenly spread, and the labelled ones are repeated instead.
+    Each of them once. But where fewer than `LABELLED_SHARE` are labelled, these are
+    repeated to that share, `MAX_REPEATS` times at most, evenly spread, in the place of
+    some of the others.
     """
     order = torch.randperm(n_samples)
     if is_labelled is None or not is_labelled.any():
         return order
     is_labelled = is_labelled[order]
     labelled, others = order[is_labelled], order[~is_labelled]
-    takes_other = torch.arange(n_samples) % UNLABELLED_EVERY == 0
-    n_others = int(takes_other.sum())
-    if len(others) <= n_others:
+    n_labelled = min(int(LABELLED_SHARE * n_samples), MAX_REPEATS * len(labelled))
+    if n_labelled <= len(labelled):
         return order
-    n_labelled = n_samples - n_others
     n_rounds = -(-n_labelled // len(labelled))
     rounds = [labelled[torch.randperm(len(labelled))] for _ in range(n_rounds)]
-    order[takes_other] = others[:n_others]
-    order[~takes_other] = torch.cat(rounds)[:n_labelled]
+    n_before = torch.arange(n_samples + 1) * n_labelled // n_samples
+    takes_labelled = n_before.diff() > 0
+    order[takes_labelled] = torch.cat(rounds)[:n_labelled]
+    order[~takes_labelled] = others[: n_samples - n_labelled]
     return order
 
 
@@ -893,7 +931,9 @@ def map_batches(function, read, n_samples, n_values, device):
     -------
     ndarray of shape (n_samples, ...), of the dtype that the function returns
     """
-    batch_values = INFERENCE_VALUES.get(torch.device(device).type, 2**17)
+    batch_values = INFERENCE_VALUES.get(
+        torch.device(device).type, INFERENCE_VALUES["cpu"]
+    )
     batch_size = max(MIN_INFERENCE_BATCH, batch_values // n_values)
     result, start = None, 0
     while start < n_samples:

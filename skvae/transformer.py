@@ -97,7 +97,8 @@ class ConvVAETransformer(
         Weight of the cross-entropy of a linear classifier on the latent mean, per
         value of the signal; 10 is strong. `fit` then needs `y`, in which -1 means
         unlabelled: the classifier's guesses, which count more and more during training,
-        take the place of such labels (Lee 2013). 0 ignores `y`.
+        take the place of such labels (Lee 2013), and where fewer than three of four
+        signals are labelled, these come up to ten times an epoch. 0 ignores `y`.
     conv_channels : tuple of int, default=(16, 16, 32, 32)
         Channels of the encoder's convolutions; the decoder mirrors them.
     kernel_size : int, default=8

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 from skorch.callbacks import Callback, GradientNormClipping, PrintLog
+from skorch.dataset import ValidSplit
 
 from skvae import ConvVAETransformer, training
 from skvae.network import same_padding
@@ -50,14 +51,18 @@ def test_batches_are_shuffled_anew_each_epoch():
     assert not torch.equal(first, second)
 
 
-@pytest.mark.parametrize("n_labelled", [1, 5, 50])
-def test_few_labelled_samples_are_repeated_in_every_batch(n_labelled):
+@pytest.mark.parametrize(
+    ("n_labelled", "n_drawn"), [(1, 10), (5, 50), (8, 75), (50, 75)]
+)
+def test_few_labelled_samples_are_repeated_in_every_batch(n_labelled, n_drawn):
     y = np.zeros((100, 2), np.float32)
     y[:n_labelled, 1] = 1
     torch.manual_seed(0)
     batches = list(Batches(make_dataset(100, y), 16, shuffle=True))
     assert [len(y) for _, y in batches] == [16] * 6 + [4]
-    assert [int(y.sum()) for _, y in batches] == [12] * 6 + [3]
+    counts = np.array([int(y.sum()) for _, y in batches])
+    assert counts.sum() == n_drawn
+    assert abs(counts[:6] - 0.16 * n_drawn).max() <= 1
     samples = torch.cat([x for x, _ in batches])[:, 0, 0] / 2
     counts = np.bincount(samples.int(), minlength=100)
     assert np.ptp(counts[:n_labelled]) <= 1  # the labelled ones equally often
@@ -73,11 +78,44 @@ def test_samples_come_once_where_none_or_enough_are_labelled(n_labelled):
     assert sorted(samples.tolist()) == list(range(100))
 
 
+def test_guesses_count_more_and_more(waves, monkeypatch):
+    weights, original = [], training.add_guesses
+
+    def record(y, class_scores, weight):
+        weights.append(float(weight))
+        return original(y, class_scores, weight)
+
+    monkeypatch.setattr(training, "add_guesses", record)
+    y = np.where(np.arange(len(waves)) < 20, np.arange(len(waves)) % 2, -1)
+    vae = ConvVAETransformer(2, label_weight=1.0, batch_size=50, max_epochs=5)
+    vae.set_params(linear_path=False, reconstruction_weight=1.0).fit(waves, y)
+    np.testing.assert_allclose(weights, np.arange(20) / 20, atol=1e-6)
+
+
+def test_without_any_label_the_classes_do_not_matter(waves):
+    def fit(label_weight):
+        vae = ConvVAETransformer(2, label_weight=label_weight, random_state=0)
+        y = np.full(len(waves), -1)
+        for _ in range(2):
+            vae.partial_fit(waves, y, classes=[0, 1, 2])
+        return vae.transform(waves)
+
+    np.testing.assert_array_equal(fit(1.0), fit(100.0))
+
+
+def test_skorchs_split_holds_signals_back(waves):
+    vae = ConvVAETransformer(
+        2, max_epochs=2, net_params={"train_split": ValidSplit(5)}, random_state=0
+    ).fit(waves)
+    assert len(vae.history_["valid_loss"]) == 2
+
+
 def test_guesses_fill_up_what_is_not_labelled():
     y = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.4]])
     probabilities = torch.tensor([[0.5, 0.5], [0.2, 0.8], [0.8, 0.2]])
     squared = probabilities.square() / probabilities.square().sum(1, keepdim=True)
     missing = torch.tensor([[0.0], [1.0], [0.6]])
+    assert torch.equal(add_guesses(0 * y, probabilities.log(), 0.5), 0 * y)
     filled = add_guesses(y, probabilities.log(), 0.5)
     torch.testing.assert_close(filled, y + 0.5 * missing * squared)
     assert torch.equal(add_guesses(y, probabilities.log(), 0.0), y)
@@ -100,9 +138,8 @@ def test_mixup_mixes_signals_and_labels_alike():
     torch.testing.assert_close(x[:, 0], y)
     torch.testing.assert_close(y.sum(dim=1), torch.ones(500))
     assert (y > 0).sum(dim=1).max() == 2
-    # Each signal has its weight in one place, and one minus another in the next.
-    first, second = y.nonzero().T
-    weights = torch.cat([y[first, second]])
+    # The distribution is symmetric: either of the two weights of a sample has it.
+    weights = y[torch.arange(500), (y > 0).int().argmax(dim=1)]
     assert stats.kstest(weights.numpy(), stats.beta(0.4, 0.4).cdf).pvalue > 1e-3
 
 
@@ -131,7 +168,7 @@ def test_data_larger_than_what_is_kept_trains_alike(waves, monkeypatch):
 
 
 class Recorder(Callback):
-    """Keeps the batches of each epoch, and counts reads of the device."""
+    """Keeps the batches of each epoch."""
 
     def on_train_begin(self, net, **kwargs):
         self.epochs_ = []
@@ -164,7 +201,7 @@ def test_fit_shuffles_anew_each_epoch_and_holds_nothing_back(waves):
 def test_the_host_reads_the_device_once_an_epoch(waves, monkeypatch):
     """Each read waits for all that a GPU has been given to do."""
     n_reads = []
-    for name in ("item", "__float__", "__bool__", "__int__", "tolist", "numpy"):
+    for name in ("item", "__float__", "__bool__", "tolist", "numpy", "cpu", "nonzero"):
         original = getattr(torch.Tensor, name)
 
         def read(self, *args, original=original):
@@ -176,13 +213,14 @@ def test_the_host_reads_the_device_once_an_epoch(waves, monkeypatch):
     def count(n_samples):
         n_reads.clear()
         vae = ConvVAETransformer(2, batch_size=4, max_epochs=1, linear_path=False)
-        vae.set_params(reconstruction_weight=1.0).fit(waves[:n_samples])
+        vae.set_params(reconstruction_weight=1.0, label_weight=1.0)
+        vae.fit(waves[:n_samples], np.arange(n_samples) % 3 - 1)
         return len(n_reads)
 
     assert count(160) == count(80)
 
 
-def test_training_is_that_of_a_plain_loop_step_by_step(waves, monkeypatch):
+def test_training_is_that_of_a_plain_loop_step_by_step(waves):
     """In the same order, from the same weights, with the same draws of the latents."""
     X = waves[:96]
     vae = ConvVAETransformer(
@@ -308,20 +346,32 @@ def fake_graphs(monkeypatch):
     return graphs
 
 
+class LowerBeta(Callback):
+    def on_epoch_begin(self, net, **kwargs):
+        net.criterion_.beta = 1 / (1 + len(net.history))
+
+
+class PickleNet(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        copied = pickle.loads(pickle.dumps(net))
+        assert copied.step_graph_ is copied.noise_ is None
+
+
 def test_graphed_steps_are_the_plain_ones(waves, request):
     params = {"batch_size": 24, "max_epochs": 3, "kl_warmup": 1 / 3, "random_state": 0}
-    y = np.arange(len(waves)) % 3
+    y = np.arange(len(waves)) % 4 - 1  # a quarter unlabelled
 
     def fit():
-        vae = ConvVAETransformer(2, label_weight=1.0, **params)
+        callbacks = [("beta", LowerBeta()), ("pickle", PickleNet())]
+        vae = ConvVAETransformer(2, label_weight=1.0, callbacks=callbacks, **params)
         return vae.fit(waves[:110], y[:110])
 
     plain = fit()
     graphs = request.getfixturevalue("fake_graphs")
     graphed = fit()
-    # Of 5 batches an epoch the last is smaller; the first epoch is the warm-up.
-    assert len(graphs) == 2  # rehearsal and training
-    assert graphs[-1].n_replays == 2 * 4
+    # Of 5 batches an epoch the last is smaller. In training beta changes twice, in
+    # the rehearsal, which has no callbacks, never: its 4 batches are 3 full ones.
+    assert [graph.n_replays for graph in graphs] == [9 - 3, 4 - 3, 4 - 3, 4 - 3]
     for name, values in plain.history_.items():
         np.testing.assert_allclose(graphed.history_[name], values, rtol=1e-5)
     np.testing.assert_allclose(
