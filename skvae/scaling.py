@@ -11,9 +11,6 @@ MAX_VALUE = 1e35
 # And scaled ones up to this size, so that sums of squares fit.
 MAX_SCALED = 1e15
 
-# Scales above this one are as exact in float32, which is normal from 1e-38 on.
-MIN_FLOAT32_SCALE = 1e-30
-
 BLOCK_VALUES = 2**22  # values held in float64 at a time: 32 MiB
 
 
@@ -73,14 +70,9 @@ class ChannelScaler:
         with np.errstate(over="ignore"):
             if self.kind is None:
                 scaled = X.astype(np.float32, order="C")
-            elif X.dtype == np.float32 and self.scale_.min() > MIN_FLOAT32_SCALE:
-                # As exact as X, in a third of the time: an offset in two parts.
-                offset = self.offset_.astype(np.float32)
-                scaled = X - offset
-                scaled -= (self.offset_ - offset).astype(np.float32)
-                scaled /= self.scale_.astype(np.float32)
             else:
-                scaled = (X - self.offset_) / self.scale_
+                scaled = X - self.offset_  # float64
+                scaled /= self.scale_
         return to_float32(
             scaled,
             MAX_SCALED,

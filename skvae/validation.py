@@ -151,6 +151,10 @@ def encode_labels(y, n_samples, classes=None):
             f"X has {n_samples} samples and y has {len(y)}. Expected one label per "
             "sample."
         )
+    if any(label is None or label != label for label in y.tolist()):
+        raise ValueError(
+            "y has missing labels, None or NaN. Expected -1 for an unlabelled sample."
+        )
     # An array of strings turns the -1 among them into "-1".
     unlabelled = y == ("-1" if y.dtype.kind in "US" else -1)
     check_classification_targets(y[~unlabelled])
@@ -160,7 +164,8 @@ def encode_labels(y, n_samples, classes=None):
     if len(unknown):
         raise ValueError(
             f"y has the labels {unknown.tolist()}, which the first fit did not see. "
-            f"Expected {classes.tolist()}, or -1 for unlabelled."
+            f"Expected {classes.tolist()}, or -1 for unlabelled. Pass all labels that "
+            "will come as `classes` to the first call of partial_fit."
         )
     if len(classes) < 2:
         raise ValueError(

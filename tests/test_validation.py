@@ -105,3 +105,16 @@ def test_labels_that_are_refused(y, message):
 def test_labels_that_the_first_fit_did_not_see_are_refused():
     with pytest.raises(ValueError, match=r"\['c'\], which the first fit did not see"):
         encode_labels(["a", "b", "c"], 3, np.array(["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array(["a", None, "b"], object),
+        np.array([0.0, np.nan, 1.0]),
+        np.array(["a", np.nan, "b"], object),
+    ],
+)
+def test_missing_labels_are_to_be_written_as_minus_one(y):
+    with pytest.raises(ValueError, match=r"missing labels.*-1"):
+        encode_labels(y, 3)
