@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import tempfile
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -104,6 +105,19 @@ def training(X, batch_size=32, weight=100, device="cpu", **options):
         return total / len(X)
 
     return module, train_epoch
+
+
+def clocked(train_epoch):
+    """A function that trains for so many epochs, and returns when each ended."""
+
+    def train(n_epochs):
+        times = []
+        for _ in range(n_epochs):
+            train_epoch()
+            times.append(time.perf_counter())
+        return times
+
+    return train
 
 
 class P2Transformer(TransformerMixin, BaseEstimator):

@@ -187,16 +187,7 @@ class Look(Callback):
 
 
 def plain_peer(X, batch_size, folder):
-    _, train_epoch = p2.training(X, batch_size)
-
-    def train(n_epochs):
-        times = []
-        for _ in range(n_epochs):
-            train_epoch()
-            times.append(time.perf_counter())
-        return times
-
-    return train
+    return p2.clocked(p2.training(X, batch_size)[1])
 
 
 def skorch_peer(X, batch_size, folder):
@@ -620,13 +611,7 @@ def fit_memory_map(size):
 def fit_mapped(path, n_small, rounds):
     """Fit a whole memory map, then, several times, its beginning."""
     X = np.load(path, mmap_mode="r")
-    with PeakMemory() as memory:
-        whole = time_fit(X)
-    return {
-        "n_signals": len(X),
-        "data_bytes": X.nbytes,
-        "added_bytes": memory.added,
-        "seconds": whole,
+    return measure_fit(X) | {
         "n_small": n_small,
         "seconds_small": [time_fit(X[:n_small]) for _ in range(rounds)],
     }
@@ -634,7 +619,10 @@ def fit_mapped(path, n_small, rounds):
 
 def fit_array(n_signals):
     X, _ = make_load_profiles(1000, random_state=0)
-    X = np.tile(X, (n_signals // len(X), 1))
+    return measure_fit(np.tile(X, (n_signals // len(X), 1)))
+
+
+def measure_fit(X):
     with PeakMemory() as memory:
         seconds = time_fit(X)
     return {

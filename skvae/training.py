@@ -254,12 +254,13 @@ class VAENet(NeuralNet):
             super()._set_training(training)
 
     def train_step(self, batch, **fit_params):
-        """skorch's, but without the closure, which only LBFGS needs."""
+        """A step, on a GPU replayed where it can be."""
+        self._set_training(True)
         step = self.step_graph_ or self.plain_train_step
         return step(batch, **fit_params)
 
     def plain_train_step(self, batch, **fit_params):
-        self._set_training(True)
+        """skorch's step, but without the closure, which only LBFGS needs."""
         self._zero_grad_optimizer()
         step = self.train_step_single(batch, **fit_params)
         self.notify(
@@ -523,10 +524,12 @@ class StepGraph:
     def options(self):
         """What a graph keeps as it was when it was captured."""
         groups = self.net.optimizer_.param_groups
-        read = {"params", "lr", "capturable"}
+        # Parameters and rates are read anew, validation switches `training` and back.
+        read = {"params", "lr", "capturable", "training"}
+        criterion = vars(self.net.criterion_).items()
         return (
             [{k: v for k, v in group.items() if k not in read} for group in groups],
-            {k: v for k, v in vars(self.net.criterion_).items() if k[0] != "_"},
+            {k: v for k, v in criterion if k[0] != "_" and k not in read},
             [p.requires_grad for group in groups for p in group["params"]],
         )
 

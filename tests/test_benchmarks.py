@@ -203,8 +203,7 @@ def test_plain_loop_learns(speed):
 
 
 @pytest.mark.slow
-# Of Keras itself, about NumPy; nothing of ours.
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")  # not ours to mend
 def test_keras_p2_is_as_large(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     pytest.importorskip("keras")

@@ -46,7 +46,6 @@ def check_signals_in_threes(estimator, X, *, reset, min_samples=1):
 
 
 # The networks that start from random weights collapse in two epochs, and say so.
-# Few epochs on noise or constants: the warning is right, and not the question here.
 @pytest.mark.filterwarnings("ignore:No latent dimension is active")
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)

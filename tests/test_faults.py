@@ -179,7 +179,6 @@ def edge_signals():
 
 
 # Some of these signals hold nothing to learn, and the fit says so.
-# Few epochs on noise or constants: the warning is right, and not the question here.
 @pytest.mark.filterwarnings("ignore:No latent dimension is active")
 @pytest.mark.parametrize("scale", ["standard", "minmax"])
 @pytest.mark.parametrize("name", edge_signals())

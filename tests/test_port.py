@@ -93,9 +93,7 @@ def test_symmetric_padding_differs():
 
 
 @pytest.mark.slow
-# Keras's own, of what PyTorch deprecates.
-# Of Keras itself, about NumPy; nothing of ours.
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")  # not ours to mend
 @pytest.mark.parametrize("n_timepoints", [336, 151])
 def test_keras_with_equal_weights(n_timepoints, monkeypatch):
     os.environ.setdefault("KERAS_BACKEND", "torch")

@@ -392,6 +392,13 @@ def test_steps_of_each_size_are_captured(waves, fake_graphs, n_samples):
     assert [graph.n_replays for graph in fake_graphs] == expected[n_samples]
 
 
+def test_validation_between_epochs_keeps_the_graph(waves, fake_graphs):
+    vae = ConvVAETransformer(2, linear_path=False, reconstruction_weight=1.0)
+    vae.set_params(early_stopping=True, batch_size=30, max_epochs=4, random_state=0)
+    vae.fit(waves)  # 180 to train on, 6 steps an epoch
+    assert [graph.n_replays for graph in fake_graphs] == [4 * 6 - 3]
+
+
 def test_training_goes_on_where_a_step_cannot_be_captured(
     waves, fake_graphs, monkeypatch
 ):
