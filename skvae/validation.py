@@ -1,8 +1,11 @@
-"""Array-likes to arrays of shape (n_samples, n_channels, n_timepoints), and back."""
+"""What comes in: signals X, latents Z and targets y, as arrays of one form."""
+
+from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 
@@ -127,30 +130,144 @@ def check_latents(estimator, Z, latent_dim):
     return Z
 
 
-def encode_labels(y, n_samples, classes=None):
-    """Class probabilities of y and the sorted classes.
+def check_options(estimator, X):
+    """Check what only several parameters together, or they and X (n, c, t), tell."""
+    net_params = estimator.net_params or {}
+    optimizer = net_params.get("optimizer", torch.optim.Adam)
+    is_optimizer = isinstance(optimizer, type) and issubclass(
+        optimizer, torch.optim.Optimizer
+    )
+    if not is_optimizer or optimizer is torch.optim.LBFGS:
+        raise ValueError(
+            f"optimizer={optimizer!r} in net_params, expected a class of torch.optim "
+            "other than LBFGS, which trains on no batches."
+        )
+    for name in ("conv_channels", "hidden_dims"):
+        sizes = getattr(estimator, name)
+        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+            raise ValueError(
+                f"{name}={sizes!r}, expected a sequence of positive integers, one for "
+                "each layer."
+            )
+    if estimator.batch_size == 1 and estimator.batch_norm:
+        raise ValueError(
+            "batch_size=1 with batch_norm=True: the mean and variance of a single "
+            "sample say nothing. Use a larger batch_size, or batch_norm=False."
+        )
+    activation = net_params.get("module__output_activation")
+    unit_range = estimator.likelihood == "bernoulli" or activation
+    if unit_range and estimator.scale != "minmax":
+        limits = [float(X.min()), float(X.max())]
+        if estimator.scale == "standard" or limits[0] < 0 or limits[1] > 1:
+            raise ValueError(
+                f"likelihood={estimator.likelihood!r} with output_activation="
+                f"{activation!r} models signals in [0, 1], but X in {limits} with "
+                f"scale={estimator.scale!r} is not. Use scale='minmax', or a gaussian "
+                "likelihood without activation."
+            )
+
+
+class Target(NamedTuple):
+    """What latents are taught.
+
+    Attributes
+    ----------
+    values : ndarray of float32, shape (n_samples, n_targets)
+        Class indicators, or numbers standardised by column; NaN where unlabelled.
+    classes : ndarray of shape (n_classes,) or None
+        None: y holds numbers.
+    offset, scale : ndarray of shape (n_targets,) or None
+        Of numbers: ``values = (y - offset) / scale``.
+    """
+
+    values: np.ndarray
+    classes: np.ndarray | None
+    offset: np.ndarray | None
+    scale: np.ndarray | None
+
+    @property
+    def n_dims(self):
+        """Dimensions that a linear map needs to tell all there is."""
+        return self.values.shape[1] - (self.classes is not None)
+
+
+def check_target(y, n_samples, before=None, classes=None):
+    """`Target` of class labels or numbers, as `type_of_target` tells them apart.
 
     Parameters
     ----------
-    y : array-like of shape (n_samples,)
-        Labels: numbers or strings. -1 (or "-1") means unlabelled, scikit-learn's
-        convention for semi-supervised learning.
+    y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        Class labels, numbers or strings, -1 (or "-1") where unlabelled, scikit-learn's
+        convention for semi-supervised learning; or continuous, NaN where unlabelled.
     n_samples : int
-    classes : ndarray of shape (n_classes,), optional
-        The classes that y may have; by default those that it has.
+    before : Target, optional
+        Of an earlier fit that goes on: its classes, or its units.
+    classes : array-like of shape (n_classes,), optional
+        The classes that will come.
 
     Returns
     -------
-    probabilities : ndarray of float32, shape (n_samples, n_classes)
-        1 for the class of the sample; a row of zeros where it is unlabelled.
-    classes : ndarray of shape (n_classes,)
+    Target
+
+    Raises
+    ------
+    ValueError
     """
-    y = column_or_1d(to_numpy(y), warn=True)
+    y = to_numpy(y)
+    y = np.asarray(y) if not hasattr(y, "to_numpy") else y.to_numpy()
     if len(y) != n_samples:
         raise ValueError(
-            f"X has {n_samples} samples and y has {len(y)}. Expected one label per "
-            "sample."
+            f"X has {n_samples} samples and y has {len(y)}. Expected one label or one "
+            "row of numbers per sample."
         )
+    if before is not None and classes is None:
+        classes = before.classes
+    if classes is None and (is_continuous(y) or (before and before.classes is None)):
+        return encode_numbers(y, before)
+    return encode_labels(column_or_1d(y, warn=True), classes)
+
+
+def is_continuous(y):
+    """Whether y holds numbers rather than labels, missing ones left out."""
+    if y.dtype.kind not in "fiu":
+        return False
+    if y.dtype.kind == "f" and np.isinf(y).any():
+        raise ValueError(
+            "y has infinite values. Expected finite numbers, or NaN where a sample is "
+            "unlabelled."
+        )
+    known = y[~np.isnan(y.reshape(len(y), -1)).any(axis=1)]
+    if y.ndim == 2 and y.shape[1] > 1:
+        return True
+    return bool(len(known)) and type_of_target(known.ravel()) == "continuous"
+
+
+def encode_numbers(y, before=None):
+    """`Target` of continuous y, NaN where a sample is unlabelled."""
+    values = y.reshape(len(y), -1).astype(np.float64)
+    values[np.isnan(values).any(axis=1)] = np.nan
+    known = values[~np.isnan(values[:, 0])]
+    if before is not None:
+        offset, scale = before.offset, before.scale
+        if len(offset) != values.shape[1]:
+            raise ValueError(
+                f"y has {values.shape[1]} columns, but that of the first fit had "
+                f"{len(offset)}. Expected as many."
+            )
+    elif len(known) < 2 or not np.ptp(known, axis=0).all():
+        raise ValueError(
+            f"y has {len(known)} numbers besides NaN, which means unlabelled, and a "
+            "column of them is constant. Expected at least 2 that differ for "
+            "label_weight > 0."
+        )
+    else:
+        offset, scale = known.mean(axis=0), known.std(axis=0)
+    values = ((values - offset) / scale).astype(np.float32)
+    return Target(values, None, offset, scale)
+
+
+def encode_labels(y, classes=None):
+    """`Target` of class labels y (n,), -1 where a sample is unlabelled."""
     if any(label is None or label != label for label in y.tolist()):
         raise ValueError(
             "y has missing labels, None or NaN. Expected -1 for an unlabelled sample."
@@ -173,4 +290,6 @@ def encode_labels(y, n_samples, classes=None):
             "Expected at least 2 for label_weight > 0. If -1 is one of your classes, "
             "rename it."
         )
-    return (y[:, None] == classes).astype(np.float32), classes
+    values = (y[:, None] == classes).astype(np.float32)
+    values[unlabelled] = np.nan
+    return Target(values, classes, None, None)

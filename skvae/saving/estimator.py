@@ -2,11 +2,12 @@
 
 from sklearn.utils.validation import check_is_fitted
 
-from skvae import files
-from skvae.losses import Objective
-from skvae.network import ConvVAE
+from skvae.model.network import ConvVAE
+from skvae.model.objective import Objective
+from skvae.runtime import forked_random_state
+from skvae.saving import files
 from skvae.scaling import ChannelScaler
-from skvae.training import VAENet, forked_random_state, load_optimizer
+from skvae.training.net import VAENet, load_optimizer
 
 
 def save(estimator, path):

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback, PrintLog
 
-from skvae import files
-from skvae.training import load_optimizer
+from skvae.saving import files
+from skvae.training.net import load_optimizer
 
 
 class Checkpoint(Callback):

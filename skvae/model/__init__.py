@@ -1,0 +1,1 @@
+"""The model: its network, features, closed form, likelihoods and objective."""

@@ -1,0 +1,339 @@
+"""The closed form that training starts from: principal components of several views.
+
+A view is a description of each signal: the signal itself, its features, and what they
+predict of a target. Everything here depends on signals through sums of products only,
+so many signals may stand as few rows of the same sums, see `Rows`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.linalg import cholesky, eigh
+from sklearn.utils.extmath import randomized_svd, svd_flip
+
+# Ridge penalties that are compared, in units of a standardised feature's square.
+PENALTIES = np.logspace(-3, 5, 17)
+# Standard deviation below which a feature, a share of time steps, is constant.
+MIN_FEATURE_STD = 1e-5
+# Variance of a component, of the largest one's, below which it is rounding.
+MIN_VARIANCE = 1e-12
+# Smallest noise variance, of the signals' mean variance: keeps densities finite.
+MIN_NOISE = 1e-6
+# Rows or columns up to which decompositions are exact.
+MAX_EXACT = 600
+# Values that are kept as rows; of more, sums of products are taken, if a signal has
+# few enough, or else a random part of the signals.
+MAX_VALUES = 2**23
+MAX_WIDTH = 2048
+# Signals whose products are added up at a time.
+N_ADDED = 1024
+N_FOLDS = 5
+
+
+class Views(NamedTuple):
+    """How the columns of `Rows` are weighted.
+
+    Attributes
+    ----------
+    n_values, n_features : int
+        Columns of the signal and of its features; the rest are the target's.
+    feature_weight, label_weight : float
+    """
+
+    n_values: int
+    n_features: int
+    feature_weight: float
+    label_weight: float
+
+
+class Rows(NamedTuple):
+    """Signals of one fold, with a label or without.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (n_rows, 1 + n_values + n_features + n_targets)
+        A constant 1, the scaled signal, its features and the target; or any rows with
+        the same sums of products, as `from_sums` gives.
+    fold : int
+    is_labelled : bool
+    """
+
+    values: np.ndarray
+    fold: int
+    is_labelled: bool
+
+
+class Components(NamedTuple):
+    """Principal components of the views, and how signals follow from them.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_values + n_features,)
+    directions : ndarray of shape (n_components, n_values + n_features)
+        ``directions @ ([x, features] - mean)`` has variance 1, uncorrelated.
+    std : ndarray of shape (n_components,)
+        Standard deviation of each component's share in the views, in scaled units of
+        the signal.
+    elsewhere : ndarray of shape (n_components,)
+        Share of a component's variance that is in other views than the signal.
+    loadings : ndarray of shape (n_values, n_components)
+        Least squares of the signal on the components.
+    variance : float
+        Total variance of the signal, over its values.
+    n_samples : float
+    """
+
+    mean: np.ndarray
+    directions: np.ndarray
+    std: np.ndarray
+    elsewhere: np.ndarray
+    loadings: np.ndarray
+    variance: float
+    n_samples: float
+
+    def noise(self, n_latents):
+        """Variance of a value that the first components leave, as in PCA."""
+        n_values = len(self.loadings)
+        left = self.variance - np.square(self.loadings[:, :n_latents]).sum()
+        n_left = max(1, min(n_values, round(self.n_samples)) - n_latents)
+        floor = max(MIN_NOISE * self.variance / n_values, 1e-8)
+        return max(left / n_left, floor)
+
+
+class LinearStart(NamedTuple):
+    """Linear maps and variances of a `ConvVAE` before training, all Tensors.
+
+    Attributes
+    ----------
+    components, offset : shapes (n_components, n_inputs) and (n_components,)
+    shrinkage, variances : shape (latent_dim,)
+        Of the latent mean, and of the posterior.
+    loadings, mean : shapes (n_values, latent_dim) and (n_values,)
+        Of the decoder.
+    """
+
+    components: torch.Tensor
+    offset: torch.Tensor
+    shrinkage: torch.Tensor
+    variances: torch.Tensor
+    loadings: torch.Tensor
+    mean: torch.Tensor
+
+
+def gather(read, n_samples, width, is_labelled, seed):
+    """Read signals once, into `Rows` of `N_FOLDS` random folds.
+
+    Parameters
+    ----------
+    read : callable
+        Indices, an ndarray of int, to values there, ndarray of shape (b, width) as in
+        `Rows`.
+    n_samples, width : int
+    is_labelled : ndarray of bool, shape (n_samples,)
+    seed : int
+
+    Returns
+    -------
+    list of Rows
+    """
+    order = np.random.RandomState(seed).permutation(n_samples)
+    if width > MAX_WIDTH:
+        order = order[: max(2 * N_FOLDS, MAX_VALUES // width)]
+    as_sums = len(order) * width > MAX_VALUES and width <= MAX_WIDTH
+    blocks = []
+    for fold, part in enumerate(np.array_split(order, min(N_FOLDS, len(order)))):
+        for labelled in np.unique(is_labelled[part]):
+            index = np.sort(part[is_labelled[part] == labelled])
+            if as_sums:
+                products = np.zeros((width, width))
+                for start in range(0, len(index), N_ADDED):
+                    values = read(index[start : start + N_ADDED])
+                    products += values.T @ values
+                values = from_sums(products)
+            else:
+                values = read(index)
+            blocks.append(Rows(values, fold, bool(labelled)))
+    return blocks
+
+
+def from_sums(products):
+    """Rows (n, d) that have these sums of products (d, d): ``rows.T @ rows``."""
+    scale = np.sqrt(np.maximum(products.diagonal(), 1e-300))
+    correlations = products / np.outer(scale, scale)
+    # Lifted by what rounding may take from the smallest eigenvalue.
+    correlations[np.diag_indices_from(correlations)] += 1e-12 * len(scale)
+    return cholesky(correlations, check_finite=False) * scale
+
+
+def fit_components(blocks, views, n_components, seed):
+    """`Components` of the signals in a list of `Rows`."""
+    x, features, _, mean, n_samples = centre([b.values for b in blocks], views)
+    dof = max(n_samples - 1, 1.0)
+
+    variance = np.square(x).sum() / dof
+    weighted = [x / np.sqrt(variance)] if variance > 0 else [x]
+    if views.n_features:
+        std = np.sqrt(np.square(features).sum(axis=0) / dof)
+        is_used = std > MIN_FEATURE_STD
+        inverse_std = np.where(is_used, 1 / np.where(is_used, std, 1.0), 0.0)
+        feature_scale = inverse_std * (
+            views.feature_weight / np.sqrt(max(1, is_used.sum()))
+        )
+        weighted.append(features * feature_scale)
+    if views.label_weight:
+        labelled = [b.values for b in blocks if b.is_labelled]
+        coefficients = ridge(labelled, views, inverse_std)  # (n_features, n_targets)
+        predicted = features @ coefficients
+        total = np.square(predicted).sum() / dof
+        target_scale = views.label_weight / np.sqrt(total) if total > 0 else 0.0
+        weighted.append(predicted * target_scale)
+
+    vectors, variances = principal_components(
+        np.concatenate(weighted, axis=1), min(n_components, round(dof)), seed
+    )
+    variances = variances / dof
+    scores = np.concatenate(weighted, axis=1) @ vectors.T / np.sqrt(variances)
+
+    # In terms of signal and features.
+    parts = np.split(vectors, np.cumsum([w.shape[1] for w in weighted])[:-1], axis=1)
+    in_signal = np.square(parts[0]).sum(axis=1)
+    directions = [parts[0] / np.sqrt(variance) if variance > 0 else parts[0]]
+    if views.n_features:
+        directions.append(parts[1] * feature_scale)
+    if views.label_weight:
+        directions[1] += (parts[2] * target_scale) @ coefficients.T
+    directions = np.concatenate(directions, axis=1) / np.sqrt(variances)[:, None]
+    return Components(
+        mean=mean[: views.n_values + views.n_features],
+        directions=directions,
+        std=np.sqrt(variances * variance),
+        elsewhere=1 - in_signal,
+        loadings=x.T @ scores / dof,
+        variance=variance,
+        n_samples=n_samples,
+    )
+
+
+def held_out_noise(blocks, views, n_latents, seed):
+    """Variance of a value of signals that the components were not fitted on.
+
+    By K-fold cross-validation of `fit_components`, over the folds of the blocks; the
+    squared errors are divided by the values that the components leave.
+    """
+    squared_errors = n_samples = 0.0
+    for fold in sorted({block.fold for block in blocks}):
+        kept = [block for block in blocks if block.fold != fold]
+        fitted = fit_components(kept, views, n_latents, seed)
+        for block in blocks:
+            if block.fold == fold:
+                ones, inputs = block.values[:, :1], block.values[:, 1:]
+                inputs = inputs[:, : len(fitted.mean)] - ones * fitted.mean
+                scores = inputs @ fitted.directions.T
+                x = inputs[:, : views.n_values]
+                squared_errors += np.square(x - scores @ fitted.loadings.T).sum()
+                n_samples += np.square(ones).sum()
+    n_left = max(1, views.n_values - n_latents)
+    return squared_errors / n_samples / n_left
+
+
+def linear_start(fitted, latent_dim, n_components, noise):
+    """The `LinearStart` of `Components`, with the decoder's noise variance.
+
+    With s2 the noise variance that the components leave, at most `noise`, and
+    g2 = ||loadings_k||^2 the variance that component k explains, the latent mean is the component times
+    ``sqrt(1 - s2 / g2)`` and the decoder its loadings times the same, as in
+    probabilistic PCA, where g2 is an eigenvalue (Tipping and Bishop 1999,
+    https://doi.org/10.1111/1467-9868.00196). The posterior variance is
+    ``noise / (noise + gain^2)``. A component of other views than the signal may
+    explain little of it: it is shrunk less, the more of it is elsewhere.
+    """
+    n_found = min(latent_dim, len(fitted.std))
+    loadings = fitted.loadings[:, :n_found]
+    explained = np.maximum(np.square(loadings).sum(axis=0), 1e-300)
+    most = 1 - 0.5 * fitted.elsewhere[:n_found]
+    own_noise = min(noise, fitted.noise(latent_dim))
+    shrinkage = np.sqrt(1 - np.clip(own_noise / explained, 0, most))
+    gains = shrinkage * np.sqrt(explained)
+
+    # Latents and components that there is no data for stay at the prior.
+    start = LinearStart(
+        components=np.zeros((n_components, fitted.directions.shape[1])),
+        offset=np.zeros(n_components),
+        shrinkage=np.zeros(latent_dim),
+        variances=np.ones(latent_dim),
+        loadings=np.zeros((len(loadings), latent_dim)),
+        mean=fitted.mean[: len(loadings)],
+    )
+    start.components[: len(fitted.std)] = fitted.directions
+    start.offset[: len(fitted.std)] = -fitted.directions @ fitted.mean
+    start.shrinkage[:n_found] = shrinkage
+    start.variances[:n_found] = noise / (noise + np.square(gains))
+    start.loadings[:, :n_found] = loadings * shrinkage
+    return LinearStart(*map(torch.from_numpy, start))
+
+
+def centre(blocks, views):
+    """Centred signal, features and target of rows, their mean and number of signals."""
+    rows = np.concatenate(blocks)
+    ones = rows[:, 0]
+    n_samples = ones @ ones
+    mean = ones @ rows[:, 1:] / n_samples
+    rows = rows[:, 1:] - ones[:, None] * mean
+    x, features, target = np.split(
+        rows, [views.n_values, views.n_values + views.n_features], axis=1
+    )
+    return x, features, target, mean, n_samples
+
+
+def ridge(blocks, views, inverse_std):
+    """Coefficients of ridge regression of the target on features, (n_features, ...).
+
+    The features are standardised by `inverse_std`, but the coefficients are those of
+    the features as they are. The penalty is chosen by generalised cross-validation,
+    leave-one-out made invariant to rotations of the rows (Golub, Heath and Wahba 1979,
+    https://doi.org/10.1080/00401706.1979.10489751), which needs no single signals.
+    """
+    _, features, target, _, n_samples = centre(blocks, views)
+    u, s, vt = thin_svd(features * inverse_std)
+    projected = u.T @ target
+    left = np.square(target).sum() - np.square(projected).sum()
+    kept = 1 - s**2 / (s**2 + PENALTIES[:, None])  # (n_penalties, rank)
+    errors = left + (kept**2 @ np.square(projected)).sum(axis=1)
+    dof = n_samples - 1 - (1 - kept).sum(axis=1)
+    penalty = PENALTIES[np.argmin(errors / np.maximum(dof, 1e-9) ** 2)]
+    shrunk = (s / (s**2 + penalty))[:, None] * projected
+    return inverse_std[:, None] * (vt.T @ shrunk)
+
+
+def principal_components(rows, n_components, seed):
+    """Directions (k, d) of the largest sums of squares of rows (n, d), and these (k,).
+
+    At most `n_components`, fewer where the rest is rounding.
+    """
+    if min(rows.shape) <= MAX_EXACT or n_components > min(rows.shape) // 4:
+        u, s, vt = thin_svd(rows, n_components)
+    else:
+        u, s, vt = randomized_svd(rows, n_components, random_state=seed)
+    is_real = s**2 > MIN_VARIANCE * (s[:1] ** 2).sum()
+    if is_real.any():
+        _, vt = svd_flip(u, vt, u_based_decision=False)
+    return vt[is_real], s[is_real] ** 2
+
+
+def thin_svd(rows, n_components=None):
+    """u, s, vt of rows (n, d), by the eigenvectors of the smaller Gram matrix."""
+    is_wide = rows.shape[0] < rows.shape[1]
+    gram = rows @ rows.T if is_wide else rows.T @ rows
+    size = len(gram)
+    subset = None
+    if n_components is not None and n_components < size:
+        subset = [size - n_components, size - 1]
+    squares, vectors = eigh(gram, subset_by_index=subset, check_finite=False)
+    squares, vectors = squares[::-1], vectors[:, ::-1]  # largest first
+    is_real = squares > MIN_VARIANCE * max(squares[0], 0.0) if size else squares > 0
+    squares, vectors = squares[is_real], vectors[:, is_real]
+    s = np.sqrt(squares)
+    if is_wide:
+        return vectors, s, (vectors / s).T @ rows
+    return rows @ (vectors / s), s, vectors.T

@@ -1,0 +1,149 @@
+"""Random convolutions: what happens in a signal, wherever in time it happens."""
+
+import itertools
+import math
+
+import torch
+from torch import nn
+
+N_TAPS = 9
+N_KERNELS = 32
+QUANTILES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)
+# Channels that one kernel sums, at most.
+MAX_SUMMED = 9
+# Inputs are whole numbers up to this limit, which a kernel's weights multiply by up to
+# 12: sums fit 16 bits. The limit stands for 8 standard deviations.
+LIMIT = 2730
+LIMIT_STD = 8.0
+# Responses that the quantiles of a kernel are taken of, at most.
+MAX_RESPONSES = 2**18
+
+
+class RandomConvolutions(nn.Module):
+    """Shares of time steps at which random convolutions exceed thresholds.
+
+    A kernel has nine taps, three of weight 2 and six of weight -1, with zero padding,
+    at the dilations 1, 2, 4, ... up to an eighth of the signal. It reads the sum of a
+    random subset of the channels and of their first differences, each in units of its
+    standard deviation. The four thresholds of a kernel and dilation are quantiles of
+    its responses on training signals.
+
+    All of it is whole numbers of 16 bits, so that sums are exact: a signal has the
+    same features in any batch, order, thread and device.
+
+    Parameters
+    ----------
+    n_channels, n_timepoints : int
+        Of the signals. Kernels and channels are drawn from torch's global generator.
+
+    Attributes
+    ----------
+    n_features : int
+        ``32 * n_dilations * 4``.
+
+    References
+    ----------
+    Dempster, Petitjean & Webb (2020), ROCKET, https://arxiv.org/abs/1910.13051
+    Dempster, Schmidt & Webb (2021), MiniRocket, https://arxiv.org/abs/2012.08791
+    """
+
+    def __init__(self, n_channels, n_timepoints):
+        super().__init__()
+        n_dilations = 1 + int(math.log2(max(1, (n_timepoints - 1) // (N_TAPS - 1))))
+        self.dilations = [2**i for i in range(n_dilations)]
+        # Counts fit 16 bits, which are faster to add, unless signals are long.
+        self.count_dtype = torch.int16 if n_timepoints < 2**15 else torch.int32
+        triples = torch.tensor(list(itertools.combinations(range(N_TAPS), 3)))
+        drawn = torch.randperm(len(triples))[:N_KERNELS].sort().values
+        n_inputs = 2 * n_channels
+        inputs = torch.zeros(N_KERNELS, n_inputs, dtype=torch.bool)
+        for row in inputs:
+            largest = math.log2(1 + min(n_inputs, MAX_SUMMED))
+            n_summed = int(2 ** (largest * torch.rand(()).item()))
+            row[torch.randperm(n_inputs)[: max(1, n_summed)]] = True
+        thresholds = torch.zeros(
+            N_KERNELS, n_dilations, len(QUANTILES), dtype=torch.int16
+        )
+        self.register_buffer("taps", triples[drawn])
+        self.register_buffer("inputs", inputs)
+        self.register_buffer("thresholds", thresholds)
+        self.register_buffer("offset", torch.zeros(n_inputs, 1, 1))
+        self.register_buffer("scale", torch.zeros(n_inputs, 1, 1))
+
+    @property
+    def n_features(self):
+        return self.thresholds.numel()
+
+    @torch.no_grad()
+    def fit(self, x):
+        """Learn units and thresholds from signals (n, c, t), of which some suffice."""
+        inputs = channels_and_differences(x)
+        std, mean = torch.std_mean(inputs.double(), dim=(1, 2), correction=0)
+        scale = torch.where(std > 0, LIMIT / LIMIT_STD / std, 0.0)
+        self.offset.copy_(mean[:, None, None])
+        self.scale.copy_(scale[:, None, None])
+        x = x[: max(1, MAX_RESPONSES // x.shape[2])]
+        for kernel, i, response in self.responses(x):
+            values = response.flatten().sort().values
+            positions = [int(q * (len(values) - 1)) for q in QUANTILES]
+            self.thresholds[kernel, i] = values[positions]
+        return self
+
+    @torch.no_grad()
+    def forward(self, x):
+        """Features (n, n_features), shares from 0 to 1, of signals x (n, c, t)."""
+        n_samples, _, n_timepoints = x.shape
+        counts = torch.empty(
+            *self.thresholds.shape, n_samples, dtype=self.count_dtype, device=x.device
+        )
+        thresholds = self.thresholds[..., None, None]
+        above = torch.empty(
+            len(QUANTILES), n_timepoints, n_samples, dtype=torch.int16, device=x.device
+        )
+        for kernel, i, response in self.responses(x):
+            torch.gt(response, thresholds[kernel, i], out=above)  # (4, t, n)
+            torch.sum(above, dim=1, dtype=self.count_dtype, out=counts[kernel, i])
+        return counts.flatten(end_dim=2).T.float() / n_timepoints
+
+    def responses(self, x):
+        """Yield each kernel, dilation index and response (t, n), whole numbers."""
+        n_timepoints = x.shape[2]
+        scaled = (channels_and_differences(x) - self.offset) * self.scale  # (2c, t, n)
+        edge = N_TAPS // 2 * self.dilations[-1]
+        kernels_of = {}  # by the inputs that they sum
+        for kernel, inputs in enumerate(self.inputs.tolist()):
+            kernels_of.setdefault(tuple(inputs), []).append(kernel)
+        taps = self.taps.tolist()
+        for inputs, kernels in kernels_of.items():
+            # One by one, in order: a sum whose last bit no library chooses.
+            summed = sum(scaled[c] for c, is_read in enumerate(inputs) if is_read)
+            summed = summed / math.sqrt(sum(inputs))
+            q = summed.round_().clamp_(-LIMIT, LIMIT).to(torch.int16)
+            q = nn.functional.pad(q, (0, 0, edge, edge))  # (t + 2 edges, n)
+            tripled = 3 * q
+            for i, dilation in enumerate(self.dilations):
+                starts = [edge + (tap - 4) * dilation for tap in range(N_TAPS)]
+                minus = sum_of_nine(q[starts[0] : starts[-1] + n_timepoints], dilation)
+                shifted = [tripled[start : start + n_timepoints] for start in starts]
+                for kernel in kernels:
+                    a, b, c = taps[kernel]
+                    response = shifted[a] + shifted[b]
+                    response += shifted[c]
+                    response -= minus
+                    yield kernel, i, response
+
+
+def channels_and_differences(x):
+    """Channels and first differences in time, (2c, t, n), of signals x (n, c, t)."""
+    x = x.permute(1, 2, 0)
+    differences = torch.zeros_like(x, memory_format=torch.contiguous_format)
+    torch.sub(x[:, 1:], x[:, :-1], out=differences[:, 1:])
+    return torch.cat([x, differences])
+
+
+def sum_of_nine(q, dilation):
+    """Sum of q (t + 8 dilations, n) shifted by 0 to 8 dilations, (t, n)."""
+    pairs = q[:-dilation] + q[dilation:]
+    fours = pairs[: -2 * dilation] + pairs[2 * dilation :]
+    eights = fours[: -4 * dilation] + fours[4 * dilation :]
+    return eights[: len(q) - 8 * dilation] + q[8 * dilation :]

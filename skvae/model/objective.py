@@ -1,0 +1,182 @@
+"""The variational bound and what training minimises, in nats per sample."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from skvae.model.likelihoods import LIKELIHOODS, check_same_shape
+
+
+def kl_per_dim(z_mean, z_log_var):
+    """KL(q(z_k|x) || N(0, 1)) of each sample and latent dimension, in nats.
+
+    Parameters
+    ----------
+    z_mean, z_log_var : Tensor of shape (n_samples, latent_dim)
+
+    Returns
+    -------
+    Tensor of shape (n_samples, latent_dim); zero exactly where q is the prior.
+
+    References
+    ----------
+    Kingma & Welling (2014), appendix B, https://arxiv.org/abs/1312.6114
+    """
+    check_same_shape("z_mean", z_mean, "z_log_var", z_log_var)
+    return 0.5 * (z_mean.square() + z_log_var.exp() - 1.0 - z_log_var)
+
+
+def log_importance_weight(log_px_given_z, z, z_mean, z_log_var):
+    """log p(x|z) + log p(z) - log q(z|x), for z drawn from q(z|x).
+
+    Its mean over draws is the ELBO, ``logsumexp - log(n_draws)`` the tighter
+    importance-weighted bound. Both are exact, whatever the draws, where q(z|x) is
+    the true posterior.
+
+    Parameters
+    ----------
+    log_px_given_z : Tensor of shape (n_samples,)
+    z, z_mean, z_log_var : Tensor of shape (n_samples, latent_dim)
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), in nats.
+
+    References
+    ----------
+    Burda, Grosse & Salakhutdinov (2016), https://arxiv.org/abs/1509.00519
+    """
+    check_same_shape("z", z, "z_mean", z_mean)
+    squared_distance = (z - z_mean).square() * (-z_log_var).exp()
+    log_ratio = 0.5 * (squared_distance + z_log_var - z.square())
+    return log_px_given_z + log_ratio.sum(dim=1)
+
+
+class Objective(nn.Module):
+    """What training minimises, in nats per sample, and its terms.
+
+    ``-log p(x|z) + beta * KL + label_weight * n_values / 2 * label_loss``; the first
+    term is ``weight * distortion`` less its log-normalizer, so that it stays comparable
+    while the weight is learned.
+
+    Parameters
+    ----------
+    likelihood : str
+        A key of `LIKELIHOODS`.
+    reconstruction_weight : float or "auto"
+        "auto": the optimal one of the batch.
+    beta : float
+        Weight of the KL term (beta-VAE).
+    free_bits : float
+        Nats per latent dimension, of the mean over the batch, that cost nothing.
+    label_weight : float
+        Weight of what the head on the latents loses, per half a value of the signal:
+        the first term grows with their number, and so one weight suits any length.
+    classes : bool
+        The head's output are class scores; else it predicts the target itself.
+
+    References
+    ----------
+    Higgins et al. (2017), beta-VAE, https://openreview.net/forum?id=Sy2fzU9gl
+    Kingma et al. (2016), free bits, https://arxiv.org/abs/1606.04934
+    """
+
+    def __init__(
+        self,
+        likelihood="gaussian",
+        reconstruction_weight="auto",
+        beta=1.0,
+        free_bits=0.0,
+        label_weight=0.0,
+        classes=True,
+    ):
+        super().__init__()
+        self.likelihood = LIKELIHOODS[likelihood]
+        self.reconstruction_weight = reconstruction_weight
+        self.beta = beta
+        self.free_bits = free_bits
+        self.label_weight = label_weight
+        self.classes = classes
+
+    def forward(self, output, x, y=None):
+        """Means over the batch of the terms of the loss.
+
+        Parameters
+        ----------
+        output : tuple (x_hat, z_mean, z_log_var) or (..., head's output)
+            As from the network.
+        x : Tensor of shape (n_samples, n_channels, n_timepoints)
+            The target, in scaled units.
+        y : Tensor of shape (n_samples, n_targets), optional
+            Target of the head, NaN for unlabelled.
+
+        Returns
+        -------
+        Tensor of shape (2 + latent_dim,)
+            Distortion, the head's loss, and KL of each latent dimension. One tensor,
+            so that an epoch adds them up without waiting for the device.
+        """
+        x_hat, z_mean, z_log_var, *predicted = output
+        mean_distortion = self.likelihood.distortion(x_hat, x).mean()
+        kl = kl_per_dim(z_mean, z_log_var).mean(dim=0)
+        loss = kl.new_zeros(())
+        if predicted:
+            loss = label_loss(predicted[0], y, self.classes)
+        return torch.cat([mean_distortion[None], loss[None], kl])
+
+    def loss(self, terms, n_values, warmup=1.0):
+        """The loss, a Tensor of shape (), of the terms that `forward` gives.
+
+        Parameters
+        ----------
+        terms : Tensor of shape (2 + latent_dim,)
+        n_values : int
+            Values per sample, ``n_channels * n_timepoints``.
+        warmup : float
+            Factor of beta, from 0 to 1 during the warm-up.
+        """
+        mean_distortion, label_term, kl = terms[0], terms[1], terms[2:]
+        return (
+            self.reconstruction(mean_distortion, n_values)
+            + self.beta * warmup * kl.clamp(min=self.free_bits).sum()
+            + self.label_weight * n_values / 2 * label_term
+        )
+
+    def reconstruction(self, mean_distortion, n_values):
+        """-log p(x|z) at the mean distortion, in nats per sample."""
+        weight = self.weight(mean_distortion, n_values)
+        constant = self.likelihood.log_normalizer(weight, n_values)
+        return weight * mean_distortion - constant
+
+    def weight(self, mean_distortion, n_values):
+        """The reconstruction weight: as given, or optimal for `mean_distortion`."""
+        if self.reconstruction_weight != "auto":
+            return self.reconstruction_weight
+        if isinstance(mean_distortion, torch.Tensor):
+            mean_distortion = mean_distortion.detach()
+        return self.likelihood.optimal_weight(mean_distortion, n_values)
+
+
+def label_loss(predicted, y, classes):
+    """Mean loss of the labelled samples: cross-entropy in nats, or half the SSE.
+
+    Parameters
+    ----------
+    predicted : Tensor of shape (n_samples, n_targets)
+        Class scores, or predictions of y.
+    y : Tensor of shape (n_samples, n_targets)
+        Class probabilities, or numbers; a row with NaN is unlabelled and costs nothing.
+    classes : bool
+
+    Returns
+    -------
+    Tensor of shape (); 0 where no sample is labelled.
+    """
+    check_same_shape("the head's output", predicted, "y", y)
+    is_labelled = ~y.isnan().any(dim=1)
+    y = torch.where(is_labelled[:, None], y, 0.0)
+    if classes:
+        losses = -(y * F.log_softmax(predicted, dim=1)).sum(dim=1)
+    else:
+        losses = 0.5 * (predicted - y).square().sum(dim=1)
+    return (losses * is_labelled).sum() / is_labelled.sum().clamp(min=1)

@@ -1,0 +1,79 @@
+"""The layers of a network as a table."""
+
+import functools
+
+import torch
+from torch import nn
+
+
+class Summary(list):
+    """Layers of a network: tuples ``(name, output_shape, n_parameters)``.
+
+    Prints as a table, with the totals of the parts.
+    """
+
+    def __repr__(self):
+        totals = {}
+        for name, _, n_parameters in self:
+            part = name.split(".")[0].split()[0]
+            totals[part] = totals.get(part, 0) + n_parameters
+        table = [
+            ["Layer", "Output shape", "Parameters"],
+            *([name, str(shape), f"{n:,}"] for name, shape, n in self),
+            *([part, "", f"{n:,}"] for part, n in totals.items()),
+            ["total", "", f"{sum(totals.values()):,}"],
+        ]
+        a, b, c = (max(map(len, column)) for column in zip(*table, strict=True))
+        lines = [f"{row[0]:<{a}}  {row[1]:<{b}}  {row[2]:>{c}}" for row in table]
+        rule = "-" * len(lines[0])
+        n_rows = len(self) + 1
+        return "\n".join([lines[0], rule, *lines[1:n_rows], rule, *lines[n_rows:]])
+
+
+@torch.no_grad()
+def summarize(module, n_channels, n_timepoints):
+    """Layers of a `ConvVAE` in the order of use, for a signal of the given shape.
+
+    Parameters
+    ----------
+    module : ConvVAE
+        In evaluation mode.
+    n_channels, n_timepoints : int
+
+    Returns
+    -------
+    Summary
+        A list of tuples ``(name, output_shape, n_parameters)``: the name in the module
+        and the type; the shape of a sample's output, (channels, timepoints) after a
+        convolution; the number of weights and biases.
+    """
+    rows = Summary()
+
+    def add(name, layer, inputs, output):
+        n_outputs, *lengths = output.shape[1:]  # a convolution's is (c, 1, t)
+        n_parameters = sum(parameter.numel() for parameter in layer.parameters())
+        name = f"{name} ({type(layer).__name__})"
+        rows.append((name, (n_outputs, *lengths[-1:]), n_parameters))
+
+    hooks = [
+        layer.register_forward_hook(functools.partial(add, name))
+        for name, layer in named_layers(module)
+    ]
+    device = next(module.parameters()).device
+    z_mean, _ = module.encode(torch.zeros(1, n_channels, n_timepoints, device=device))
+    module.decode(z_mean)
+    if module.head is not None:
+        module.head(z_mean)
+    for hook in hooks:
+        hook.remove()
+    return rows
+
+
+def named_layers(module, prefix=""):
+    """Yield the layers in a module, with their names: what has weights or no parts."""
+    for name, child in module.named_children():
+        has_weights = any(True for _ in child.parameters(recurse=False))
+        if len(list(child.children())) and not has_weights:
+            yield from named_layers(child, f"{prefix}{name}.")
+        elif not isinstance(child, (nn.Identity, nn.Sequential)):  # nothing to do
+            yield prefix + name, child

@@ -1,0 +1,179 @@
+"""Where and how code runs: device, threads, seeds, and a batch at a time."""
+
+import contextlib
+import threading
+import warnings
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from threadpoolctl import threadpool_limits
+
+# Of torch's global generators; reentrant, since a fit evaluates with draws of its own.
+RANDOM_STATE_LOCK = threading.RLock()
+
+# Smaller batches take other matrix kernels, whose last bit differs.
+MIN_INFERENCE_BATCH = 16
+# Batches for each thread that are worth starting it.
+MIN_BATCHES = 4
+# Time steps per inference batch: what stays in the cache of a core, or keeps a GPU
+# busy.
+INFERENCE_TIMEPOINTS = {"cpu": 2**17, "cuda": 2**23}
+
+
+def resolve_device(device, *, training):
+    """The torch device that `device` means now, on this machine.
+
+    "auto" is CUDA where there is a GPU. Where there is none, a CUDA device raises in
+    training; afterwards it gives the CPU, with a warning, so that what was fitted on
+    a GPU works without one.
+    """
+    has_cuda = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if has_cuda else "cpu"
+    try:
+        is_cuda = torch.device(device).type == "cuda"
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={device!r} is not a device of PyTorch. Expected 'auto', 'cpu', "
+            "'cuda' or 'cuda:0', for example."
+        ) from error
+    if is_cuda and not has_cuda:
+        message = f"device={device!r}, but PyTorch sees no GPU on this machine."
+        if training:
+            raise ValueError(f"{message} Use device='auto' or device='cpu'.")
+        warnings.warn(f"{message} The CPU is used.", stacklevel=3)
+        return "cpu"
+    return device
+
+
+class TorchThreads:
+    """What PyTorch's number of threads was before code here limited it."""
+
+    lock = threading.Lock()
+    n_inside = 0
+    before = None
+
+
+@contextlib.contextmanager
+def torch_threads(n_threads):
+    """At most so many threads of PyTorch inside, as before outside.
+
+    Threads that wait for each other's small pieces of work keep all cores busy, and any
+    other process slows them down many times. The number is PyTorch's for the calling
+    thread and for those that start: the last to leave brings back the first's.
+    """
+    state = TorchThreads
+    with state.lock:
+        if state.n_inside == 0:
+            state.before = torch.get_num_threads()
+        state.n_inside += 1
+        torch.set_num_threads(min(n_threads, torch.get_num_threads()))
+    try:
+        yield
+    finally:
+        with state.lock:
+            state.n_inside -= 1
+            torch.set_num_threads(state.before)
+
+
+@contextlib.contextmanager
+def all_threads(n_threads):
+    """At most so many threads of PyTorch, and of BLAS, inside."""
+    with threadpool_limits(n_threads), torch_threads(n_threads):
+        yield
+
+
+def draw_seed(random_state):
+    """An integer seed; None takes it from the system, not from NumPy's global state."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+@contextlib.contextmanager
+def forked_random_state(seed, device="cpu"):
+    """Seed torch's generators inside, and leave them outside as they were.
+
+    They are the process's: fits in several threads wait for each other.
+    """
+    device = torch.device(device)
+    devices = [device] if device.type == "cuda" else []
+    with RANDOM_STATE_LOCK, torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def map_batches(function, read, n_samples, n_timepoints, device):
+    """Apply a function of tensors to samples 0 to `n_samples`, a batch at a time.
+
+    Each result depends on its own sample alone, to the last bit: a batch of fewer
+    than `MIN_INFERENCE_BATCH` samples is filled up. On a CPU each batch takes one
+    thread, and many batches as many threads as PyTorch has. Where a GPU runs out of
+    memory, the batches are halved.
+
+    Parameters
+    ----------
+    function : callable
+        Tensor of shape (b, ...) on the device to Tensor of shape (b, ...).
+    read : callable
+        A slice to the samples there, ndarray or Tensor of float32, shape (b, ...).
+    n_samples, n_timepoints : int
+        Number of samples, and their length.
+    device : str
+
+    Returns
+    -------
+    ndarray of shape (n_samples, ...), of the dtype that the function returns
+    """
+    device = torch.device(device)
+    timepoints = INFERENCE_TIMEPOINTS.get(device.type, INFERENCE_TIMEPOINTS["cpu"])
+    batch_size = max(MIN_INFERENCE_BATCH, timepoints // n_timepoints)
+
+    @torch.inference_mode()
+    def run(start):
+        batch = torch.as_tensor(read(slice(start, start + batch_size)))
+        return apply_filled(function, batch, device)
+
+    starts = range(0, n_samples, batch_size)
+    n_threads = torch.get_num_threads() if device.type == "cpu" else 1
+    n_threads = min(n_threads, len(starts) // MIN_BATCHES)
+    with torch_threads(1):
+        first = run(0)
+        result = np.empty((n_samples, *first.shape[1:]), first.dtype)
+        result[: len(first)] = first
+
+        def fill(start):
+            result[start : start + batch_size] = run(start)
+
+        if n_threads > 1:
+            with ThreadPoolExecutor(n_threads) as threads:
+                deque(threads.map(fill, starts[1:]), maxlen=0)
+        else:
+            for start in starts[1:]:
+                fill(start)
+    return result
+
+
+def apply_filled(function, batch, device):
+    """The function's result for a batch (b, ...), which may be small, an ndarray.
+
+    On a GPU without memory for it, that of its halves.
+    """
+    n_read = len(batch)
+    if n_read < MIN_INFERENCE_BATCH:
+        filled = batch.new_zeros(MIN_INFERENCE_BATCH, *batch.shape[1:])
+        filled[:n_read] = batch
+        batch = filled
+    try:
+        return function(batch.to(device))[:n_read].cpu().numpy()
+    except torch.cuda.OutOfMemoryError:
+        if n_read <= MIN_INFERENCE_BATCH:
+            raise
+    halves = batch.split(-(-n_read // 2))
+    return np.concatenate([apply_filled(function, half, device) for half in halves])

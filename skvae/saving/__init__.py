@@ -1,0 +1,1 @@
+"""What is written to disk: estimators and checkpoints, without pickle."""

@@ -1,0 +1,189 @@
+"""Which signals come in which batch, and where they are kept."""
+
+import copy
+from itertools import pairwise
+
+import torch
+from torch.utils.data import Dataset
+
+from skvae.runtime import map_batches
+
+# Signals up to this size are kept scaled for training on a CPU.
+RESIDENT_BYTES = 2**27
+# Values scaled at a time.
+READ_VALUES = 2**20
+
+
+class ScaledSignals:
+    """Signals, scaled on the device where they fit there, else read when asked for.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_channels, n_timepoints)
+        In memory or on disk.
+    scaler : ChannelScaler
+    device : str
+    """
+
+    def __init__(self, X, scaler, device):
+        self.X = X
+        self.scaler = scaler
+        self.device = torch.device(device)
+        self.x = self._read_all() if self._fits() else None
+        self.h = None
+        self.represent = None
+
+    def _fits(self):
+        limit = RESIDENT_BYTES
+        if self.device.type == "cuda":
+            limit = free_cuda_memory(self.device) // 2
+        return 4 * self.X.size <= limit
+
+    def _read_all(self):
+        x = torch.empty(self.X.shape, device=self.device)
+        n_rows = max(1, READ_VALUES // self.X[0].size)
+        for start in range(0, len(x), n_rows):
+            rows = slice(start, start + n_rows)
+            x[rows] = torch.from_numpy(self.scaler.transform(self.X[rows]))
+        return x
+
+    @property
+    def home(self):
+        """Where rows are looked up: on a GPU they would have to be waited for."""
+        return torch.device("cpu") if self.x is None else self.device
+
+    def read(self, rows):
+        """Scaled x (b, c, t), on the device, of rows, a Tensor of int."""
+        if self.x is not None:
+            return self.x[rows]
+        x = torch.from_numpy(self.scaler.transform(self.X[rows.numpy()]))
+        return to_device(x, self.device)
+
+    def represent_by(self, module):
+        """Let the network read ``module.represent(x)``, computed once where x is kept.
+
+        That of a `ConvEncoder` is x itself, which is not kept twice.
+        """
+        if self.x is None:
+            self.represent = module.represent
+        elif module.represent(self.x[:1]).shape[1:] == self.x.shape[1:]:
+            self.h = self.x
+        else:
+            n_samples, _, n_timepoints = self.x.shape
+            h = map_batches(
+                module.represent,
+                self.x.__getitem__,
+                n_samples,
+                n_timepoints,
+                self.device,
+            )
+            self.h = torch.from_numpy(h).to(self.device)
+
+
+class SignalDataset(Dataset):
+    """Some of the `ScaledSignals`, in pairs of the network's input and its target.
+
+    Parameters
+    ----------
+    signals : ScaledSignals
+    y : ndarray of float32, shape (n_samples, n_targets), optional
+        Targets of the head, NaN where a sample is unlabelled.
+    """
+
+    def __init__(self, signals, y=None):
+        self.signals = signals
+        self.rows = torch.arange(len(signals.X), device=signals.home)
+        self.y = None if y is None else torch.from_numpy(y).to(signals.home)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        """Input and target at `index`, a slice or Tensor of int.
+
+        The input is the representation of x; the target x or, with labels, (x, y).
+        """
+        rows = self.rows[index]
+        x = self.signals.read(rows)
+        if self.signals.h is not None:
+            h = self.signals.h[rows]
+        else:
+            with torch.no_grad():
+                h = self.signals.represent(x)
+        if self.y is None:
+            return h, x
+        return h, (x, to_device(self.y[rows], x.device))
+
+    def x(self, index):
+        """Scaled signals (b, c, t), on the device, at `index`."""
+        return self.signals.read(self.rows[index])
+
+    def split(self, n_first):
+        """Two random parts of the dataset, the first of `n_first` samples."""
+        order = torch.randperm(len(self)).to(self.rows.device)
+        return self.subset(order[:n_first]), self.subset(order[n_first:])
+
+    def subset(self, index):
+        """The samples at `index`, a Tensor of int, of the same signals."""
+        part = copy.copy(self)
+        part.rows = self.rows[index]
+        return part
+
+    def sample(self, n_samples):
+        """At most `n_samples` of the samples, drawn by torch's global generator."""
+        if n_samples >= len(self):
+            return self
+        index = torch.randperm(len(self))[:n_samples].sort().values
+        return self.subset(index.to(self.rows.device))
+
+
+class Batches:
+    """Iterate over a `SignalDataset` in batches that are sliced, not collated.
+
+    No sample is dropped and no batch holds a single one, which BatchNorm refuses: a
+    remainder of 1 joins the batch before it.
+
+    Parameters
+    ----------
+    dataset : SignalDataset
+    batch_size : int
+    shuffle : bool
+        By torch's global generator.
+    """
+
+    def __init__(self, dataset, batch_size, shuffle=False):
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+
+    def __len__(self):
+        return n_batches(len(self.dataset), self.batch_size)
+
+    def __iter__(self):
+        n_samples = len(self.dataset)
+        edges = [i * self.batch_size for i in range(len(self))] + [n_samples]
+        # Drawn on the CPU: the same order for each device.
+        order = torch.randperm(n_samples) if self.shuffle else torch.arange(n_samples)
+        order = order.to(self.dataset.rows.device)
+        for start, stop in pairwise(edges):
+            yield self.dataset[order[start:stop]]
+
+
+def n_batches(n_samples, batch_size):
+    """Number of batches of an epoch; a remainder of 1 joins the batch before it."""
+    n_full, remainder = divmod(n_samples, batch_size)
+    return max(1, n_full + (remainder > 1 or remainder == batch_size == 1))
+
+
+def to_device(values, device):
+    """Tensor to a device; from main memory to a GPU while that computes."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
+
+def free_cuda_memory(device):
+    """Bytes free on a GPU, with what PyTorch keeps there for its next tensors."""
+    with torch.cuda.device(device):  # torch 2.4 takes no "cuda" without a number
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return torch.cuda.mem_get_info()[0] + kept

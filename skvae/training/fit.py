@@ -1,0 +1,369 @@
+"""The plan of a fit: scale, features, closed form, train, sum up."""
+
+import inspect
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import clone
+
+from skvae.model.closed_form import (
+    MIN_NOISE,
+    Views,
+    fit_components,
+    gather,
+    held_out_noise,
+    linear_start,
+)
+from skvae.model.network import ConvVAE
+from skvae.model.objective import Objective, kl_per_dim
+from skvae.runtime import map_batches
+from skvae.scaling import ChannelScaler
+from skvae.training.callbacks import (
+    progress_callbacks,
+    schedule_callbacks,
+    stopping_callbacks,
+)
+from skvae.training.data import Batches, ScaledSignals, SignalDataset, n_batches
+from skvae.training.net import VAENet
+
+# Learning rate of the linear decoder, which starts at its optimum, as a share of `lr`.
+LINEAR_LR = 0.1
+# Components that the encoder's correction sees.
+N_COMPONENTS = 32
+# Steps of max_epochs="auto", for each root of the number of samples: classes take
+# longer to learn than shapes.
+AUTO_STEPS = 25
+LABEL_STEPS = 75
+# Signals at which half of what training adds beyond `MIN_TRUST` is trusted.
+HALF_TRUSTED = 1000
+MIN_TRUST = 0.5
+# Signals that the thresholds of features are taken from, and values of those that the
+# statistics of a fit are.
+N_THRESHOLDS = 1024
+STATISTICS_VALUES = 2**18
+
+
+class Fitted(NamedTuple):
+    """What a fit gives.
+
+    Attributes
+    ----------
+    net : VAENet
+    scaler : ChannelScaler
+    reconstruction_weight : float
+        Optimal for signals not trained on, or as given.
+    held_back_excess : float
+        Distortion expected of signals not trained on, over that of training signals.
+    kl_per_dim, latent_scale : ndarray of shape (latent_dim,)
+    """
+
+    net: VAENet
+    scaler: ChannelScaler
+    reconstruction_weight: float
+    held_back_excess: float
+    kl_per_dim: np.ndarray
+    latent_scale: np.ndarray
+
+
+def fit(params, X, target, device, seed, *, one_epoch=False, checkpoint=None):
+    """Fit the model to signals.
+
+    Parameters
+    ----------
+    params : ConvVAETransformer
+        Its parameters are read.
+    X : ndarray of shape (n_samples, n_channels, n_timepoints)
+    target : Target or None
+    device : str
+    seed : int
+        Of what NumPy draws; torch draws from its global generators.
+    one_epoch : bool
+        Train for one epoch at the learning rate ``lr``.
+    checkpoint : skorch callback, optional
+
+    Returns
+    -------
+    Fitted
+    """
+    scaler = ChannelScaler(params.scale).fit(X)
+    signals, train, valid = split(params, X, scaler, target, device, one_epoch)
+    net = make_net(params, X, target, device, len(train), one_epoch, checkpoint)
+    net.initialize()
+    module, latent_scale, distortion = net.module_, None, None
+    n_values = X[0].size
+    if params.linear_path:
+        start, latent_scale, noise = start_of(params, module, train, target, seed)
+        module.start_from(start)
+        distortion = net.criterion_.likelihood.expected_distortion(noise, n_values)
+    signals.represent_by(module.eval())
+
+    some = train.sample(max(256, STATISTICS_VALUES // n_values))
+    before, _ = describe(net, some)
+    at_start = [p.detach().clone() for p in module.trusted_parameters()]
+    if net.max_epochs:
+        net.partial_fit((train, valid))
+    share = trusted_share(len(train))
+    trust(module, at_start, MIN_TRUST + (1 - MIN_TRUST) * share)
+    after, kl = describe(net, some)
+
+    # Of training's gain on its own signals, as much is expected on others.
+    gain = (after / before) ** share
+    distortion = after if distortion is None else distortion * gain
+    if latent_scale is None:
+        latent_scale = decoder_scale(net, some)
+    latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
+    return sum_up(net, scaler, distortion, after, kl, latent_scale, n_values)
+
+
+def go_on(params, X, target, device, before, *, one_epoch=False, checkpoint=None):
+    """Train a fitted model further; the arguments are those of `fit`.
+
+    Parameters
+    ----------
+    before : Fitted
+        Scaling and closed form stay as they are.
+    """
+    scaler, n_values = before.scaler, X[0].size
+    signals, train, valid = split(params, X, scaler, target, device, one_epoch)
+    net = make_net(params, X, target, device, len(train), one_epoch, checkpoint)
+    net.initialize().start_from(before.net)
+    signals.represent_by(net.module_.eval())
+    net.partial_fit((train, valid))
+    some = train.sample(max(256, STATISTICS_VALUES // n_values))
+    after, kl = describe(net, some)
+    # Training signals are as much closer than others as they were in the first fit.
+    distortion = before.held_back_excess * after
+    latent_scale = before.latent_scale
+    if not params.linear_path:
+        latent_scale = decoder_scale(net, some)
+        latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
+    return sum_up(net, scaler, distortion, after, kl, latent_scale, n_values)
+
+
+def split(params, X, scaler, target, device, one_epoch):
+    """Scaled signals, those to train on, and those held back or None."""
+    signals = ScaledSignals(X, scaler, device)
+    dataset = SignalDataset(signals, None if target is None else target.values)
+    if one_epoch or not params.early_stopping:
+        return signals, dataset, None
+    n_train = len(X) - math.ceil(params.validation_fraction * len(X))
+    if n_train < 2:
+        raise ValueError(
+            f"early_stopping=True with validation_fraction="
+            f"{params.validation_fraction} leaves {n_train} of {len(X)} samples to "
+            "train on. At least 2 are required: pass more samples, or use "
+            "early_stopping=False."
+        )
+    return signals, *dataset.split(n_train)
+
+
+def make_net(params, X, target, device, n_train, one_epoch, checkpoint):
+    """The skorch net that parameters describe, not initialized."""
+    # Up to latent_dim of them, a linear map keeps apart what there is to tell.
+    has_head = target is not None and (
+        not params.linear_path or target.n_dims > params.latent_dim
+    )
+    options = params.net_params or {}
+    lr_schedule = options.get("lr_schedule", "one_cycle")
+    max_epochs, callbacks = 1, []
+    if not one_epoch:
+        max_epochs = params.max_epochs
+        if max_epochs == "auto":
+            max_epochs = auto_epochs(n_train, params.batch_size, has_head)
+        n_steps = max_epochs * n_batches(n_train, params.batch_size)
+        callbacks += schedule_callbacks(lr_schedule, n_steps)
+        if params.early_stopping:
+            callbacks += stopping_callbacks(params.patience)
+    callbacks += progress_callbacks(params.verbose)
+    callbacks += clone(params.callbacks or [], safe=False)
+    if checkpoint is not None:
+        callbacks.append(("checkpoint", checkpoint))
+    net_params = {
+        "module": ConvVAE,
+        "module__n_channels": X.shape[1],
+        "module__n_timepoints": X.shape[2],
+        "module__latent_dim": params.latent_dim,
+        "module__conv_channels": tuple(params.conv_channels),
+        "module__kernel_size": params.kernel_size,
+        "module__stride": params.stride,
+        "module__hidden_dims": tuple(params.hidden_dims),
+        "module__dropout": params.dropout,
+        "module__batch_norm": params.batch_norm,
+        "module__linear_path": params.linear_path,
+        "module__with_features": needs_features(params, target),
+        "module__n_components": N_COMPONENTS,
+        "module__n_targets": target.values.shape[1] if has_head else 0,
+        "module__correct_mean": target is None or has_head,
+        "criterion": Objective,
+        "criterion__likelihood": params.likelihood,
+        "criterion__reconstruction_weight": params.reconstruction_weight,
+        "criterion__beta": params.beta,
+        "criterion__label_weight": params.label_weight if has_head else 0.0,
+        "criterion__classes": has_head and target.classes is not None,
+        "optimizer": torch.optim.Adam,
+        "lr": params.lr,
+        "max_epochs": max_epochs,
+        "batch_size": params.batch_size,
+        "callbacks": callbacks,
+        "iterator_train": Batches,
+        "iterator_train__shuffle": True,
+        "iterator_valid": Batches,
+        "train_split": None,
+        "verbose": 0,
+        "device": device,
+    }
+    if params.likelihood == "bernoulli":
+        net_params["module__output_activation"] = "sigmoid"
+    net_params |= {k: v for k, v in options.items() if k not in OWN_OPTIONS}
+    optimizer = net_params["optimizer"]
+    if "fused" in inspect.signature(optimizer).parameters:
+        net_params.setdefault("optimizer__fused", True)
+    if params.linear_path:
+        slow = ("decoder.linear.*", {"lr": LINEAR_LR * params.lr})
+        net_params.setdefault("optimizer__param_groups", [slow])
+    return VAENet(**net_params)
+
+
+# Of `net_params`, what no argument of the net is.
+OWN_OPTIONS = ("lr_schedule", "n_threads")
+
+
+def needs_features(params, target):
+    """Whether the closed form has other views than the signal."""
+    return params.linear_path and (params.feature_weight > 0 or target is not None)
+
+
+def auto_epochs(n_samples, batch_size, has_head):
+    """Epochs of a budget of steps that grows with the root of the data, at least 1."""
+    n_steps = (LABEL_STEPS if has_head else AUTO_STEPS) * math.sqrt(n_samples)
+    return max(1, round(n_steps / n_batches(n_samples, batch_size)))
+
+
+def start_of(params, module, train, target, seed):
+    """`LinearStart`, latent scale, and noise variance of signals not trained on."""
+    features = module.encoder.features
+    if features is not None:
+        features.fit(train.sample(N_THRESHOLDS).x(slice(None)))
+    n_values = math.prod(module.decoder.shape)
+    views = Views(
+        n_values=n_values,
+        n_features=0 if features is None else features.n_features,
+        feature_weight=params.feature_weight,
+        label_weight=0.0 if target is None else params.label_weight,
+    )
+    y = np.zeros((len(train), 0))
+    if target is not None:
+        y = target.values[train.rows.cpu().numpy()]
+    is_labelled = ~np.isnan(y).any(axis=1)
+    y = np.nan_to_num(y)
+    width = 1 + views.n_values + views.n_features + y.shape[1]
+
+    def read(index):
+        x = train.x(torch.from_numpy(index).to(train.rows.device))
+        values = np.empty((len(index), width))
+        values[:, 0] = 1
+        values[:, 1 : 1 + n_values] = x.flatten(1).cpu()
+        if features is not None:
+            values[:, 1 + n_values : width - y.shape[1]] = map_batches(
+                features, x.__getitem__, len(x), x.shape[2], x.device
+            )
+        values[:, width - y.shape[1] :] = y[index]
+        return values
+
+    blocks = gather(read, len(train), width, is_labelled, seed)
+    n_components = module.encoder.components.out_features
+    fitted = fit_components(blocks, views, n_components, seed)
+    if params.max_epochs == 0:
+        noise = fitted.noise(params.latent_dim)
+    else:
+        floor = MIN_NOISE * fitted.variance / n_values
+        noise = held_out_noise(blocks, views, params.latent_dim, seed)
+        noise = max(noise, floor)
+    start = linear_start(fitted, params.latent_dim, n_components, noise)
+    latent_scale = np.ones(params.latent_dim)
+    n_found = min(params.latent_dim, len(fitted.std))
+    latent_scale[:n_found] = fitted.std[:n_found] * start.shrinkage[:n_found].numpy()
+    return start, latent_scale, noise
+
+
+def trusted_share(n_samples):
+    """How much of what training gains to believe: 0 of few signals, 1 of very many."""
+    return n_samples / (n_samples + HALF_TRUSTED)
+
+
+@torch.no_grad()
+def trust(module, at_start, share):
+    """Go back from the trained network towards its start, where few signals were."""
+    for parameter, start in zip(module.trusted_parameters(), at_start, strict=True):
+        parameter.copy_(torch.lerp(start, parameter, share))
+
+
+def describe(net, dataset):
+    """Mean distortion of signals and their KL per latent dimension, (latent_dim,)."""
+    module, likelihood = net.module_.eval(), net.criterion_.likelihood
+
+    def rows(index):
+        h, x = dataset[index]
+        x = x if torch.is_tensor(x) else x[0]
+        z_mean, z_log_var = module.posterior(h)
+        x_hat = module.decode(module.reparameterize(z_mean, z_log_var))
+        errors = likelihood.distortion(x_hat, x)[:, None]
+        return torch.cat([errors, kl_per_dim(z_mean, z_log_var)], dim=1)
+
+    values = over_samples(rows, dataset)
+    if not np.isfinite(values).all():
+        raise net.divergence("The latents or their reconstruction became infinite")
+    means = values.mean(axis=0, dtype=np.float64)
+    return float(means[0]), means[1:]
+
+
+def decoder_scale(net, dataset, step=0.1):
+    """Root mean square norm of d decode / d z_k over signals, (latent_dim,).
+
+    By central differences, exact for a linear decoder, over `step` standard deviations
+    of the prior either way: the slope that a neighbour in latent space sees.
+    """
+    module = net.module_.eval()
+
+    def squared_slopes(index):
+        z, _ = module.posterior(dataset[index][0])
+        slopes = []
+        for offset in step * torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
+            slope = (module.decode(z + offset) - module.decode(z - offset)) / (2 * step)
+            slopes.append(slope.square().flatten(1).sum(dim=1))
+        return torch.stack(slopes, dim=1)
+
+    return np.sqrt(over_samples(squared_slopes, dataset).mean(axis=0))
+
+
+def over_samples(function, dataset):
+    """Values of a function of indices over all samples of a dataset, an ndarray."""
+    index = torch.arange(len(dataset), device=dataset.rows.device)
+    _, _, n_timepoints = dataset.signals.X.shape
+    device = dataset.rows.device
+    return map_batches(function, index.__getitem__, len(index), n_timepoints, device)
+
+
+def in_units_of_X(latent_scale, scaler, whiten):
+    """Factors of latents, float32: none of them 0, all of them 1 to whiten."""
+    if whiten:
+        latent_scale = np.ones_like(latent_scale)
+    else:
+        latent_scale = math.sqrt(np.mean(scaler.scale_**2)) * latent_scale
+    latent_scale = latent_scale.astype(np.float32)
+    return np.where(latent_scale > 0, latent_scale, np.float32(1.0))
+
+
+def sum_up(net, scaler, distortion, after, kl, latent_scale, n_values):
+    """`Fitted`, of a trained net and what was found about it."""
+    net.module_.eval()
+    return Fitted(
+        net=net,
+        scaler=scaler,
+        reconstruction_weight=float(net.criterion_.weight(distortion, n_values)),
+        held_back_excess=distortion / max(after, 1e-30),
+        kl_per_dim=kl,
+        latent_scale=latent_scale,
+    )
