@@ -241,9 +241,9 @@ def linear_start(fitted, latent_dim, n_components, noise):
     """The `LinearStart` of `Components`, with the decoder's noise variance.
 
     With s2 the noise variance that the components leave, at most `noise`, and
-    g2 = ||loadings_k||^2 the variance that component k explains, the latent mean is the component times
-    ``sqrt(1 - s2 / g2)`` and the decoder its loadings times the same, as in
-    probabilistic PCA, where g2 is an eigenvalue (Tipping and Bishop 1999,
+    g2 = ||loadings_k||^2 the variance that component k explains, the latent mean is
+    the component times ``sqrt(1 - s2 / g2)`` and the decoder its loadings times the
+    same, as in probabilistic PCA, where g2 is an eigenvalue (Tipping and Bishop 1999,
     https://doi.org/10.1111/1467-9868.00196). The posterior variance is
     ``noise / (noise + gain^2)``. A component of other views than the signal may
     explain little of it: it is shrunk less, the more of it is elsewhere.
