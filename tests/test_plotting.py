@@ -9,13 +9,13 @@ from sklearn.decomposition import PCA
 
 from skvae import ConvVAETransformer
 from skvae.plotting import (
-    COLORS,
     LatentSpaceDisplay,
     LatentTraversalDisplay,
     ReconstructionDisplay,
     SamplesDisplay,
     TrainingCurveDisplay,
 )
+from skvae.plotting.shared import COLORS, MODEL_COLOR, SIGNAL_COLOR
 
 matplotlib = pytest.importorskip("matplotlib")
 plt = pytest.importorskip("matplotlib.pyplot")
@@ -28,6 +28,12 @@ DISPLAYS = [
     TrainingCurveDisplay,
 ]
 SIZES = [(1, 1), (8, 1), (2, 12)]  # latent_dim, n_channels
+# Of an estimator, as its docstring lists them; nothing that holds the network.
+PUBLIC = {
+    *("posterior", "reconstruct", "inverse_transform", "sample", "likelihood", "scale"),
+    *("n_channels_in_", "n_timepoints_in_", "scaler_", "kl_per_dim_", "n_active_dims_"),
+    *("latent_scale_", "reconstruction_weight_", "history_", "best_epoch_"),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +68,17 @@ def fits(waves):
         vae = ConvVAETransformer(latent_dim, max_epochs=1, random_state=0).fit(X)
         fits[latent_dim, n_channels] = vae, X
     return fits
+
+
+class PublicFace:
+    """An estimator of which only what is public can be reached."""
+
+    def __init__(self, estimator):
+        self._estimator = estimator
+
+    def __getattr__(self, name):
+        assert name in PUBLIC
+        return getattr(self._estimator, name)
 
 
 def draw(display, vae, X, **kwargs):
@@ -124,6 +141,23 @@ def test_class_names_do_not_overlap(fits, latent_dim, n_classes, compare):
 
 
 @pytest.mark.parametrize("display", DISPLAYS)
+def test_displays_know_what_is_public(vae, channels, display):
+    draw(display, PublicFace(vae), channels)
+    with pytest.raises(AssertionError):
+        _ = PublicFace(vae).net_
+
+
+@pytest.mark.parametrize(
+    "display", [d for d in DISPLAYS if d is not LatentSpaceDisplay]
+)
+def test_keywords_of_lines_go_by_any_name(vae, channels, display):
+    for kwargs in ({"lw": 3.0}, {"linewidth": 3.0}):
+        lines = draw(display, vae, channels, **kwargs).ax_.lines
+        assert lines
+        assert all(line.get_linewidth() == 3.0 for line in lines)
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
 def test_without_matplotlib(vae, channels, display, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install skvae\[plot\]"):
@@ -142,6 +176,19 @@ def test_given_axes(vae, channels, display):
     assert set(drawn.axes_.flat) <= set(axes.flat)
     with pytest.raises(ValueError, match="panels"):
         draw(display, vae, channels, ax=plt.subplots(1, n_panels + 1)[1])
+
+
+def test_legend_stays_in_a_given_axes(fits):
+    """And does not lie on the axis of its neighbour."""
+    vae, X = fits[8, 1]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
+    for drawn in (
+        LatentSpaceDisplay.from_estimator(vae, X, np.arange(40) % 7, ax=left),
+        ReconstructionDisplay.from_estimator(vae, X, n_samples=2, ax=left),
+    ):
+        figure.draw_without_rendering()
+        legend = drawn.axes_[0, -1].get_legend().get_window_extent()
+        assert legend.x1 < right.get_window_extent().x0
 
 
 def test_latent_space_takes_the_most_active_dimensions(vae, channels):
@@ -168,7 +215,19 @@ def test_latent_space_by_pca_and_beside_the_signals(vae, channels):
     scaled = (channels - channels.mean((0, 2))[:, None]) / channels.std((0, 2))[:, None]
     expected = PCA(2).fit_transform(scaled.reshape(len(channels), -1))
     np.testing.assert_allclose(np.abs(display.other), np.abs(expected), atol=1e-3)
-    assert [ax.get_title() for ax in display.axes_] == ["latents", "PCA of the signals"]
+    assert [ax.get_title() for ax in display.axes_[0]] == [
+        "latents",
+        "PCA of the signals",
+    ]
+
+
+def test_latents_are_embedded_as_the_signals_beside_them(vae, channels):
+    display = LatentSpaceDisplay.from_estimator(vae, channels, compare="pca")
+    assert display.ax_.get_xlabel() == "PCA 1 of the latents"
+    display = LatentSpaceDisplay.from_estimator(
+        vae, channels, compare="pca", uncertainty=True
+    )
+    assert display.ax_.get_xlabel() == "latent 1 (KL 3.0 nats)"
 
 
 def test_latent_space_by_tsne_keeps_the_random_state(vae, channels):
@@ -191,7 +250,8 @@ def test_latent_space_of_any_latents(vae, channels):
 def test_latent_space_classes_have_their_own_points(vae, channels):
     y = np.array(["b", "a", "c"])[np.arange(60) % 3]
     display = LatentSpaceDisplay.from_estimator(vae, channels, y)
-    labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    (legend,) = display.figure_.legends
+    labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["a", "b", "c"]
     colors = set()
     for name, dots in zip("abc", display.ax_.collections, strict=True):
@@ -209,7 +269,7 @@ def test_latent_space_of_many_classes_has_a_colour_bar(vae, channels, kind):
     )
     display = LatentSpaceDisplay.from_estimator(vae, channels, y)
     (bar,) = set(display.figure_.axes) - {display.ax_}
-    assert display.ax_.get_legend() is None
+    assert not display.figure_.legends
     labels = [label.get_text() for label in bar.get_yticklabels()]
     assert 5 < len(labels) <= 20
     if kind == "names":
@@ -260,19 +320,33 @@ def test_worst_best_and_random_reconstructions(vae, channels):
         indices("middle")
 
 
+def test_titles_of_reconstructions_say_which_and_in_what_unit(waves):
+    for scale in ("standard", "minmax", None):
+        vae = ConvVAETransformer(1, scale=scale, max_epochs=1, random_state=0)
+        vae.fit(waves[:40])
+        for samples in ("worst", [3]):
+            display = ReconstructionDisplay.from_estimator(
+                vae, waves[:40], samples=samples, n_samples=1
+            )
+            number = f"signal {display.indices[0]}, RMSE {display.errors[0]:.3g}"
+            unit = {"standard": " sd", "minmax": " of range", None: ""}[scale]
+            place = "worst first, 1 of 40\n" if samples == "worst" else ""
+            assert display.ax_.get_title() == place + number + unit
+
+
 @pytest.mark.parametrize("likelihood", ["gaussian", "laplace"])
 def test_band_is_the_noise_of_samples(channels, likelihood):
     vae = ConvVAETransformer(2, likelihood=likelihood, max_epochs=1, random_state=0)
     display = ReconstructionDisplay.from_estimator(vae.fit(channels), channels)
     means = vae.sample(400, random_state=0)
     noise = vae.sample(400, noise=True, random_state=0) - means
-    np.testing.assert_allclose(display.std, noise.std(axis=(0, 2)), rtol=0.03)
+    np.testing.assert_allclose(display.noise_std, noise.std(axis=(0, 2)), rtol=0.03)
     # The band around the first signal is 2 standard deviations each way.
     (band,) = display.ax_.collections
     low, high = band.get_datalim(display.ax_.transData).intervaly
     x_hat = display.reconstructions[0, 0]
     np.testing.assert_allclose(
-        high - low, np.ptp(x_hat) + 4 * display.std[0], rtol=0.01
+        high - low, np.ptp(x_hat) + 4 * display.noise_std[0], rtol=0.01
     )
 
 
@@ -281,7 +355,7 @@ def test_no_band_for_the_bernoulli_likelihood(channels):
         2, likelihood="bernoulli", scale="minmax", max_epochs=1, random_state=0
     ).fit(channels)
     display = ReconstructionDisplay.from_estimator(vae, channels)
-    assert display.std is None
+    assert display.noise_std is None
     assert overlapping_texts(display.figure_) == []
 
 
@@ -305,12 +379,12 @@ def test_browse_steps_with_the_arrow_keys(vae, channels):
                 reconstruction.get_ydata(), display.reconstructions[i, channel]
             )
             low, high = ax.get_ylim()  # fits what is shown, not what was
-            x_hat, band = reconstruction.get_ydata(), 2 * display.std[channel]
+            x_hat, band = reconstruction.get_ydata(), 2 * display.noise_std[channel]
             drawn = np.concatenate([signal.get_ydata(), x_hat - band, x_hat + band])
             assert low < drawn.min() < drawn.max() < high
             assert high - low < 1.2 * np.ptp(drawn)
         assert f"signal {display.indices[i]}," in display.ax_.get_title()
-        assert f" {i + 1} of 60 " in display.ax_.get_title(loc="right")
+        assert f"← best first, {i + 1} of 60 →" in display.ax_.get_title()
         return i
 
     def press(key):
@@ -331,7 +405,7 @@ def test_training_curves_are_the_history(waves):
     ).fit(waves, np.arange(200) % 2)
     display = TrainingCurveDisplay.from_estimator(vae)
     terms = ("loss", "reconstruction", "kl", "label")
-    for term, ax in zip(terms, display.axes_, strict=True):
+    for term, ax in zip(terms, display.axes_[0], strict=True):
         train, valid, best = ax.lines
         np.testing.assert_array_equal(train.get_xdata(), [1, 2, 3])
         np.testing.assert_array_equal(train.get_ydata(), vae.history_[f"train_{term}"])
@@ -343,20 +417,41 @@ def test_training_curves_are_the_history(waves):
 
 def test_training_curves_without_labels_or_validation(vae):
     display = TrainingCurveDisplay.from_estimator(vae)
-    assert [len(ax.lines) for ax in display.axes_] == [1, 1, 1]
+    assert [len(ax.lines) for ax in display.axes_[0]] == [1, 1, 1]
+    (legend,) = display.figure_.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["training"]
+
+
+def test_training_curves_need_an_epoch(waves):
+    vae = ConvVAETransformer(2, max_epochs=0, random_state=0).fit(waves)
+    with pytest.raises(ValueError, match="max_epochs > 0"):
+        TrainingCurveDisplay.from_estimator(vae)
 
 
 def test_traversal_decodes_along_the_most_active_axes(vae):
     display = LatentTraversalDisplay.from_estimator(vae, n_steps=5, limit=2.0)
-    assert display.dim_names == ["latent 1", "latent 3", "latent 0"]  # 2 is inactive
-    assert display.signals.shape == (3, 5, 3, 48)
+    assert display.axis_labels == ["latent 1", "latent 3", "latent 0"]  # 2 is inactive
+    assert display.decoded.shape == (3, 5, 3, 48)
     z = np.zeros((1, 4))
     z[0, 3] = -2.0 * vae.latent_scale_[3]
     np.testing.assert_allclose(
-        display.signals[1, 0], vae.inverse_transform(z)[0], rtol=1e-4, atol=1e-4
+        display.decoded[1, 0], vae.inverse_transform(z)[0], rtol=1e-4, atol=1e-4
     )
     drawn = [line.get_ydata() for line in display.axes_[2, 1].lines]
-    np.testing.assert_array_equal(drawn, display.signals[1, :, 2])
+    np.testing.assert_array_equal(drawn, display.decoded[1, :, 2])
+
+
+@pytest.mark.parametrize("n_dims", [1, 4, 5, 7])
+def test_traversal_of_any_number_of_axes(fits, n_dims):
+    """Axes are wrapped; what is left over is no panel, and hides no time steps."""
+    vae, _ = fits[8, 1]
+    display = LatentTraversalDisplay.from_estimator(vae, n_dims=n_dims)
+    panels = [ax for ax in display.axes_.flat if ax in display.figure_.axes]
+    assert len(panels) == n_dims
+    for column in display.axes_.T:
+        lowest = [ax for ax in column if ax in panels][-1]
+        assert lowest.get_xlabel() == "time step"
+        assert all(label.get_visible() for label in lowest.get_xticklabels())
 
 
 def test_plane_of_two_latents(waves):
@@ -366,7 +461,7 @@ def test_plane_of_two_latents(waves):
     z = np.zeros((1, 2))
     z[0, first], z[0, second] = 1.5, -1.5
     expected = vae.inverse_transform(z * vae.latent_scale_)
-    np.testing.assert_allclose(display.signals[0, 2], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(display.decoded[0, 2], expected, rtol=1e-4, atol=1e-4)
     (lines,) = display.ax_.collections
     paths = [path.vertices for path in lines.get_paths()]
     # Drawn around its place, and with nothing of its neighbours' cells.
@@ -380,12 +475,37 @@ def test_samples_beside_signals(vae, channels):
     display = SamplesDisplay.from_estimator(
         vae, channels, n_samples=3, random_state=np.random.RandomState(0)
     )
-    assert display.signals.shape == display.samples.shape == (3, 3, 48)
+    assert display.signals.shape == display.generated.shape == (3, 3, 48)
     known = {signal.tobytes() for signal in channels}
     assert {signal.tobytes() for signal in display.signals} <= known
-    for column, drawn in enumerate([display.signals, display.samples]):
+    for column, drawn in enumerate([display.signals, display.generated]):
         lines = display.axes_[1, column].lines
         np.testing.assert_array_equal([line.get_ydata() for line in lines], drawn[:, 1])
+    assert display.ax_.lines[0].get_color() == pytest.approx(
+        matplotlib.colors.to_rgb(SIGNAL_COLOR)
+    )
+    right = display.axes_[0, 1]
+    assert right.lines[0].get_color() == pytest.approx(
+        matplotlib.colors.to_rgb(MODEL_COLOR)
+    )
+
+
+@pytest.mark.parametrize(("noise", "word"), [(True, "with"), (False, "without")])
+def test_samples_say_whether_they_have_noise(vae, channels, noise, word):
+    rng = np.random.RandomState(0)
+    display = SamplesDisplay.from_estimator(
+        vae, channels, noise=noise, random_state=np.random.RandomState(0)
+    )
+    title = display.axes_[0, 1].get_title()
+    assert title == f"samples of the model\n{word} its noise"
+    rng.permutation(60)  # of the signals
+    expected = vae.sample(4, noise=noise, random_state=rng)
+    np.testing.assert_array_equal(display.generated, expected)
+
+
+def test_samples_refuse_signals_of_another_length(vae, channels):
+    with pytest.raises(ValueError, match="reshape"):
+        SamplesDisplay.from_estimator(vae, channels[:, :, :24])
 
 
 def test_two_dimensional_input_of_channels(vae, channels):

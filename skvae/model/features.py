@@ -15,8 +15,6 @@ MAX_SUMMED = 9
 # 12: sums fit 16 bits. The limit stands for 8 standard deviations.
 LIMIT = 2730
 LIMIT_STD = 8.0
-# Responses that the quantiles of a kernel are taken of, at most.
-MAX_RESPONSES = 2**18
 
 
 class RandomConvolutions(nn.Module):
@@ -76,13 +74,12 @@ class RandomConvolutions(nn.Module):
 
     @torch.no_grad()
     def fit(self, x):
-        """Learn units and thresholds from signals (n, c, t), of which some suffice."""
+        """Learn units and thresholds from signals x (n, c, t), of which some suffice."""
         inputs = channels_and_differences(x)
         std, mean = torch.std_mean(inputs.double(), dim=(1, 2), correction=0)
         scale = torch.where(std > 0, LIMIT / LIMIT_STD / std, 0.0)
         self.offset.copy_(mean[:, None, None])
         self.scale.copy_(scale[:, None, None])
-        x = x[: max(1, MAX_RESPONSES // x.shape[2])]
         for kernel, i, response in self.responses(x):
             values = response.flatten().sort().values
             positions = [int(q * (len(values) - 1)) for q in QUANTILES]

@@ -39,9 +39,9 @@ LABEL_STEPS = 75
 # Signals at which half of what training adds beyond `MIN_TRUST` is trusted.
 HALF_TRUSTED = 1000
 MIN_TRUST = 0.5
-# Signals that the thresholds of features are taken from, and values of those that the
-# statistics of a fit are.
-N_THRESHOLDS = 1024
+# Time steps that the thresholds of features are quantiles of, of 16 signals at least;
+# and values that the statistics of a fit are means of, of 256 signals at least.
+THRESHOLD_TIMEPOINTS = 2**15
 STATISTICS_VALUES = 2**18
 
 
@@ -245,7 +245,8 @@ def start_of(params, module, train, target, seed):
     """`LinearStart`, latent scale, and noise variance of signals not trained on."""
     features = module.encoder.features
     if features is not None:
-        features.fit(train.sample(N_THRESHOLDS).x(slice(None)))
+        n_signals = max(16, THRESHOLD_TIMEPOINTS // module.decoder.shape[1])
+        features.fit(train.sample(n_signals).x(slice(None)))
     n_values = math.prod(module.decoder.shape)
     views = Views(
         n_values=n_values,

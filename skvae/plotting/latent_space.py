@@ -1,0 +1,259 @@
+"""Latents of signals in the plane, by class."""
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.utils import check_consistent_length, check_random_state
+
+from skvae.plotting import shared
+
+EMBEDDINGS = {"pca": "PCA", "tsne": "t-SNE"}
+# As many class names as a colour bar, or an axis, has room for.
+MAX_TICK_LABELS = 20
+
+
+class LatentSpaceDisplay(shared.Display):
+    """Latents of signals in the plane, by class.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_samples, 2) or (n_samples, 1)
+        One dimension is drawn as a row for each class.
+    y : array-like of shape (n_samples,), optional
+        As for `from_estimator`.
+    std : ndarray of the shape of `points`, optional
+        Standard deviations of the posterior, drawn as ellipses.
+    axis_labels : sequence of str
+        One for each column of `points`.
+    other : ndarray of shape (n_samples, 2), optional
+        Another embedding of the same samples, drawn beside them.
+    other_name : str, optional
+        What `other` is.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from skvae import ConvVAETransformer
+    >>> from skvae.datasets import load_watch
+    >>> from skvae.plotting import LatentSpaceDisplay
+    >>> X, y = load_watch(channels="ax", return_X_y=True)
+    >>> vae = ConvVAETransformer(2, max_epochs=1).fit(X)
+    >>> LatentSpaceDisplay.from_estimator(vae, X, y)
+    <...>
+    >>> plt.show()
+    """
+
+    def __init__(
+        self,
+        points,
+        *,
+        y=None,
+        std=None,
+        axis_labels=("latent 0", "latent 1"),
+        other=None,
+        other_name=None,
+    ):
+        self.points = points
+        self.y = y
+        self.std = std
+        self.axis_labels = axis_labels
+        self.other = other
+        self.other_name = other_name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y=None,
+        *,
+        method=None,
+        uncertainty=False,
+        compare=None,
+        random_state=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Encode signals and draw their latents.
+
+        Parameters
+        ----------
+        estimator : fitted ConvVAETransformer
+        X : array-like, as for its `transform`
+        y : array-like of shape (n_samples,), optional
+            Classes, numbers or strings; or any number to colour by.
+        method : {None, "pca", "tsne"}
+            How more than two latents become two. None: as the signals do, if
+            `compare` says so and no ellipses are asked for; else the two most active
+            are taken, of the largest `kl_per_dim_`.
+        uncertainty : bool
+            Draw the standard deviations of the posterior as ellipses; needs
+            ``method=None``.
+        compare : {None, "pca", "tsne"}
+            Draw this embedding of the signals themselves, scaled as the estimator
+            scales them, beside the latents.
+        random_state : int, RandomState instance or None
+            Of t-SNE.
+        ax, **kwargs : as for `plot`
+        """
+        if uncertainty and method is not None:
+            raise ValueError(
+                f"uncertainty=True with method={method!r}: the ellipses are those of "
+                "latent dimensions. Use method=None."
+            )
+        shared.check_matplotlib()
+        check_consistent_length(X, y)
+        mean, std = estimator.posterior(X)
+        if not uncertainty:
+            std, method = None, method or compare
+        other = None
+        if compare is not None:
+            signals = shared.fold(estimator, X) / estimator.scaler_.scale_
+            other = _embed(signals.reshape(len(mean), -1), compare, random_state)
+        kl = estimator.kl_per_dim_
+        names = [f"latent {k} (KL {kl[k]:.1f} nats)" for k in range(len(kl))]
+        points, axis_labels, dims = _to_plane(mean, kl, names, method, random_state)
+        return cls(
+            points,
+            y=y,
+            std=None if std is None else std[:, dims],
+            axis_labels=axis_labels,
+            other=other,
+            other_name=f"{EMBEDDINGS.get(compare)} of the signals",
+        ).plot(ax, **kwargs)
+
+    @classmethod
+    def from_latents(
+        cls, Z, y=None, *, method=None, random_state=None, ax=None, **kwargs
+    ):
+        """Draw latents, for example those of a pipeline.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, latent_dim)
+        y, method, random_state : as for `from_estimator`
+            ``method=None`` takes the two columns of the largest variance.
+        ax, **kwargs : as for `plot`
+        """
+        shared.check_matplotlib()
+        check_consistent_length(Z, y)
+        Z = np.asarray(Z)
+        names = [f"latent {k}" for k in range(Z.shape[1])]
+        spread = Z.var(axis=0)
+        points, axis_labels, _ = _to_plane(Z, spread, names, method, random_state)
+        return cls(points, y=y, axis_labels=axis_labels).plot(ax, **kwargs)
+
+    def plot(self, ax=None, **kwargs):
+        """Draw the latents.
+
+        Parameters
+        ----------
+        ax : Axes or array of Axes, optional
+        **kwargs : as for `Axes.scatter`
+        """
+        n_panels = 1 if self.other is None else 2
+        colors = _ClassColors(self.y, len(self.points))
+        # One dimension has its classes on the axis already.
+        is_row = self.points.shape[1] == 1
+        has_key = len(colors.names) > 1 and not (is_row and n_panels == 1)
+        size = (5.0 + has_key * 2.0 / n_panels, 4.5)
+        self.axes_ = shared.make_axes(ax, 1, n_panels, size, sharex=False, sharey=False)
+        if is_row:
+            self._plot_rows(colors, kwargs)
+        else:
+            _scatter(self.ax_, self.points, colors, self.std, kwargs)
+            self.ax_.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1])
+        if self.other is not None:
+            right = self.axes_[0, 1]
+            _scatter(right, self.other, colors, None, kwargs)
+            right.set(xticks=[], yticks=[])
+            for panel, title in zip(
+                self.axes_[0], ("latents", self.other_name), strict=True
+            ):
+                panel.set_title(title, fontsize="medium")
+        if has_key:
+            self._add_key(colors, ax)
+        return self
+
+    def _plot_rows(self, colors, kwargs):
+        jitter = check_random_state(0).uniform(-0.3, 0.3, len(self.points))
+        points = np.column_stack([self.points[:, 0], colors.codes + jitter])
+        std = self.std
+        if std is not None:
+            std = np.column_stack([std[:, 0], np.zeros(len(std))])
+        _scatter(self.ax_, points, colors, std, kwargs)
+        self.ax_.set_xlabel(self.axis_labels[0])
+        names = colors.tick_names() if len(colors.names) > 1 else [""]
+        self.ax_.set_yticks(colors.tick_codes(), names)
+        self.ax_.invert_yaxis()
+
+    def _add_key(self, colors, ax):
+        """A legend of few classes, else a colour bar."""
+        dots = self.axes_[0, -1].collections
+        if colors.few:
+            dots = dots[: len(colors.names)]
+            style = {"loc": "right upper", "markerscale": 1.5}
+            shared.add_legend(self.axes_, ax, dots, colors.tick_names(), **style)
+            return
+        bar = self.figure_.colorbar(dots[0], ax=self.axes_[0, -1])
+        bar.solids.set_alpha(1)
+        if colors.values is colors.codes:
+            bar.set_ticks(colors.tick_codes(), labels=colors.tick_names())
+            bar.ax.invert_yaxis()
+
+
+class _ClassColors:
+    """Numbers of the classes, and the values that stand for them in a colour bar."""
+
+    def __init__(self, y, n_samples):
+        y = np.zeros(n_samples) if y is None else np.asarray(y)
+        self.names, self.codes = np.unique(y, return_inverse=True)
+        self.few = len(self.names) <= len(shared.COLORS)
+        is_number = self.names.dtype.kind in "iuf"
+        self.values = y if is_number and not self.few else self.codes
+
+    def tick_codes(self):
+        return np.arange(0, len(self.names), -(-len(self.names) // MAX_TICK_LABELS))
+
+    def tick_names(self):
+        return [str(self.names[code]) for code in self.tick_codes()]
+
+
+def _scatter(ax, points, colors, std, kwargs):
+    """Draw points (n, 2) by class, with ellipses of the half axes `std` (n, 2)."""
+    from matplotlib.collections import EllipseCollection
+
+    style = {"s": 16, "alpha": 0.8, "edgecolors": "white", "linewidths": 0.3} | kwargs
+    if colors.few:
+        for code in range(len(colors.names)):
+            own = {"facecolors": shared.COLORS[code], "marker": shared.MARKERS[code]}
+            ax.scatter(*points[colors.codes == code].T, **own | style)
+        face_colors = np.array(shared.COLORS)[colors.codes]
+    else:
+        dots = ax.scatter(*points.T, c=colors.values, **style)
+        face_colors = dots.to_rgba(colors.values)
+    if std is not None:
+        place = {"units": "xy", "offsets": points, "offset_transform": ax.transData}
+        style = {"facecolors": face_colors, "alpha": 0.25, "zorder": 0}
+        ax.add_collection(EllipseCollection(*2 * std.T, 0, **place, **style))
+
+
+def _to_plane(Z, activity, names, method, random_state):
+    """Two columns of Z or made of Z, their labels, and their numbers in Z if any."""
+    if method is None or Z.shape[1] <= 2:
+        dims = np.argsort(-activity)[:2]
+        return Z[:, dims], [names[k] for k in dims], dims
+    points = _embed(Z, method, random_state)
+    return points, [f"{EMBEDDINGS[method]} {k} of the latents" for k in (1, 2)], None
+
+
+def _embed(rows, method, random_state):
+    """PCA or t-SNE of rows (n, m) in two dimensions."""
+    if method not in EMBEDDINGS:
+        raise ValueError(f"{method!r} is no embedding. Use one of {list(EMBEDDINGS)}.")
+    if method == "pca":
+        return PCA(2, random_state=random_state).fit_transform(rows)
+    # t-SNE asks for more samples than its perplexity.
+    perplexity = min(30.0, (len(rows) - 1) / 3)
+    tsne = TSNE(2, perplexity=perplexity, random_state=random_state)
+    return tsne.fit_transform(rows)

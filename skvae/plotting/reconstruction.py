@@ -1,0 +1,203 @@
+"""Signals against their reconstructions, side by side or one by one in a window."""
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from skvae.plotting import shared
+
+ERROR_UNITS = {"standard": " sd", "minmax": " of range", None: ""}
+ORDERS = {
+    None: "as given",
+    "worst": "worst first",
+    "best": "best first",
+    "random": "at random",
+}
+# Of the decoder, for weight w: p(x|z) is exp(-w * SSE), exp(-w * SAE), normalised.
+NOISE_STDS = {"gaussian": lambda w: (0.5 / w) ** 0.5, "laplace": lambda w: 2**0.5 / w}
+
+
+class ReconstructionDisplay(shared.Display):
+    """Signals against their reconstructions, in the order of display.
+
+    Parameters
+    ----------
+    signals, reconstructions : ndarray of shape (n_samples, n_channels, n_timepoints)
+    noise_std : ndarray of shape (n_channels,), optional
+        Standard deviation of the decoder's noise, in the units of the signals.
+    errors : ndarray of shape (n_samples,), optional
+        Root mean square error of each sample.
+    error_unit : str
+        What follows an error in a title.
+    indices : ndarray of shape (n_samples,), optional
+        The numbers of the samples.
+    order : {"worst", "best", "random"}, optional
+        How they are sorted, which the titles say.
+    channel_names : sequence of str, optional
+    """
+
+    def __init__(
+        self,
+        signals,
+        reconstructions,
+        *,
+        noise_std=None,
+        errors=None,
+        error_unit="",
+        indices=None,
+        order=None,
+        channel_names=None,
+    ):
+        self.signals = signals
+        self.reconstructions = reconstructions
+        self.noise_std = noise_std
+        self.errors = errors
+        self.error_unit = error_unit
+        self.indices = indices
+        self.order = order
+        self.channel_names = channel_names
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        *,
+        samples="worst",
+        channel_names=None,
+        random_state=None,
+        ax=None,
+        **kwargs,
+    ):
+        """Reconstruct signals and draw some of them.
+
+        Parameters
+        ----------
+        estimator : fitted ConvVAETransformer
+        X : array-like, as for its `transform`
+        samples : {"worst", "best", "random"} or array-like of int
+            Which signals come first, by their reconstruction error in scaled units,
+            or which to take.
+        channel_names : sequence of str, optional
+        random_state : int, RandomState instance or None
+            Of ``samples="random"``.
+        ax, **kwargs : as for `plot`
+        """
+        shared.check_matplotlib()
+        reconstructions = shared.fold(estimator, estimator.reconstruct(X))
+        signals = shared.fold(estimator, X)
+        scale = estimator.scaler_.scale_
+        squared_errors = ((signals - reconstructions) / scale) ** 2
+        errors = np.sqrt(squared_errors.mean(axis=(1, 2)))
+        indices = _sort(errors, samples, random_state)
+        noise_std = NOISE_STDS.get(estimator.likelihood)
+        if noise_std is not None:
+            noise_std = scale[:, 0] * noise_std(estimator.reconstruction_weight_)
+        return cls(
+            signals[indices],
+            reconstructions[indices],
+            noise_std=noise_std,
+            errors=errors[indices],
+            error_unit=ERROR_UNITS[estimator.scale],
+            indices=indices,
+            order=samples if isinstance(samples, str) else None,
+            channel_names=channel_names,
+        ).plot(ax, **kwargs)
+
+    def plot(self, ax=None, *, n_samples=4, **kwargs):
+        """Draw the first samples, a column each; channels are rows.
+
+        Parameters
+        ----------
+        ax : Axes or array of Axes, optional
+        n_samples : int
+        **kwargs : as for `Axes.plot`
+        """
+        n_channels = self.signals.shape[1]
+        n_samples = min(n_samples, len(self.signals))
+        self.axes_ = shared.make_axes(ax, n_channels, n_samples)
+        for i, column in enumerate(self.axes_.T):
+            self._draw(column, i, kwargs)
+            column[0].set_title(self._title(i), fontsize="medium")
+        self._label(ax)
+        return self
+
+    def browse(self, start=0, **kwargs):
+        """Open a window in which the left and right arrow keys step through samples.
+
+        Parameters
+        ----------
+        start : int
+            Which of the samples to show first.
+        **kwargs : as for `Axes.plot`
+        """
+        import matplotlib.pyplot as plt
+
+        n_samples, n_channels, _ = self.signals.shape
+        self.axes_ = shared.make_axes(None, n_channels, 1, (8.0, 2.2))
+        self.position_ = start % n_samples
+
+        def draw():
+            for ax in self.axes_[:, 0]:  # quicker than to clear it
+                for artist in (*ax.lines, *ax.collections):
+                    artist.remove()
+                ax.relim()
+            self._draw(self.axes_[:, 0], self.position_, kwargs)
+            title = self._title(self.position_, arrows=True)
+            self.ax_.set_title(title, fontsize="medium")
+            self.figure_.canvas.draw_idle()
+
+        def on_key(event):
+            step = {"left": -1, "right": 1}.get(event.key, 0)
+            if step:
+                self.position_ = (self.position_ + step) % n_samples
+                draw()
+
+        draw()
+        self._label(None)
+        # matplotlib's own meaning of the arrows, back and forward in the history of
+        # zooms, would bring back the limits of another signal.
+        canvas = self.figure_.canvas
+        canvas.mpl_disconnect(canvas.manager.key_press_handler_id)
+        canvas.mpl_connect("key_press_event", on_key)
+        plt.show()
+        return self
+
+    def _draw(self, axes, i, kwargs):
+        x, x_hat = self.signals[i], self.reconstructions[i]
+        shared.draw_signal(axes, x, kwargs, shared.SIGNAL_COLOR)
+        shared.draw_signal(axes, x_hat, kwargs, shared.MODEL_COLOR)
+        if self.noise_std is not None:
+            style = {"color": shared.MODEL_COLOR, "alpha": 0.15, "lw": 0}
+            time, half = np.arange(x.shape[1]), 2 * self.noise_std[:, None]
+            for ax, low, high in zip(axes, x_hat - half, x_hat + half, strict=True):
+                ax.fill_between(time, low, high, **style)
+
+    def _title(self, i, arrows=False):
+        """Number and error of a sample, below its place if they are sorted."""
+        name = f"signal {i if self.indices is None else self.indices[i]}"
+        if self.errors is not None:
+            name += f", RMSE {self.errors[i]:.3g}{self.error_unit}"
+        place = f"{ORDERS[self.order]}, {i + 1} of {len(self.signals)}"
+        if arrows:
+            return f"← {place} →\n{name}"
+        return name if self.order is None else f"{place}\n{name}"
+
+    def _label(self, ax):
+        shared.label_signals(self.axes_, self.signals.shape[1], self.channel_names)
+        handles = [*self.ax_.lines, *self.ax_.collections]
+        labels = ["signal", "reconstruction", "± 2 sd of the noise"]
+        shared.add_legend(self.axes_, ax, handles, labels, ncols=3)
+
+
+def _sort(errors, samples, random_state):
+    """Indices of the samples in the order that `samples` names."""
+    if not isinstance(samples, str):
+        return np.atleast_1d(samples)
+    if samples not in ORDERS:
+        raise ValueError(
+            f"samples={samples!r}, expected 'worst', 'best', 'random' or indices."
+        )
+    if samples == "random":
+        return check_random_state(random_state).permutation(len(errors))
+    order = np.argsort(errors, kind="stable")
+    return order[::-1] if samples == "worst" else order

@@ -1,0 +1,149 @@
+"""What displays share: colours, axes, legends, and the names and shapes of signals."""
+
+import numpy as np
+
+# Of classes, told apart with any kind of colour vision: Petroff (2021),
+# https://arxiv.org/abs/2107.02270.
+COLORS = (
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#832db6",
+    "#94a4a2",
+    "#a96b59",
+    "#e76300",
+    "#b9ac70",
+    "#717581",
+    "#92dadd",
+)
+MARKERS = "os^DvP<X>*"
+# Of signals, and of what the model makes of them.
+SIGNAL_COLOR, MODEL_COLOR = "#555555", "#bd1f01"
+
+PANEL_SIZE = (2.8, 2.2)  # of one channel's signals, in inches
+FIGURE_SIZES = (5, 3), (18, 10)  # from, to what a screen can show
+
+
+class Display:
+    """Base of the displays, which keep the axes that they drew in.
+
+    Attributes
+    ----------
+    axes_ : ndarray of Axes, shape (n_rows, n_columns)
+    ax_, figure_ : Axes, Figure
+        The first of `axes_`, and what it is in.
+    """
+
+    @property
+    def ax_(self):
+        return self.axes_[0, 0]
+
+    @property
+    def figure_(self):
+        return self.ax_.figure
+
+
+def check_matplotlib():
+    """Raise an ImportError that says what to install, before any work is done."""
+    try:
+        import matplotlib  # noqa: F401 (is it installed?)
+    except ImportError as error:
+        raise ImportError(
+            "Displays need matplotlib. Install it with `pip install skvae[plot]`."
+        ) from error
+
+
+def make_axes(ax, n_rows, n_columns, size=PANEL_SIZE, *, sharex=True, sharey="row"):
+    """Axes (n_rows, n_columns): of a new figure, as given, or inside a given one."""
+    check_matplotlib()
+    import matplotlib.pyplot as plt
+
+    share = {"sharex": sharex, "sharey": sharey}
+    if ax is None:
+        figsize = np.clip(np.multiply(size, (n_columns, n_rows)), *FIGURE_SIZES)
+        style = {"figsize": figsize, "layout": "constrained", **share}
+        return plt.subplots(n_rows, n_columns, squeeze=False, **style)[1]
+    axes = np.asarray(ax, dtype=object)
+    if axes.size == 1 < n_rows * n_columns:
+        (bounds,) = axes.ravel()
+        bounds.set_axis_off()
+        gap = None if sharey else 0.4  # for tick labels
+        grid = bounds.get_subplotspec().subgridspec(n_rows, n_columns, wspace=gap)
+        axes = grid.subplots(squeeze=False, **share)
+    elif axes.size != n_rows * n_columns:
+        raise ValueError(
+            f"ax has {axes.size} axes, but {n_rows} x {n_columns} panels are drawn. "
+            "Pass as many, or one to divide."
+        )
+    return axes.reshape(n_rows, n_columns)
+
+
+def add_legend(axes, ax, handles, labels, loc="lower center", **kwargs):
+    """A legend beside the panels of a new figure, or within the last of given ones."""
+    labels = labels[: len(handles)]
+    if ax is None:
+        style = {"loc": f"outside {loc}", "frameon": False} | kwargs
+        axes[0, 0].figure.legend(handles, labels, **style)
+    else:
+        # Small: it is to stay off the next panel.
+        style = kwargs | {"ncols": 1, "fontsize": "x-small", "handlelength": 1}
+        # Out of the layout: small panels would collapse to make room for it.
+        axes[0, -1].legend(handles, labels, **style).set_in_layout(False)
+
+
+def line_style(kwargs, **defaults):
+    """Keywords of `Axes.plot`, by any of their names, over the defaults."""
+    from matplotlib import cbook, lines
+
+    style = {"linewidth": 1.0} | defaults
+    return style | cbook.normalize_kwargs(kwargs, lines.Line2D)
+
+
+def draw_signal(panels, x, kwargs, color):
+    """Draw the channels of x (c, t), each in its panel."""
+    for panel, channel in zip(panels, x, strict=True):
+        panel.plot(channel, **line_style(kwargs, color=color))
+
+
+def shades(color, n_shades):
+    """The color, and lighter ones down to a third of it."""
+    from matplotlib.colors import to_rgb
+
+    strength = np.linspace(1, 1 / 3, n_shades)[:, None]
+    return 1 - strength * (1 - np.array(to_rgb(color)))
+
+
+def label_signals(axes, n_channels, channel_names):
+    """Label panels of signals: channels left, repeating down the rows; time below.
+
+    Panels left empty are removed.
+    """
+    if n_channels > 1 or channel_names is not None:
+        names = name_channels(channel_names, n_channels)
+        for i, panel in enumerate(axes[:, 0]):
+            # Level: many channels leave no height for a name.
+            panel.set_ylabel(names[i % n_channels], rotation=0, ha="right", va="center")
+    for column in axes.T:
+        panels = drop_unused(column)
+        for panel in panels:
+            panel.margins(x=0)
+        panels[-1].set_xlabel("time step")
+        panels[-1].tick_params(labelbottom=True)
+
+
+def drop_unused(axes):
+    """Those of the axes that hold something; the others are removed."""
+    for panel in axes.flat:
+        if panel.figure and not panel.has_data():
+            panel.remove()
+    return [panel for panel in axes.flat if panel.figure]
+
+
+def name_channels(names, n_channels):
+    return [f"channel {k}" for k in range(n_channels)] if names is None else names
+
+
+def fold(estimator, X):
+    """X as an array (n, c, t), in the shape of the fitted signals."""
+    shape = estimator.n_channels_in_, estimator.n_timepoints_in_
+    return np.asarray(X).reshape(len(X), *shape)

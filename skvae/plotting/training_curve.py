@@ -1,0 +1,70 @@
+"""Terms of the objective over training."""
+
+import numpy as np
+
+from skvae.plotting import shared
+
+TERMS = {"loss": "loss", "reconstruction": "reconstruction", "kl": "KL"}
+
+
+class TrainingCurveDisplay(shared.Display):
+    """Terms of the objective over training, a panel each.
+
+    Parameters
+    ----------
+    history : dict of ndarray of shape (n_epochs,)
+        As `history_`, in nats per sample.
+    best_epoch : int, optional
+        Marked, counted from 1, if signals were held back.
+    """
+
+    def __init__(self, history, *, best_epoch=None):
+        self.history = history
+        self.best_epoch = best_epoch
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None, **kwargs):
+        """Draw the history of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : fitted ConvVAETransformer
+        ax, **kwargs : as for `plot`
+        """
+        display = cls(estimator.history_, best_epoch=estimator.best_epoch_)
+        return display.plot(ax, **kwargs)
+
+    def plot(self, ax=None, **kwargs):
+        """Draw the terms, those of held-back signals beside those of training.
+
+        Parameters
+        ----------
+        ax : Axes or array of Axes, optional
+        **kwargs : as for `Axes.plot`
+        """
+        if "train_loss" not in self.history:
+            raise ValueError(
+                "The history has no epochs, nothing was trained. Use max_epochs > 0."
+            )
+        terms = dict(TERMS)
+        if np.any(self.history.get("train_label", 0)):
+            terms["label"] = "label"
+        self.axes_ = shared.make_axes(ax, 1, len(terms), (3.2, 3.0), sharey=False)
+        parts = {"train": "-"}
+        if "valid_loss" in self.history:
+            parts["valid"] = "--"
+        for panel, (term, title) in zip(self.axes_[0], terms.items(), strict=True):
+            for part, linestyle in parts.items():
+                values = self.history[f"{part}_{term}"]
+                defaults = {"color": shared.MODEL_COLOR, "linestyle": linestyle}
+                style = shared.line_style(kwargs, **defaults)
+                panel.plot(np.arange(1, len(values) + 1), values, **style)
+            if "valid" in parts and self.best_epoch is not None:
+                panel.axvline(self.best_epoch, color=shared.SIGNAL_COLOR, lw=1, ls=":")
+            panel.set_title(title, fontsize="medium")
+            panel.set_xlabel("epoch")
+            panel.locator_params("x", integer=True, steps=[1, 2, 5, 10])
+        self.ax_.set_ylabel("nats per sample")
+        labels = ["training", "held back", f"best epoch, {self.best_epoch}"]
+        shared.add_legend(self.axes_, ax, self.ax_.lines, labels, ncols=3)
+        return self
