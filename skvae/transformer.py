@@ -461,9 +461,9 @@ class ConvVAETransformer(
 
     @property
     def module_(self):
-        """The fitted network, with `encoder` and `decoder`, on the device in use."""
+        """The fitted network, with `encoder` and `decoder`, where it was used last."""
         check_is_fitted(self)
-        return self.net_.to(resolve_device(self.device, training=False)).module_
+        return self.net_.module_
 
     @property
     def n_active_dims_(self):
@@ -484,7 +484,7 @@ class ConvVAETransformer(
         ndarray of float32, shape (n_samples, latent_dim)
             In the units of X, or with ``whiten=True`` of the prior, N(0, I).
         """
-        encode = self.module_.encode
+        encode = self._module_in_use().encode
         z_mean = self._map_signals(lambda x: encode(x)[0], X)
         return finite(z_mean, self.latent_scale_)
 
@@ -502,7 +502,7 @@ class ConvVAETransformer(
                 (n_samples, n_channels_in_, n_timepoints_in_)
             The mean of p(x|z) in the units and the layout of the fitted X.
         """
-        module = self.module_
+        module = self._module_in_use()
         Z = check_latents(self, Z, self.latent_scale_.size)
         with np.errstate(over="ignore"):
             Z = (Z / self.latent_scale_).astype(np.float32)
@@ -532,7 +532,7 @@ class ConvVAETransformer(
         -------
         mean, std : ndarray of float32, shape (n_samples, latent_dim)
         """
-        encode = self.module_.encode
+        encode = self._module_in_use().encode
         parameters = self._map_signals(lambda x: torch.cat(encode(x), dim=1), X)
         z_mean, z_log_var = np.hsplit(parameters, 2)
         std = np.exp(z_log_var / 2)
@@ -554,7 +554,7 @@ class ConvVAETransformer(
         ndarray of float32, of the units and the layout of the fitted X.
         """
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        module = self.module_
+        module = self._module_in_use()
         if random_state is None:
             random_state = self.random_state
         rng = np.random.default_rng(draw_seed(random_state))
@@ -591,7 +591,7 @@ class ConvVAETransformer(
         Burda, Grosse & Salakhutdinov (2016), https://arxiv.org/abs/1509.00519
         """
         check_scalar(n_importance, "n_importance", Integral, min_val=1)
-        module = self.module_
+        module = self._module_in_use()
         likelihood = LIKELIHOODS[self.likelihood]
         is_elbo = n_importance == 1
         n_draws = N_ELBO_DRAWS if is_elbo else n_importance
@@ -690,6 +690,11 @@ class ConvVAETransformer(
     @property
     def _n_features_out(self):
         return self.latent_scale_.size
+
+    def _module_in_use(self):
+        """The fitted network, moved to the device that `device` means now."""
+        check_is_fitted(self)
+        return self.net_.to(resolve_device(self.device, training=False)).module_
 
     def _map_signals(self, function, X):
         """Apply a function of scaled x (b, c, t) to X, a batch at a time."""

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -81,9 +82,9 @@ class RandomConvolutions(nn.Module):
         self.offset.copy_(mean[:, None, None])
         self.scale.copy_(scale[:, None, None])
         for kernel, i, response in self.responses(x):
-            values = response.flatten().sort().values
+            values = np.sort(response.flatten().cpu().numpy(), kind="stable")
             positions = [int(q * (len(values) - 1)) for q in QUANTILES]
-            self.thresholds[kernel, i] = values[positions]
+            self.thresholds[kernel, i] = torch.from_numpy(values[positions])
         return self
 
     @torch.no_grad()
