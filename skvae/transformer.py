@@ -394,7 +394,8 @@ class ConvVAETransformer(
             checkpoint = Checkpoint(self.checkpoint, run, seed)
             seed = checkpoint.seed
         options = {"one_epoch": one_epoch, "checkpoint": checkpoint}
-        with all_threads(self._n_threads(X)), forked_random_state(seed, device):
+        # Fits in several threads wait for each other before they limit the threads.
+        with forked_random_state(seed, device), all_threads(self._n_threads(X)):
             if goes_on:
                 fitted = go_on(self, X, target, device, before, **options)
             else:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 import skvae
-from skvae import ConvVAETransformer, files
+from skvae import ConvVAETransformer
+from skvae.saving import files
 
 TINY = {
     "latent_dim": 2,
@@ -18,19 +20,19 @@ TINY = {
     "hidden_dims": (8, 8),
     "max_epochs": 2,
     "dropout": 0.2,
-    "hidden_dropout": 0.2,
     "random_state": 0,
     "device": "cpu",
 }
 SETTINGS = {
     "plain": {},
+    "signal alone": {"feature_weight": 0.0},
     "labels": {"label_weight": 1.0, "batch_norm": True},
-    "stopping": {"early_stopping": True, "kl_warmup": 0.5},
+    "stopping": {"early_stopping": True, "net_params": {"kl_warmup": 0.5}},
     "laplace": {
         "likelihood": "laplace",
         "reconstruction_weight": 10.0,
         "linear_path": False,
-        "mixup": 0.0,
+        "net_params": {"module__hidden_dropout": 0.2},
     },
 }
 
@@ -140,3 +142,17 @@ def test_the_number_of_threads_changes_rounding_only(waves):
     finally:
         torch.set_num_threads(n_threads)
     np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5)
+
+
+def test_fits_in_threads_do_not_disturb_each_other(waves):
+    before = torch.get_rng_state()
+
+    def fit(_):
+        vae = ConvVAETransformer(2, max_epochs=1, random_state=0)
+        return vae.fit_transform(waves[:60])
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(fit, range(6))
+    for other in others:
+        np.testing.assert_array_equal(first, other)
+    assert torch.equal(before, torch.get_rng_state())

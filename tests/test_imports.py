@@ -1,4 +1,4 @@
-"""Who may import whom, and what `import skvae` loads."""
+"""Who may import whom, what is private, and what `import skvae` loads."""
 
 import ast
 import subprocess
@@ -10,45 +10,126 @@ import pytest
 import skvae
 
 PACKAGE = Path(skvae.__file__).parent
+FILES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 
-# From the bottom up: a module imports only from rows before its own.
+# From the bottom up: a file imports only from rows before its own. A name that ends in
+# a dot is a folder, whose files may import each other, in one direction.
 LAYERS = [
-    {"files", "losses", "network", "scaling", "training", "validation", "datasets"},
-    {"calibration", "checkpoint", "persistence"},
-    {"transformer"},
-    {"plotting"},
-    {"__init__"},
-    {"__main__"},
-]
+    ("model.features", "model.layers", "model.likelihoods", "scaling", "runtime",
+     "validation", "datasets."),
+    ("model.",),
+    ("training.",),
+    ("saving.",),
+    ("transformer",),
+    ("plotting", "plotting."),
+    ("__init__",),
+    ("__main__",),
+]  # fmt: skip
 
 
-def imported_modules(path):
-    """Names of the modules of skvae that the file imports, at the top or within."""
+def level(name):
+    """Index of the first of `LAYERS` that the file belongs to."""
+    for i, members in enumerate(LAYERS):
+        for member in members:
+            if name == member or (member[-1] == "." and name.startswith(member)):
+                return i
+    raise AssertionError(f"{name} has no place in LAYERS")
+
+
+def imports(path):
+    """(file, name or None) of all that a file imports of skvae, also within functions.
+
+    The file is as in `FILES`: a folder is its ``__init__``.
+    """
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = node.module
+            if module.split(".")[0] == "skvae":
+                for alias in node.names:
+                    yield resolve(f"{module}.{alias.name}")
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
+            for alias in node.names:
+                if alias.name.split(".")[0] == "skvae":
+                    yield resolve(alias.name)
+
+
+def resolve(dotted):
+    """The file that a dotted name is of, and the name in it."""
+    parts = dotted.split(".")[1:]
+    for n in range(len(parts), -1, -1):
+        stem = ".".join(parts[:n])
+        for name in (stem, f"{stem}.__init__".lstrip(".")):
+            if name in FILES:
+                return name, ".".join(parts[n:]) or None
+    raise AssertionError(dotted)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_point_down(name):
+    for other, what in imports(FILES[name]):
+        if name == "__main__" and what == "ConvVAETransformer":
             continue
-        for name in names:
-            package, *rest = name.split(".")
-            if package == "skvae":
-                yield rest[0] if rest else "__init__"
+        is_own_folder = level(name) == level(other) and "." in name and "." in other
+        assert level(other) < level(name) or is_own_folder, (other, what)
 
 
-@pytest.mark.parametrize(
-    "path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem
-)
-def test_imports_point_down(path):
-    (level,) = [i for i, layer in enumerate(LAYERS) if path.stem in layer]
-    below = set().union(*LAYERS[:level])
-    known = below | {"ConvVAETransformer"} if path.stem == "__main__" else below
-    assert set(imported_modules(path)) <= known
+def test_no_file_imports_itself_by_way_of_others():
+    graph = {name: {other for other, _ in imports(FILES[name])} for name in FILES}
+    while leaves := {name for name, others in graph.items() if not others}:
+        graph = {n: others - leaves for n, others in graph.items() if n not in leaves}
+    assert graph == {}
 
 
-def test_the_rule_sees_an_import():
-    assert "losses" in set(imported_modules(PACKAGE / "transformer.py"))
+def test_the_folders_are_walked():
+    assert {"model.network", "training.net", "saving.files", "runtime"} <= FILES.keys()
+    assert ("model.likelihoods", "LIKELIHOODS") in imports(FILES["transformer"])
+    assert level("model.layers") < level("model.network") < level("training.net")
+
+
+def is_private(name):
+    return name.startswith("_") and not name.endswith("__")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_private_of_another_file_is_used(name):
+    """Neither imported nor read as an attribute of what is not `self`."""
+    folder = name.rpartition(".")[0]
+    for other, what in imports(FILES[name]):
+        own = other == name or other.startswith(folder) and folder
+        assert what is None or not is_private(what), (other, what)
+        assert own or not is_private(other.rpartition(".")[2]), other
+
+    tree = ast.parse(FILES[name].read_text())
+    defined = {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    }
+    defined |= {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            owner = node.value
+            is_self = isinstance(owner, ast.Name) and owner.id in ("self", "cls")
+            is_super = isinstance(owner, ast.Call) and ast.unparse(owner) == "super()"
+            assert is_self or is_super or node.attr in defined, ast.unparse(node)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_file_says_in_its_first_line_what_it_is_for(name):
+    docstring = ast.get_docstring(ast.parse(FILES[name].read_text()))
+    assert docstring
+    first = docstring.splitlines()[0]
+    assert first.endswith((".", ":")) or len(docstring.splitlines()) > 1
+
+
+EXTRAS = ["matplotlib", "safetensors", "pandas", "dask", "onnx"]
 
 
 @pytest.mark.parametrize("blocked", ["matplotlib", "safetensors", "pandas"])
@@ -59,3 +140,15 @@ def test_extras_are_not_needed_to_import(blocked):
         "skvae.ConvVAETransformer()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_import_loads_no_extra():
+    """None beyond what PyTorch, scikit-learn and skorch load by themselves."""
+    code = "import sys; import {}; print(*(m for m in {} if m in sys.modules))"
+
+    def loaded(modules):
+        command = [sys.executable, "-c", code.format(modules, EXTRAS)]
+        result = subprocess.run(command, check=True, capture_output=True, text=True)
+        return set(result.stdout.split())
+
+    assert loaded("skvae") <= loaded("torch, sklearn, skorch, scipy")

@@ -1,17 +1,21 @@
-"""The architecture: sizes, lengths, initialisation, the linear path."""
+"""The network: sizes, lengths, where it starts, what it can be asked for."""
 
 import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from skvae.network import LOG_VAR_BOUNDS, ConvVAE, Dropout
+from skvae.model.closed_form import LinearStart
+from skvae.model.network import LOG_VAR_BOUNDS, ConvVAE
 
 K1 = {
+    "conv_channels": (16, 16, 32, 32),
+    "stride": 2,
     "hidden_dims": (64, 16),
     "hidden_dropout": 0.3,
     "output_kernel_size": 8,
     "output_activation": "sigmoid",
+    "linear_path": False,
 }
 P1 = {**K1, "output_kernel_size": None}
 P2 = {**P1, "dropout": 0.3, "hidden_dropout": 0.5, "batch_norm": True}
@@ -32,11 +36,12 @@ def test_the_systems_of_the_thread_have_their_sizes(system, n_encoder, n_decoder
     assert n_parameters(vae.decoder) == n_decoder
 
 
+@pytest.mark.parametrize("linear_path", [False, True])
 @pytest.mark.parametrize("n_timepoints", [*range(1, 65), 97, 331, 337])
-def test_any_length_comes_back(n_timepoints):
-    vae = ConvVAE(2, n_timepoints, 3, linear_path=True).eval()
+def test_any_length_comes_back(n_timepoints, linear_path):
+    vae = ConvVAE(2, n_timepoints, 3, linear_path=linear_path).eval()
     x = torch.randn(2, 2, n_timepoints)
-    x_hat, z_mean, z_log_var = vae(x)
+    x_hat, z_mean, z_log_var = vae(vae.represent(x))
     assert x_hat.shape == x.shape
     assert z_mean.shape == z_log_var.shape == (2, 3)
 
@@ -45,57 +50,69 @@ def test_any_length_comes_back(n_timepoints):
 @pytest.mark.parametrize("kernel_size", [1, 2, 7])
 @pytest.mark.parametrize("n_timepoints", [1, 2, 7, 30])
 def test_any_stride_and_kernel_comes_back(n_timepoints, kernel_size, stride):
-    vae = ConvVAE(1, n_timepoints, 1, kernel_size=kernel_size, stride=stride).eval()
+    settings = {"kernel_size": kernel_size, "stride": stride, "linear_path": False}
+    vae = ConvVAE(1, n_timepoints, 1, **settings).eval()
     assert vae(torch.zeros(1, 1, n_timepoints))[0].shape == (1, 1, n_timepoints)
 
 
-def test_layers_can_be_left_out():
-    vae = ConvVAE(2, 9, 3, conv_channels=(), hidden_dims=()).eval()
-    assert vae(torch.zeros(4, 2, 9))[0].shape == (4, 2, 9)
+@pytest.mark.parametrize("linear_path", [False, True])
+def test_layers_can_be_left_out(linear_path):
+    vae = ConvVAE(2, 9, 3, conv_channels=(), hidden_dims=(), linear_path=linear_path)
+    x = torch.zeros(4, 2, 9)
+    assert vae.eval()(vae.represent(x))[0].shape == (4, 2, 9)
 
 
-@pytest.mark.parametrize("p", [0.0, 0.013, 0.3, 0.5, 0.9, 1 - 1e-9])
-def test_dropout_has_the_distribution_of_pytorchs(p):
-    torch.manual_seed(0)
-    dropout = Dropout(p)
-    h = torch.ones(1000, 16, 1, 21).contiguous(memory_format=torch.channels_last)
-    h.requires_grad_()
-    dropped = dropout(h)
-    assert dropped.is_contiguous(memory_format=torch.channels_last)
-    kept = (dropped != 0).float()
-    n, share = kept.numel(), 1 - round(p * 2**16) / 2**16
-    share = max(share, 2**-16)
-    assert abs(share - (1 - p)) <= 2**-16
-    assert dropped[dropped != 0].allclose(torch.tensor(1 / share))
-    assert abs(kept.mean() - share) < 4 * (share * (1 - share) / n) ** 0.5 + 1e-12
-    # Values drop out alone, not with those that are drawn together.
-    pairs = kept.permute(0, 2, 3, 1).flatten()[: 4 * (n // 4)].view(-1, 4)
-    for other in range(1, 4):
-        both = (pairs[:, 0] * pairs[:, other]).mean()
-        assert abs(both - share**2) < 5 * (share**2 / len(pairs)) ** 0.5
-    dropped.sum().backward()
-    assert torch.equal(h.grad, dropped.detach())
-    assert dropout.eval()(h) is h
-
-
-def test_output_is_a_plain_tuple():
+@pytest.mark.parametrize("n_targets", [0, 3])
+def test_output_is_a_plain_tuple(n_targets):
     """skorch cannot concatenate named ones."""
-    assert type(ConvVAE(1, 8, 2)(torch.zeros(2, 1, 8))) is tuple
+    vae = ConvVAE(1, 8, 2, n_targets=n_targets).eval()
+    output = vae(vae.represent(torch.randn(5, 1, 8)))
+    assert type(output) is tuple
+    assert len(output) == 3 + bool(n_targets)
+    if n_targets:  # of the mean, not of a draw
+        weight, bias = vae.head.weight, vae.head.bias
+        torch.testing.assert_close(output[3], output[1] @ weight.T + bias)
 
 
-def test_dropout_is_off_in_evaluation():
-    vae = ConvVAE(1, 40, 2, **P2)
-    vae(torch.randn(8, 1, 40))  # so that BatchNorm has statistics
+@pytest.mark.parametrize("linear_path", [False, True])
+def test_encode_is_the_posterior_of_the_representation(linear_path):
+    vae = ConvVAE(1, 40, 2, linear_path=linear_path).eval()
+    x = torch.randn(5, 1, 40)
+    for ours, theirs in zip(
+        vae.encode(x), vae.posterior(vae.represent(x)), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_draw_has_the_mean_and_variance_of_the_posterior():
+    torch.manual_seed(0)
+    z_mean = torch.tensor([[1.0, -2.0]]).expand(100_000, 2)
+    z_log_var = torch.tensor([[0.5, -3.0]]).expand(100_000, 2)
+    z = ConvVAE(1, 8, 2).reparameterize(z_mean, z_log_var)
+    torch.testing.assert_close(z.mean(dim=0), z_mean[0], rtol=0, atol=0.02)
+    torch.testing.assert_close(z.var(dim=0).log(), z_log_var[0], rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize("settings", [P2, {"dropout": 0.3}], ids=["P2", "linear path"])
+def test_dropout_is_off_in_evaluation(settings):
+    vae = ConvVAE(1, 40, 2, **settings)
     x = torch.randn(8, 1, 40)
-    assert not torch.equal(vae.encode(x)[0], vae.encode(x)[0])
-    vae.eval()
-    assert torch.equal(vae.encode(x)[0], vae.encode(x)[0])
+    with torch.no_grad():
+        for parameter in vae.parameters():  # where it starts, some of them are zero
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        vae(vae.represent(x))  # so that BatchNorm has statistics
+        h = vae.represent(x)
+        assert not torch.equal(vae.posterior(h)[0], vae.posterior(h)[0])
+        vae.eval()
+        h = vae.represent(x)
+        assert torch.equal(vae.posterior(h)[0], vae.posterior(h)[0])
 
 
 def test_init_says_which():
     torch.manual_seed(0)
-    glorot = ConvVAE(1, 336, 2, init="glorot").encoder.hidden[0]
-    kaiming = ConvVAE(1, 336, 2, init="torch").encoder.hidden[0]
+    glorot = ConvVAE(1, 336, 2, **{**K1, "init": "glorot"}).encoder.hidden[0]
+    kaiming = ConvVAE(1, 336, 2, **{**K1, "init": "torch"}).encoder.hidden[0]
+    he = ConvVAE(1, 336, 2, **K1).encoder.hidden[0]
     fan_in, fan_out = 672, 64
     limit = (6 / (fan_in + fan_out)) ** 0.5
     assert float(glorot.weight.detach().abs().max()) == pytest.approx(limit, rel=1e-2)
@@ -104,28 +121,71 @@ def test_init_says_which():
         fan_in**-0.5, rel=1e-2
     )
     assert kaiming.bias.any()
+    assert float(he.weight.detach().std()) == pytest.approx(
+        (2 / fan_in) ** 0.5, rel=0.02
+    )
+    assert not he.bias.any()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("stride", [2, 4])
+def test_the_first_decoder_passes_the_variance_on(stride):
+    """From latents of variance 1 to signals: not fading, not growing, by a layer."""
+    squares = []
+    for seed in range(8):
+        torch.manual_seed(seed)
+        vae = ConvVAE(
+            1, 512, 8, conv_channels=(32, 32, 32), stride=stride, linear_path=False
+        ).eval()
+        x_hat = vae.decode(torch.randn(200, 8))[..., 100:-100]
+        squares.append(float(x_hat.square().mean()))
+    # 2, since He's factor of 2 is for the next ReLU, and there is none after the last
+    # layer; with a factor of the stride amiss in each layer it would be eight times
+    # as large, or as small, at least.
+    assert 1 < np.exp(np.mean(np.log(squares))) < 4
 
 
 def test_log_variance_is_bounded():
-    vae = ConvVAE(1, 8, 2).eval()
-    with torch.no_grad():
-        vae.encoder.z_log_var.bias.fill_(1e6)
-    z_log_var = vae.encode(torch.zeros(1, 1, 8))[1]
-    assert (z_log_var == LOG_VAR_BOUNDS[1]).all()
+    for linear_path in (False, True):
+        vae = ConvVAE(1, 8, 2, linear_path=linear_path).eval()
+        with torch.no_grad():
+            vae.encoder.z_log_var.bias.fill_(1e6)
+        z_log_var = vae.encode(torch.zeros(1, 1, 8))[1]
+        assert (z_log_var == LOG_VAR_BOUNDS[1]).all()
 
 
+# The linear path
+
+
+def pca_start(pca, n_latents, n_components):
+    """`LinearStart` of scikit-learn's PCA; what is beyond it is the prior."""
+    k, n_values = pca.components_.shape
+    start = LinearStart(
+        components=np.zeros((n_components, n_values)),
+        offset=np.zeros(n_components),
+        shrinkage=np.zeros(n_latents),
+        variances=np.ones(n_latents),
+        loadings=np.zeros((n_values, n_latents)),
+        mean=pca.mean_,
+    )
+    start.components[:k] = pca.components_ / np.sqrt(pca.explained_variance_)[:, None]
+    start.offset[:k] = -start.components[:k] @ pca.mean_
+    start.shrinkage[:k] = np.sqrt(1 - pca.noise_variance_ / pca.explained_variance_)
+    start.variances[:k] = pca.noise_variance_ / pca.explained_variance_
+    start.loadings[:, :k] = pca.components_.T * np.sqrt(
+        pca.explained_variance_ - pca.noise_variance_
+    )
+    return LinearStart(*map(torch.from_numpy, start))
+
+
+@torch.no_grad()
 def test_linear_path_starts_at_probabilistic_pca():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((300, 5)) @ rng.standard_normal((5, 12)) + 3.0
     X += 0.2 * rng.standard_normal(X.shape)
     pca = PCA(4).fit(X)
-    vae = ConvVAE(2, 6, 5, linear_path=True).double().eval()
-    vae.start_linear_path(
-        torch.from_numpy(pca.mean_),
-        torch.from_numpy(pca.components_),
-        torch.from_numpy(pca.explained_variance_),
-        pca.noise_variance_,
-    )
+    vae = ConvVAE(2, 6, 5, with_features=False, n_components=7).double().eval()
+    vae.start_from(pca_start(pca, 5, 7))
     z_mean, z_log_var = vae.encode(torch.from_numpy(X).unflatten(1, (2, 6)))
 
     # The exact posterior of the model x = W z + mean + noise, with PCA's covariance.
@@ -133,9 +193,9 @@ def test_linear_path_starts_at_probabilistic_pca():
     precision = W.T @ np.linalg.inv(pca.get_covariance())
     mean = (X - pca.mean_) @ precision.T
     variance = 1 - np.diag(precision @ W)
-    np.testing.assert_allclose(z_mean[:, :4].detach(), mean, atol=1e-10)
-    np.testing.assert_allclose(z_log_var[0, :4].exp().detach(), variance)
-    decoded = vae.decode(z_mean).flatten(1).detach()
+    np.testing.assert_allclose(z_mean[:, :4], mean, atol=1e-10)
+    np.testing.assert_allclose(z_log_var[0, :4].exp(), variance)
+    decoded = vae.decode(z_mean).flatten(1)
     np.testing.assert_allclose(decoded, mean @ W.T + pca.mean_, atol=1e-10)
 
     # The latent dimension beyond the components is the prior.
@@ -143,13 +203,45 @@ def test_linear_path_starts_at_probabilistic_pca():
     assert not z_log_var[:, 4].any()
 
 
+@torch.no_grad()
 def test_linear_path_through_a_sigmoid_starts_at_the_mean_signal():
-    vae = ConvVAE(1, 3, 1, linear_path=True, output_activation="sigmoid").eval()
+    vae = ConvVAE(1, 3, 1, output_activation="sigmoid", with_features=False).eval()
     mean = torch.tensor([0.2, 0.5, 0.7])
-    component = torch.tensor([[0.6, 0.0, 0.8]])
-    vae.start_linear_path(mean, component, torch.tensor([0.04]), 0.0)
+    loadings = torch.tensor([[0.12], [0.0], [0.16]])
+    start = LinearStart(
+        components=torch.zeros(32, 3),
+        offset=torch.zeros(32),
+        shrinkage=torch.ones(1),
+        variances=torch.ones(1),
+        loadings=loadings,
+        mean=mean,
+    )
+    vae.start_from(start)
     step = 1e-3
-    at_zero, nearby = vae.decode(torch.tensor([[0.0], [step]]))[:, 0].detach()
+    at_zero, nearby = vae.decode(torch.tensor([[0.0], [step]]))[:, 0]
     torch.testing.assert_close(at_zero, mean)
     slope = (nearby - at_zero) / step
-    torch.testing.assert_close(slope, 0.2 * component[0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(slope, loadings[:, 0], atol=1e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_a_new_network_adds_nothing_to_the_linear_maps():
+    torch.manual_seed(0)
+    vae = ConvVAE(2, 20, 3, with_features=False).eval()
+    h = torch.randn(50, 32)
+    z_mean, z_log_var = vae.posterior(h)
+    torch.testing.assert_close(z_mean, h[:, :3])
+    assert not z_log_var.any()
+    linear = vae.decoder.linear
+    expected = (z_mean @ linear.weight.T + linear.bias).unflatten(1, (2, 20))
+    torch.testing.assert_close(vae.decode(z_mean), expected)
+    vae.decoder.output.weight.fill_(0.1)
+    assert not torch.equal(vae.decode(z_mean), expected)
+
+
+def test_the_components_are_not_trained():
+    vae = ConvVAE(1, 20, 2)
+    x_hat, z_mean, z_log_var = vae(vae.represent(torch.randn(5, 1, 20)))
+    (x_hat.square().sum() + z_mean.square().sum() + z_log_var.exp().sum()).backward()
+    untrained = {n for n, p in vae.named_parameters() if p.grad is None}
+    assert untrained == {"encoder.components.weight", "encoder.components.bias"}

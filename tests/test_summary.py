@@ -7,9 +7,16 @@ import pytest
 import torch
 
 from skvae import ConvVAETransformer
-from skvae.network import ConvVAE, summarize
+from skvae.model.network import ConvVAE
+from skvae.model.summary import summarize
 
-KERAS = {"hidden_dims": (64, 16), "output_activation": "sigmoid"}
+KERAS = {
+    "conv_channels": (16, 16, 32, 32),
+    "stride": 2,
+    "hidden_dims": (64, 16),
+    "output_activation": "sigmoid",
+    "linear_path": False,
+}
 PYTORCH = {**KERAS, "batch_norm": True, "dropout": 0.3, "hidden_dropout": 0.5}
 
 
@@ -42,12 +49,14 @@ def test_totals_of_the_known_systems(settings, encoder, decoder):
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
-        {"linear_path": True, "n_classes": 4},
-        {"conv_channels": (), "hidden_dims": ()},
-        {"stride": 3, "kernel_size": 5, "batch_norm": True, "dropout": 0.1},
+        {"linear_path": False},
+        {"n_targets": 4},
+        {"with_features": False, "n_components": 8},
+        {"linear_path": False, "conv_channels": (), "hidden_dims": ()},
+        {"linear_path": False, "stride": 3, "kernel_size": 5, "batch_norm": True,
+         "dropout": 0.1, "n_targets": 4},
     ],
-    ids=["plain", "linear-classes", "no-layers", "stride-3"],
+    ids=["plain", "linear-classes", "no-features", "no-layers", "stride-3"],
 )
 def test_any_length_and_channels(n_channels, n_timepoints, settings):
     module = ConvVAE(n_channels, n_timepoints, 2, **settings).eval()
@@ -59,28 +68,35 @@ def test_any_length_and_channels(n_channels, n_timepoints, settings):
     length = n_timepoints
     for name, shape, _ in summary:
         if name.startswith("encoder") and "(SameConv)" in name:
-            length = math.ceil(length / settings.get("stride", 2))
+            length = math.ceil(length / settings.get("stride", 4))
             assert shape[1] == length
-    if "n_classes" in settings:
-        assert shapes["classifier"] == (4,)
-        assert shapes["encoder.linear"] == (2,)
+    if "n_targets" in settings:
+        assert shapes["head"] == (4,)
+    if settings.get("linear_path", True):
+        assert shapes["encoder.components"] == (settings.get("n_components", 32),)
         assert shapes["decoder.linear"] == (n_channels * n_timepoints,)
     for name in shapes:
         module.get_submodule(name)
     assert max(map(len, str(summary).splitlines())) <= 79
 
 
-def test_summary_of_the_estimator(waves):
-    vae = ConvVAETransformer(3, max_epochs=1, random_state=0).fit(waves)
+@pytest.mark.parametrize("linear_path", [False, True])
+def test_summary_of_the_estimator(waves, linear_path):
+    vae = ConvVAETransformer(3, linear_path=linear_path, max_epochs=1, random_state=0)
+    vae.fit(waves)
     before, state = vae.transform(waves), torch.get_rng_state()
     summary = vae.summary()
     assert isinstance(summary, list)
     name, shape, n_parameters = summary[0]
-    assert name == "encoder.convolutions.0 (SameConv)"
-    assert shape[1] == 24
-    assert n_parameters == sum(
-        p.numel() for p in vae.module_.encoder.convolutions[0].parameters()
-    )
+    if linear_path:
+        assert name == "encoder.features (RandomConvolutions)"
+        assert shape == (vae.module_.encoder.features.n_features,)
+        assert n_parameters == 0
+    else:
+        assert name == "encoder.convolutions.0 (SameConv)"
+        assert shape[1] == 12
+        layer = vae.module_.encoder.convolutions[0]
+        assert n_parameters == sum(p.numel() for p in layer.parameters())
     # Looking changes nothing, and leaves nothing behind.
     assert torch.equal(torch.get_rng_state(), state)
     np.testing.assert_array_equal(vae.transform(waves), before)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skvae import ConvVAETransformer
-from skvae.validation import check_signals, encode_labels, unfold
+from skvae.validation import check_signals, check_target, unfold
 
 
 def check(X, n_channels=None, **kwargs):
@@ -74,19 +74,20 @@ def test_other_shapes_than_the_fitted_are_refused(shape):
         check_signals(estimator, np.ones(shape), reset=False)
 
 
-def test_labels_become_probabilities():
-    y, classes = encode_labels(["b", "a", "b"], 3)
-    np.testing.assert_array_equal(classes, ["a", "b"])
-    np.testing.assert_array_equal(y, [[0, 1], [1, 0], [0, 1]])
+def test_labels_become_indicators():
+    target = check_target(["b", "a", "b"], 3)
+    np.testing.assert_array_equal(target.classes, ["a", "b"])
+    np.testing.assert_array_equal(target.values, [[0, 1], [1, 0], [0, 1]])
+    assert target.n_dims == 1  # that is all a linear map needs to tell two classes
 
 
 @pytest.mark.parametrize(
     "y", [[3, -1, 5], ["x", -1, "y"], np.array(["x", -1, "y"], dtype=object)]
 )
 def test_minus_one_is_unlabelled(y):
-    probabilities, classes = encode_labels(y, 3)
-    assert len(classes) == 2
-    np.testing.assert_array_equal(probabilities, [[1, 0], [0, 0], [0, 1]])
+    target = check_target(y, 3)
+    assert len(target.classes) == 2
+    np.testing.assert_array_equal(target.values, [[1, 0], [np.nan] * 2, [0, 1]])
 
 
 @pytest.mark.parametrize(
@@ -94,27 +95,26 @@ def test_minus_one_is_unlabelled(y):
     [
         ([1, 2], "X has 3 samples and y has 2"),
         ([-1, 1, 1], r"1 class\(es\) besides -1.*rename"),
-        ([0.5, 1.5, 2.5], "Unknown label type: continuous"),
     ],
 )
 def test_labels_that_are_refused(y, message):
     with pytest.raises(ValueError, match=message):
-        encode_labels(y, 3)
+        check_target(y, 3)
 
 
 def test_labels_that_the_first_fit_did_not_see_are_refused():
+    before = check_target(["a", "b"], 2)
     with pytest.raises(ValueError, match=r"\['c'\], which the first fit did not see"):
-        encode_labels(["a", "b", "c"], 3, np.array(["a", "b"]))
+        check_target(["a", "b", "c"], 3, before)
 
 
 @pytest.mark.parametrize(
     "y",
     [
         np.array(["a", None, "b"], object),
-        np.array([0.0, np.nan, 1.0]),
         np.array(["a", np.nan, "b"], object),
     ],
 )
 def test_missing_labels_are_to_be_written_as_minus_one(y):
     with pytest.raises(ValueError, match=r"missing labels.*-1"):
-        encode_labels(y, 3)
+        check_target(y, 3)

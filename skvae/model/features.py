@@ -75,7 +75,7 @@ class RandomConvolutions(nn.Module):
 
     @torch.no_grad()
     def fit(self, x):
-        """Learn units and thresholds from signals x (n, c, t), of which some suffice."""
+        """Learn units and thresholds from signals x (n, c, t); some of many suffice."""
         inputs = channels_and_differences(x)
         std, mean = torch.std_mean(inputs.double(), dim=(1, 2), correction=0)
         scale = torch.where(std > 0, LIMIT / LIMIT_STD / std, 0.0)
