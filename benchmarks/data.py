@@ -1,5 +1,6 @@
 """The benchmark's data sets, each read from an installed package, none downloaded."""
 
+import make_watch
 import numpy as np
 
 AEON_SETS = (
@@ -11,7 +12,9 @@ AEON_SETS = (
     "BasicMotions",
     "JapaneseVowels",
 )
-SETS = (*AEON_SETS, "Trace", "Coffee", "watch", "watch6")
+SETS = (*AEON_SETS, "Trace", "Coffee", "watch", "watch6")  # those of the means
+SETS_LARGE = ("watch-overlap",)  # some thousand signals
+OVERLAP_STRIDE = 42  # an eighth of a window
 
 
 def load_aeon(name):
@@ -44,7 +47,7 @@ def load_coffee():
     return X_train, y_train, X_test, y_test
 
 
-def load_watch(channels):
+def load_watch(channels=None):
     """Read skvae's own set: windows of wrist-worn sensors, split by subject."""
     from skvae.datasets import load_watch
 
@@ -54,12 +57,24 @@ def load_watch(channels):
     return splits
 
 
+def load_watch_overlap():
+    """The same recordings, from seglearn, cut into windows that overlap.
+
+    A window begins where an eighth of the one before has passed. Training windows are
+    of subjects 1 to 7, test windows of 8 to 10.
+    """
+    arrays = make_watch.cut(make_watch.load_recordings(), OVERLAP_STRIDE)
+    X = arrays["data"] * arrays["step"][:, None]  # float32
+    y, is_test = arrays["target"].astype(int), arrays["subject"] > 7
+    return X[~is_test], y[~is_test], X[is_test], y[is_test]
+
+
 def load(name):
     """Load a data set with its published split.
 
     Parameters
     ----------
-    name : one of `SETS`
+    name : one of `SETS` or `SETS_LARGE`
 
     Returns
     -------
@@ -67,17 +82,20 @@ def load(name):
         Signals have shape (n_samples, n_timepoints), or
         (n_samples, n_channels, n_timepoints) where there is more than one channel.
     """
+    loaders = {
+        "Trace": load_trace,
+        "Coffee": load_coffee,
+        "watch": lambda: load_watch([0]),
+        "watch6": load_watch,
+        "watch-overlap": load_watch_overlap,
+    }
     if name in AEON_SETS:
-        X_train, y_train, X_test, y_test = load_aeon(name)
-    elif name == "Trace":
-        X_train, y_train, X_test, y_test = load_trace()
-    elif name == "Coffee":
-        X_train, y_train, X_test, y_test = load_coffee()
-    elif name in ("watch", "watch6"):
-        channels = None if name == "watch6" else [0]
-        X_train, y_train, X_test, y_test = load_watch(channels)
+        splits = load_aeon(name)
+    elif name in loaders:
+        splits = loaders[name]()
     else:
-        raise ValueError(f"name is {name!r}, but must be one of {SETS}.")
+        raise ValueError(f"name is {name!r}, but must be one of {SETS + SETS_LARGE}.")
+    X_train, y_train, X_test, y_test = (np.asarray(array) for array in splits)
     if X_train.ndim == 3 and X_train.shape[1] == 1:
         X_train, X_test = X_train[:, 0], X_test[:, 0]
-    return tuple(np.asarray(a) for a in (X_train, y_train, X_test, y_test))
+    return X_train, y_train, X_test, y_test

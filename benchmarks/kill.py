@@ -1,25 +1,28 @@
 """Kill fits with SIGKILL at random moments, resume them, and compare the bits.
 
-    python benchmarks/kill.py [--kills 100]
+    python benchmarks/kill.py       # 100 kills
 
 Each fit has a checkpoint and is killed again and again until it ends. The writer is
 slowed down in the processes that are killed, so that many die while they write.
 """
 
-import argparse
-import hashlib
 import multiprocessing
 import os
 import random
 import signal
+import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
+import harness
+import joblib
 import numpy as np
 import torch
 
-from skvae import ConvVAETransformer, files
+from skvae import ConvVAETransformer
+from skvae.saving import files
 
 PARAMS = {
     "latent_dim": 2,
@@ -33,7 +36,7 @@ PARAMS = {
 SETTINGS = [
     {},
     {"early_stopping": True, "patience": 4},
-    {"batch_norm": True, "lr_schedule": None},
+    {"batch_norm": True, "net_params": {"lr_schedule": None}},
 ]
 MIN_IN_WRITING = 20
 
@@ -65,26 +68,24 @@ def signals():
     return np.random.default_rng(0).standard_normal((80, 48)).cumsum(axis=1)
 
 
-def fit(params, path, digest_path):
+def fit(params, folder):
     """Fit and write a digest of the bits; runs in a process that may be killed."""
     files.open = SlowFile
     X = signals()
-    estimator = ConvVAETransformer(**params, checkpoint=path).fit(X)
-    tensors = {}
-    state = [dict(estimator.module_.state_dict()), estimator.history_]
-    state += [estimator.net_.optimizer_.state_dict(), estimator.score_samples(X)]
-    digest = hashlib.sha256(str(files.encode(state, tensors)).encode())
-    for array in tensors.values():
-        digest.update(array)
-    digest_path.write_text(digest.hexdigest())
+    vae = ConvVAETransformer(**params, checkpoint=str(folder / "checkpoint")).fit(X)
+    optimizer = vae.net_.optimizer_.state_dict()["state"]
+    tensors = [*vae.module_.state_dict().values()]
+    tensors += [v for state in optimizer.values() for v in state.values()]
+    bits = [np.asarray(tensor) for tensor in tensors]
+    digest = joblib.hash([bits, vae.history_, vae.score_samples(X)])
+    (folder / "digest").write_text(digest)
 
 
 def run(params, folder, kill_after=None):
     """Fit in another process; None if it was killed, or the digest of the bits."""
-    path, digest_path = folder / "checkpoint", folder / "digest"
     # Forked, so that PyTorch is not imported a hundred times.
     process = multiprocessing.get_context("fork").Process(
-        target=fit, args=(params, path, digest_path)
+        target=fit, args=(params, folder)
     )
     process.start()
     process.join(kill_after)
@@ -95,60 +96,54 @@ def run(params, folder, kill_after=None):
         return None
     if process.exitcode:
         raise RuntimeError(f"The fit ended with exit code {process.exitcode}.")
-    digest = digest_path.read_text()
-    digest_path.unlink()
-    path.unlink()
+    digest = (folder / "digest").read_text()
+    for path in folder.iterdir():
+        path.unlink()
     return digest
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=100)
-    n_kills = parser.parse_args().kills
+def kill_and_resume(setting, expected, seconds, folder):
+    """One fit until it ends: what happened, counted."""
+    found, digest = Counter(fits=1), None
+    checkpoint = folder / "checkpoint"
+    while digest is None:
+        digest = run(PARAMS | setting, folder, random.uniform(0, 1.2 * seconds))
+        if digest is None:
+            found["kills"] += 1
+            found["in writing"] += any(path != checkpoint for path in folder.iterdir())
+            if checkpoint.exists():
+                try:
+                    files.read(checkpoint, "checkpoint")
+                except ValueError:
+                    found["corrupt"] += 1
+    found["same" if digest == expected else "different"] += found["kills"]
+    return found
+
+
+def main(n_kills=100):
     random.seed(0)
     # What PyTorch imports when it is first used, it shall not import in each process.
     torch.set_num_threads(1)
     ConvVAETransformer(**PARAMS).fit(signals())
-    start = time.perf_counter()
-    kills = in_writing = corrupt = same = different = n_fits = 0
+    found = Counter()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         expected, seconds = [], []
         for setting in SETTINGS:
-            begin = time.perf_counter()
+            start = time.perf_counter()
             expected.append(run(PARAMS | setting, folder))
-            seconds.append(time.perf_counter() - begin)
-        while kills < n_kills or in_writing < min(n_kills, MIN_IN_WRITING):
-            i = n_fits % len(SETTINGS)
-            params, n_fits, kills_of_fit, digest = (
-                PARAMS | SETTINGS[i],
-                n_fits + 1,
-                0,
-                None,
-            )
-            while digest is None:
-                digest = run(params, folder, random.uniform(0, 1.2 * seconds[i]))
-                if digest is None:
-                    kills_of_fit += 1
-                    in_writing += any(folder.glob("*.tmp"))
-                    if (folder / "checkpoint").exists():
-                        try:
-                            files.read(folder / "checkpoint", "checkpoint")
-                        except ValueError:
-                            corrupt += 1
-            kills += kills_of_fit
-            same += kills_of_fit * (digest == expected[i])
-            different += kills_of_fit * (digest != expected[i])
-        leftovers = os.listdir(folder)
+            seconds.append(time.perf_counter() - start)
+        while found["kills"] < n_kills or found["in writing"] < MIN_IN_WRITING:
+            i = found["fits"] % len(SETTINGS)
+            found += kill_and_resume(SETTINGS[i], expected[i], seconds[i], folder)
     print(
-        f"{kills} kills of {n_fits} fits, {in_writing} of them while a checkpoint was "
-        f"written: {same} resumed to the same bits, {different} to others; {corrupt} "
-        f"corrupt files, {len(leftovers)} left over; "
-        f"{time.perf_counter() - start:.0f} s"
+        "{kills} kills of {fits} fits, {in writing} of them while a checkpoint was "
+        "written: {same} resumed to the same bits, {different} to others; {corrupt} "
+        "corrupt files".format_map(found)
     )
-    print({**files.versions(), "threads": 1, "device": "cpu"})
-    return different + corrupt
+    print(harness.environment())
+    return found["different"] + found["corrupt"]
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

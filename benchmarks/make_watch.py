@@ -1,16 +1,15 @@
 """Rebuild the recordings behind `skvae.datasets.load_watch`, byte for byte.
 
-They come from the seglearn package, which must be installed (`pip install
+They come from the seglearn package, which must be installed (`pip install --no-deps
 seglearn==1.2.5`) but is not imported: only its data file is read.
 
     python benchmarks/make_watch.py            # write the file in the package
-    python benchmarks/make_watch.py --check    # compare it with what would be written
+
+That the packaged file is what would be written is a test, marked `peer`.
 """
 
-import argparse
 import hashlib
 import io
-import sys
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,38 +20,38 @@ PACKAGED = Path(__file__).parents[1] / "skvae" / "datasets" / "data" / "watch.np
 SOURCE_SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 WINDOW = 336
 STEP = np.float32([0.01] * 3 + [0.02] * 3)  # g, g, g, rad/s, rad/s, rad/s
+ADVICE = "Run: pip install --no-deps seglearn==1.2.5"
 
 
-def source_bytes():
-    """The data file of the installed seglearn."""
+def load_recordings():
+    """The recordings of the installed seglearn: a dict of lists."""
     spec = find_spec("seglearn")
     if spec is None:
-        sys.exit("seglearn is not installed. Run: pip install seglearn==1.2.5")
+        raise ModuleNotFoundError(f"seglearn is not installed. {ADVICE}")
     source = Path(spec.submodule_search_locations[0], "data", "watch_dataset.npy")
     content = source.read_bytes()
     # The file is a pickle, so nothing but the known one is ever opened.
     found = hashlib.sha256(content).hexdigest()
     if found != SOURCE_SHA256:
-        sys.exit(
+        raise ValueError(
             f"seglearn's {source.name} has SHA-256 {found}, but {SOURCE_SHA256} was "
-            "expected. Run: pip install seglearn==1.2.5"
+            f"expected. {ADVICE}"
         )
-    return content
+    return np.load(io.BytesIO(content), allow_pickle=True).item()
 
 
-def cut(recordings):
-    """Windows that do not overlap, in whole steps, as named arrays.
+def cut(recordings, stride=WINDOW):
+    """Windows of each recording, in whole steps, as named arrays.
 
-    Endianness and item sizes are spelled out: they are part of the bytes.
+    A window begins every `stride` points; by default they do not overlap. Endianness
+    and item sizes are spelled out: they are part of the bytes.
     """
-    n_windows = [len(signal) // WINDOW for signal in recordings["X"]]
-    windows = np.concatenate(
-        [
-            signal[: n * WINDOW].reshape(n, WINDOW, -1)
-            for signal, n in zip(recordings["X"], n_windows, strict=True)
-        ]
-    )  # (n, t, c)
-    steps = np.round(windows / STEP.astype(float)).transpose(0, 2, 1)  # (n, c, t)
+    windows = [
+        np.lib.stride_tricks.sliding_window_view(signal, WINDOW, axis=0)[::stride]
+        for signal in recordings["X"]
+    ]  # (n, c, t) each
+    n_windows = [len(rows) for rows in windows]
+    steps = np.round(np.concatenate(windows) / STEP.astype(float)[:, None])
     return {
         "data": np.ascontiguousarray(steps, dtype="<i2"),
         "step": STEP.astype("<f4"),
@@ -78,22 +77,6 @@ def npz_bytes(arrays):
     return file.getvalue()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", nargs="?", type=Path, default=PACKAGED)
-    parser.add_argument("--check", action="store_true", help="compare, do not write")
-    args = parser.parse_args()
-
-    recordings = np.load(io.BytesIO(source_bytes()), allow_pickle=True).item()
-    content = npz_bytes(cut(recordings))
-    if not args.check:
-        args.file.write_bytes(content)
-        print(f"{args.file.name}: {len(content)} bytes written")
-    elif args.file.read_bytes() == content:
-        print(f"{args.file.name}: the same {len(content)} bytes")
-    else:
-        sys.exit(f"{args.file.name} differs. Run this without --check to rebuild it.")
-
-
 if __name__ == "__main__":
-    main()
+    PACKAGED.write_bytes(npz_bytes(cut(load_recordings())))
+    print(f"{PACKAGED.name}: {PACKAGED.stat().st_size} bytes written")

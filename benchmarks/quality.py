@@ -1,13 +1,11 @@
 """What the latents are worth: k-NN, held-out likelihood and reconstruction.
 
-    pip install -e ".[bench]"
-    python benchmarks/quality.py run      # 2 hours on 2 cores; may be stopped any time
-    python benchmarks/quality.py run --sets GunPoint --methods pca skvae --seeds 0
-    python benchmarks/quality.py report   # results/quality.md and figures/quality.png
+    pip install -e ".[bench]" && pip install --no-deps seglearn==1.2.5
+    python benchmarks/quality.py run report   # may be stopped any time, and goes on
+    python benchmarks/quality.py run --only set=GunPoint method=pca,skvae seed=0
 
-`run` appends a JSON line to results/quality.jsonl for each set, method, latent_dim and
-seed that is not there yet; to do one again, delete its line. All methods but skvae's
-get signals standardised by channel. For each result:
+Results are lines of results/quality.jsonl, one for each set, method, latent_dim and
+seed; to do one again, delete its line. For each:
 
 - acc1, acc5: test accuracy of 1-NN and 5-NN on the latents; accuracy: of the method's
   own classifier
@@ -19,27 +17,24 @@ get signals standardised by channel. For each result:
 - fit_seconds, transform_seconds: by the clock, the latter of the test signals;
   fit_cpu_seconds: of the processor, on which other work tells less
 
-k1 is the forum thread's Keras model, which `port.py` shows to be equal, p2 its final
-script, both for 100 epochs, their latents not scaled; pythae is Pythae's VAE with the
-network of p2, on signals of one channel after the other.
+Methods but skvae's, minirocket and pca-raw get signals standardised by channel. k1 is
+the forum thread's Keras model, which `port.py` shows to be equal, p2 its final script,
+both for 100 epochs, their latents not scaled; pythae is Pythae's VAE with the network
+of p2, on signals of one channel after the other.
 """
 
-import argparse
-import json
-import platform
-import shutil
-import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import data
+import harness
 import numpy as np
-import sklearn
+import peers
 import torch
-from p2 import PythaeVAE
+from sklearn.base import BaseEstimator, TransformerMixin, is_classifier
 from sklearn.decomposition import PCA, FastICA, KernelPCA
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -49,35 +44,7 @@ from sklearn.preprocessing import FunctionTransformer, LabelEncoder, StandardSca
 from skvae import ConvVAETransformer
 from skvae.scaling import ChannelScaler
 
-HERE = Path(__file__).parent
 LATENT_DIMS = (2, 8, 16)
-SEEDS = (0, 1, 2)
-THREAD = {
-    "linear_path": False,
-    "hidden_dims": (64, 16),
-    "output_activation": "sigmoid",
-    "scale": "minmax",
-    "whiten": True,
-    "mixup": 0,
-    "input_noise": 0,
-    "lr": 1e-3,
-    "lr_schedule": None,
-    "batch_size": 32,
-    "max_epochs": 100,
-}
-K1 = THREAD | {
-    "reconstruction_weight": 10,
-    "hidden_dropout": 0.3,
-    "output_kernel_size": 8,
-    "init": "glorot",
-}
-P2 = THREAD | {
-    "reconstruction_weight": 100,
-    "dropout": 0.3,
-    "hidden_dropout": 0.5,
-    "batch_norm": True,
-    "init": "torch",
-}
 
 # Accuracies of 1-NN with Euclidean distance and with DTW (full window), T-Loss and
 # 1-NN, InceptionTime: the UCR archive's DataSummary (signals normalised one by one);
@@ -96,14 +63,41 @@ PUBLISHED = {
 # --- Methods
 
 
+class Features(TransformerMixin, BaseEstimator):
+    """skvae's convolution features alone, of scaled signals (n, c, t)."""
+
+    def __init__(self, random_state=0):
+        self.random_state = random_state
+
+    def fit(self, X, y=None):
+        from skvae.model.features import RandomConvolutions
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.random_state)
+            self.convolutions_ = RandomConvolutions(*X.shape[1:])
+            # It looks at the first signals only.
+            self.convolutions_.fit(torch.from_numpy(X)[torch.randperm(len(X))])
+        return self
+
+    @torch.no_grad()
+    def transform(self, X):
+        batches = torch.from_numpy(X).split(512)
+        return torch.cat([self.convolutions_(x) for x in batches]).numpy()
+
+
+def features(k, seed, *steps):
+    return make_pipeline(Features(seed), StandardScaler(), *steps)
+
+
 def vae(**params):
     return lambda k, seed: ConvVAETransformer(k, random_state=seed, **params)
 
 
-def minirocket(_, seed):
+def minirocket(k, seed):
     from aeon.transformations.collection.convolution_based import MiniRocket
 
     return make_pipeline(
+        FunctionTransformer(as_channels),
         MiniRocket(random_state=seed),
         StandardScaler(with_mean=False),
         RidgeClassifierCV(np.logspace(-3, 3, 10)),
@@ -121,21 +115,35 @@ class Method(NamedTuple):
 
     make: Callable
     latent_dims: tuple = LATENT_DIMS
-    seeds: tuple = SEEDS
+    seeds: tuple = (0, 1, 2)
+    view: str = "standardised"  # of the signals: see `views`
+    large: bool = False  # whether on sets of some thousand signals too
 
 
+own = partial(Method, view="signals", large=True)
+LABELS = {"label_weight": 2.0, "feature_weight": 0.5}
 METHODS = {
-    "raw": Method(lambda k, seed: FunctionTransformer(), (None,)),
-    "pca": Method(lambda k, seed: PCA(k, svd_solver="full")),
-    "skvae": Method(vae()),
-    "skvae-ppca": Method(vae(max_epochs=0), seeds=(0,)),
-    "skvae-labels": Method(vae(label_weight=10.0), (8,)),
-    "skvae-10%-labels": Method(vae(label_weight=10.0), (8,)),
-    "skvae-10%-alone": Method(vae(label_weight=10.0), (8,)),
-    "minirocket": Method(minirocket, (None,), (0,)),
-    "k1": Method(vae(**K1), (2, 8), (0,)),
-    "p2": Method(vae(**P2), (2, 8), (0,)),
-    "pythae": Method(lambda k, seed: PythaeVAE(k, random_state=seed), (2, 8), (0,)),
+    "raw": Method(lambda k, seed: FunctionTransformer(), (None,), large=True),
+    "pca": Method(lambda k, seed: PCA(k, svd_solver="full"), large=True),
+    "pca-raw": Method(
+        lambda k, seed: PCA(k, svd_solver="full"), view="flat", large=True
+    ),
+    "features": Method(features, (None,), view="scaled", large=True),
+    "features-pca": Method(
+        lambda k, seed: features(k, seed, PCA(k, svd_solver="full")),
+        view="scaled",
+        large=True,
+    ),
+    "skvae": own(vae()),
+    "skvae-signal": own(vae(feature_weight=0.0)),
+    "skvae-labels": own(vae(**LABELS), (2, 8)),
+    "skvae-10%-labels": own(vae(**LABELS), (2, 8)),
+    "minirocket": own(minirocket, (None,), (0,)),
+    "k1": Method(vae(**peers.K1), (2, 8), (0,), "signals"),
+    "p2": Method(vae(**peers.P2), (2, 8), (0,), "signals"),
+    "pythae": Method(
+        lambda k, seed: peers.PythaeVAE(k, random_state=seed), (2, 8), (0,)
+    ),
     "kpca": Method(
         lambda k, seed: KernelPCA(k, kernel="rbf", fit_inverse_transform=True),
         seeds=(0,),
@@ -143,99 +151,41 @@ METHODS = {
     "ica": Method(lambda k, seed: FastICA(k, random_state=seed), seeds=(0,)),
     "umap": Method(umap, (2, 8), (0,)),
 }
-NO_LABELS = (
-    "raw",
-    "pca",
-    "skvae",
-    "skvae-ppca",
-    "k1",
-    "p2",
-    "pythae",
-    "kpca",
-    "ica",
-    "umap",
-)
-NO_RECONSTRUCTION = ("raw", "umap")
+WITH_LABELS = ("skvae-labels", "skvae-10%-labels", "minirocket")
+NO_LABELS = tuple(name for name in METHODS if name not in WITH_LABELS)
+NO_RECONSTRUCTION = ("raw", "features", "features-pca", "umap")
 
 
 # --- Running
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    runs = commands.add_parser("run")
-    runs.add_argument("--sets", nargs="+", choices=data.SETS, default=data.SETS)
-    runs.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    runs.add_argument("--latent-dims", nargs="+", type=int, default=LATENT_DIMS)
-    runs.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
-    commands.add_parser("report")
-    args = vars(parser.parse_args())
-    results = HERE / "results" / "quality.jsonl"
-    if args.pop("command") == "run":
-        run(plan(**args), results)
-    else:
-        report(results, HERE / "figures" / "quality.png")
+class Size(NamedTuple):
+    sets: tuple = data.SETS + data.SETS_LARGE
+    latent_dims: tuple = (None, *LATENT_DIMS)
+    seeds: tuple = (0, 1, 2)
 
 
-def plan(sets, methods, latent_dims, seeds):
-    """What to run, as dicts: that which is asked for and the method provides for."""
-    for seed, method, name in product(seeds, methods, sets):
-        if seed in METHODS[method].seeds:
-            for k in METHODS[method].latent_dims:
-                if k is None or k in latent_dims:
-                    yield {
-                        "set": name,
-                        "method": method,
-                        "latent_dim": k,
-                        "seed": seed,
-                    }
+QUICK = Size(("GunPoint", "BasicMotions"), (None, 2), (0,))
 
 
-def read(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def run(tasks, path):
-    """Append the results that are not in the file yet."""
-    results = read(path) if path.exists() else []
-    versions = environment()
-    for task in tasks:
-        if any(task.items() <= result.items() for result in results):
+def tasks(size):
+    """Each set, method, latent_dim and seed that the method provides for."""
+    for seed, (name, method), set_name in product(
+        size.seeds, METHODS.items(), size.sets
+    ):
+        if seed not in method.seeds or (
+            set_name in data.SETS_LARGE and not method.large
+        ):
             continue
-        torch.set_num_threads(versions["threads"])  # aeon's MiniRocket changes it
-        try:
-            result = evaluate(*task.values())
-        except Exception as error:  # a method's failure is a result
-            result = {"error": f"{type(error).__name__}: {error}"}
-        line = json.dumps(task | result | versions)
-        print(line, flush=True)
-        with path.open("a") as file:
-            file.write(line + "\n")
-
-
-def environment():
-    """What runs: skvae's commit, with a + if it was edited since, versions, threads."""
-
-    def git(*args):
-        if shutil.which("git") is None:
-            return subprocess.CompletedProcess(args, 1, stdout="unknown")
-        return subprocess.run(["git", *args], cwd=HERE, capture_output=True, text=True)
-
-    commit = git("rev-parse", "--short", "HEAD").stdout.strip()
-    edited = git("diff", "--quiet", "HEAD", "--", "../skvae").returncode
-    return {
-        "commit": commit + "+" * bool(edited),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "sklearn": sklearn.__version__,
-            "torch": torch.__version__,
-        },
-        "threads": torch.get_num_threads(),
-    }
+        for k in method.latent_dims:
+            if k in size.latent_dims:
+                task = {
+                    "set": set_name,
+                    "method": name,
+                    "latent_dim": k,
+                    "seed": seed,
+                }
+                yield task, partial(evaluate, *task.values())
 
 
 def evaluate(name, method, latent_dim, seed):
@@ -243,67 +193,60 @@ def evaluate(name, method, latent_dim, seed):
     X_train, y_train, X_test, y_test = data.load(name)
     encoder = LabelEncoder().fit(y_train)
     y_train, y_test = encoder.transform(y_train), encoder.transform(y_test)
-    model = METHODS[method].make(latent_dim, seed)
-    if method == "minirocket":
-        return evaluate_classifier(model, X_train, y_train, X_test, y_test)
-
     scaler = ChannelScaler("standard").fit(as_channels(X_train))
-    log_det = scaler.log_det(as_channels(X_test).shape[2])
-
-    def standardise(X):
-        """Flat signals, (n, c * t)."""
-        return scaler.transform(as_channels(X)).reshape(len(X), -1).astype(float)
-
-    scales_itself = isinstance(model, ConvVAETransformer)
-    S_test = standardise(X_test)
-    if not scales_itself:
-        X_train, X_test = standardise(X_train), S_test
+    standardise = views(scaler)["standardised"]
+    view = views(scaler)[METHODS[method].view]
+    S_test, X_train, X_test = standardise(X_test), view(X_train), view(X_test)
+    model = METHODS[method].make(latent_dim, seed)
 
     tenth = draw_tenth(y_train, seed)
-    y_fit = y_train
-    if method == "skvae-10%-labels":
-        y_fit = np.where(tenth, y_train, -1)
-    elif method == "skvae-10%-alone":
-        X_train, y_fit, tenth = X_train[tenth], y_train[tenth], slice(None)
-        y_train = y_fit
-
+    known = tenth if "10%" in method else np.ones_like(tenth)
     start, cpu_start = time.perf_counter(), time.process_time()
-    model.fit(X_train, y_fit)
+    model.fit(X_train, np.where(known, y_train, -1))
     result = {
         "fit_seconds": time.perf_counter() - start,
         "fit_cpu_seconds": time.process_time() - cpu_start,
     }
+    if is_classifier(model):
+        return result | {"accuracy": float(model.score(X_test, y_test))}
+
     start = time.perf_counter()
     Z_test = model.transform(X_test)
     result["transform_seconds"] = time.perf_counter() - start
-
     Z_train = model.transform(X_train)
-    if method in NO_LABELS:
-        result["acc1_tenth"] = knn_accuracy(
-            1, Z_train[tenth], y_train[tenth], Z_test, y_test
-        )
-    elif "10%" in method:
-        Z_train, y_train = Z_train[tenth], y_train[tenth]
-    for k in (1, 5):
-        result[f"acc{k}"] = knn_accuracy(k, Z_train, y_train, Z_test, y_test)
 
-    if hasattr(model, "score"):
-        result["bound"] = float(model.score(X_test))
-        if not scales_itself:
-            result["bound"] += log_det
+    def knn_accuracy(k, rows):
+        knn = KNeighborsClassifier(min(k, rows.sum())).fit(Z_train[rows], y_train[rows])
+        return float(knn.score(Z_test, y_test))
+
+    if method in NO_LABELS:
+        result["acc1_tenth"] = knn_accuracy(1, tenth)
+    result |= {"acc1": knn_accuracy(1, known), "acc5": knn_accuracy(5, known)}
+
     if method not in NO_RECONSTRUCTION:
+        is_scaled = METHODS[method].view == "standardised"
+        if hasattr(model, "score"):
+            log_det = scaler.log_det(S_test.shape[1] // len(scaler.scale_))
+            result["bound"] = float(model.score(X_test)) + is_scaled * log_det
         X_hat = model.inverse_transform(Z_test)
-        S_hat = standardise(X_hat) if scales_itself else X_hat
+        S_hat = X_hat if is_scaled else standardise(X_hat)
         result["reconstruction"] = float(np.mean((S_hat - S_test) ** 2))
     return result
 
 
-def evaluate_classifier(model, X_train, y_train, X_test, y_test):
-    X_train, X_test = as_channels(X_train), as_channels(X_test)
-    start = time.perf_counter()
-    model.fit(X_train, y_train)
-    seconds = time.perf_counter() - start
-    return {"fit_seconds": seconds, "accuracy": float(model.score(X_test, y_test))}
+def views(scaler):
+    """What a method may get, made from signals (n, t) or (n, c, t)."""
+    n_channels = len(scaler.scale_)
+
+    def scale(X):
+        return scaler.transform(X.reshape(len(X), n_channels, -1))
+
+    return {
+        "signals": lambda X: X,
+        "flat": lambda X: X.reshape(len(X), -1).astype(float),  # in the units of X
+        "scaled": scale,  # (n, c, t) in float32
+        "standardised": lambda X: scale(X).reshape(len(X), -1).astype(float),
+    }
 
 
 def as_channels(X):
@@ -320,31 +263,33 @@ def draw_tenth(y, seed):
     return mask
 
 
-def knn_accuracy(k, Z_train, y_train, Z_test, y_test):
-    knn = KNeighborsClassifier(min(k, len(Z_train)))
-    return float(knn.fit(Z_train, y_train).score(Z_test, y_test))
-
-
 # --- Report
 
 
-def report(path, figure):
-    """Write the tables beside the results, and the figure."""
-    results = read(path)
+def report(results, folder):
     table = means(results)
-    text = "\n\n".join(
+    found = table.index.get_level_values("set")
+    return "\n\n".join(
         [
             "# What the latents are worth",
-            describe_runs(results),
-            *(against_pca(table, k) for k in LATENT_DIMS),
-            by_method(table),
-            with_labels(table),
-            with_few_labels(table),
-            bars(table),
+            harness.describe(results),
+            "Means over seeds. Seconds are by the clock, on a machine with other work. "
+            "PCA is of signals standardised by channel, plain PCA of signals as they "
+            "come; differences and ratios are to the former.",
+            *(
+                against_pca(table, method, k)
+                for method, k in product(("skvae", "skvae-signal"), LATENT_DIMS)
+            ),
+            by_method(table, "Means over the sets", data.SETS),
+            *(
+                by_method(table, name, (name,))
+                for name in data.SETS_LARGE
+                if name in found
+            ),
+            *(with_labels(table, k) for k in (2, 8)),
+            *(with_few_labels(table, k) for k in (2, 8)),
         ]
     )
-    path.with_suffix(".md").write_text(text + "\n")
-    draw_ranks(table, figure)
 
 
 def means(results):
@@ -354,30 +299,31 @@ def means(results):
     """
     import pandas as pd
 
+    columns = ["acc1", "acc5", "acc1_tenth", "accuracy", "bound", "reconstruction"]
+    columns += ["fit_seconds", "transform_seconds"]
     frame = pd.DataFrame([r for r in results if "error" not in r])
     frame["latent_dim"] = frame["latent_dim"].fillna(0).astype(int)
+    frame = frame.reindex(columns=["method", "latent_dim", "set", "seed", *columns])
     groups = frame.groupby(["method", "latent_dim", "set"])
-    table = groups.mean(numeric_only=True)
-    table["n_seeds"] = groups["seed"].nunique()
     # Rounded, so that equal accuracies of different seeds are equal in the mean.
-    return table.drop(columns=["seed", "threads"]).round(9)
+    table = groups[columns].mean().round(9)
+    return table.assign(n_seeds=groups["seed"].nunique())
 
 
-def pick(table, method, latent_dim):
-    """Figures of a method by set, in the order of `data.SETS`; may be empty."""
+def pick(table, method, latent_dim, sets=data.SETS):
+    """Figures of a method by set, in the order of the sets; may be empty."""
     selected = table[
         (table.index.get_level_values("method") == method)
         & (table.index.get_level_values("latent_dim") == latent_dim)
     ]
     by_set = selected.droplevel(["method", "latent_dim"])
-    return by_set.reindex([name for name in data.SETS if name in by_set.index])
+    return by_set.reindex([name for name in sets if name in by_set.index])
 
 
-def compare(table, method, latent_dim, reference="pca"):
-    """By set: accuracies, bounds and reconstruction against the reference's."""
+def compare(ours, theirs):
+    """By set, what both have: accuracies, bounds and errors against the reference's."""
     import pandas as pd
 
-    ours, theirs = pick(table, method, latent_dim), pick(table, reference, latent_dim)
     return pd.DataFrame(
         {
             "reference": theirs["acc1"],
@@ -385,266 +331,109 @@ def compare(table, method, latent_dim, reference="pca"):
             "difference": ours["acc1"] - theirs["acc1"],
             "margin": ours["bound"] - theirs["bound"],
             "ratio": ours["reconstruction"] / theirs["reconstruction"],
-            "seconds": ours["fit_seconds"],
-            "cpu_seconds": ours["fit_cpu_seconds"],
         }
     ).reindex(theirs.index.intersection(ours.index, sort=False))
 
 
-def describe_runs(results):
-    commits = sorted({r["commit"] for r in results})
-    versions = {f"{k} {v}" for r in results for k, v in r["versions"].items()}
-    threads = sorted({r["threads"] for r in results})
-    lines = [
-        f"{len(results)} results; skvae at {', '.join(commits)}; "
-        f"{', '.join(sorted(versions))}; threads: {', '.join(map(str, threads))}. "
-        "Means over seeds. Seconds are by the clock, on a machine with other work.",
-    ]
-    lines += [
-        f"- failed: {r['method']}, latent_dim {r['latent_dim']}, {r['set']}, "
-        f"seed {r['seed']}: {r['error']}"
-        for r in results
-        if "error" in r
-    ]
-    return "\n".join(lines)
-
-
-def against_pca(table, k):
-    header = (
-        "set | PCA 1-NN | skvae 1-NN | difference | bound above PCA's, nats | "
-        "reconstruction error / PCA's | seconds to fit"
-    )
-    rows = compare(table, "skvae", k).drop(columns="cpu_seconds")
+def show(title, header, formats, rows):
+    """A section whose table has a row for each set and one of means."""
     if len(rows):
         rows.loc["**mean**"] = rows.mean()
-    formats = ("{:.3f}", "{:.3f}", "{:+.3f}", "{:+.1f}", "{:.2f}", "{:.1f}")
-    return f"## No labels, latent_dim {k}\n\n" + markdown(header, rows, formats)
+    return harness.section(title, harness.table(header, formats, cells(rows)))
 
 
-def by_method(table):
-    import pandas as pd
+def cells(rows):
+    return rows.astype(object).itertuples(name=None)
 
-    rows = {}
-    for method in METHODS:
-        for k in (0, *LATENT_DIMS):
-            ours = pick(table, method, k)
-            if not len(ours):
-                continue
-            accuracy = ours["acc1"]
-            if method == "minirocket":
-                accuracy = ours["accuracy"]
-            compared = compare(table, method, k)
-            rows[f"{method} | {k or '-'}"] = {
-                "sets": len(ours),
-                "seeds": ours["n_seeds"].max(),
-                "acc1": accuracy.mean(),
-                "acc5": ours["acc5"].mean(),
-                "difference": compared["difference"].mean(),
-                "margin": compared["margin"].mean(),
-                "ratio": compared["ratio"].mean(),
-                "fit": ours["fit_seconds"].mean(),
-                "transform": ours["transform_seconds"].mean(),
-            }
+
+def against_pca(table, method, k):
+    ours = pick(table, method, k)
+    rows = compare(ours, pick(table, "pca", k))
+    rows.insert(1, "plain", pick(table, "pca-raw", k)["acc1"].reindex(rows.index))
+    rows["seconds"] = ours["fit_seconds"]
     header = (
-        "method | latent_dim | sets | seeds | 1-NN | 5-NN | 1-NN - PCA's | "
-        "bound above PCA's, nats | reconstruction error / PCA's | seconds to fit | "
-        "to transform"
+        f"set | PCA 1-NN | plain PCA 1-NN | {method} 1-NN | difference | bound above "
+        "PCA's, nats | reconstruction error / PCA's | seconds to fit"
     )
-    formats = ("{:.0f}", "{:.0f}", "{:.3f}", "{:.3f}", "{:+.3f}", "{:+.1f}")
-    formats += ("{:.2f}", "{:.2f}", "{:.4f}")
-    return (
-        "## Means over the sets\n\n"
-        + markdown(header, pd.DataFrame(rows).T, formats)
-        + "\n\nminirocket's accuracy is that of its ridge classifier."
-    )
+    formats = "s .3f .3f .3f +.3f +.1f .2f .1f"
+    return show(f"{method}, no labels, latent_dim {k}", header, formats, rows)
 
 
-def with_labels(table):
-    import pandas as pd
-
-    rows = pd.DataFrame(
-        {
-            "raw": pick(table, "raw", 0)["acc1"],
-            "pca": pick(table, "pca", 8)["acc1"],
-            "skvae": pick(table, "skvae", 8)["acc1"],
-            "labels": pick(table, "skvae-labels", 8)["acc1"],
-            "ratio": compare(table, "skvae-labels", 8)["ratio"],
-            "minirocket": pick(table, "minirocket", 0).get("accuracy"),
-        },
-        index=pick(table, "skvae-labels", 8).index,
-    ).astype(float)
-    published = pd.DataFrame(PUBLISHED, index=["ed", "dtw", "tloss", "inception"]).T
-    rows = rows.join(published)
-    both = rows.loc[rows.index.isin(PUBLISHED)].mean()
-    rows.loc["**mean**"] = rows.drop(columns=published.columns).mean()
-    rows.loc["**mean of those published**"] = both
+def by_method(table, title, sets):
+    rows = []
+    for method, k in product(METHODS, (0, *LATENT_DIMS)):
+        ours = pick(table, method, k, sets)
+        if len(ours):
+            accuracy = ours["acc1"].fillna(ours["accuracy"])
+            compared = compare(ours, pick(table, "pca", k, sets))
+            margins = compared["margin"].dropna()
+            rows.append(
+                (
+                    method,
+                    k or None,
+                    len(ours),
+                    ours["n_seeds"].max(),
+                    accuracy.mean(),
+                    ours["acc5"].mean(),
+                    ours["acc1_tenth"].mean(),
+                    compared["difference"].mean(),
+                    compared["difference"].min(),
+                    margins.mean(),
+                    f"{(margins > 0).sum()} of {len(margins)}" if len(margins) else "-",
+                    compared["ratio"].mean(),
+                    ours["fit_seconds"].mean(),
+                    ours["transform_seconds"].mean(),
+                )
+            )
     header = (
-        "set | raw 1-NN | PCA + 1-NN | skvae, no labels + 1-NN | "
-        "**skvae, labels + 1-NN** | its reconstruction error / PCA's | "
-        "MiniRocket + ridge | 1-NN ED, published | 1-NN DTW, published | "
-        "T-Loss + 1-NN, published | InceptionTime, published"
+        "method | latent_dim | sets | seeds | 1-NN | 5-NN | 1-NN, a tenth of the "
+        "labels | 1-NN - PCA's | the least of a set | bound above PCA's, nats | above "
+        "on sets | reconstruction error / PCA's | seconds to fit | to transform"
     )
-    formats = ("{:.3f}",) * 4 + ("{:.2f}",) + ("{:.3f}",) * 5
-    return "## With labels, latent_dim 8\n\n" + markdown(header, rows, formats)
+    formats = "s s s s .3f .3f .3f +.3f +.3f +.1f s .2f .2f .4f"
+    note = "minirocket's accuracy is that of its ridge classifier."
+    return harness.section(title, harness.table(header, formats, rows), note)
 
 
-def with_few_labels(table):
+def by_peer(table, k, figure, method):
+    """A figure by set, of what is compared with a method that knows labels."""
     import pandas as pd
 
+    ours = pick(table, method, k)
     columns = {
-        "raw": pick(table, "raw", 0)["acc1_tenth"],
-        "pca": pick(table, "pca", 8)["acc1_tenth"],
-        "skvae": pick(table, "skvae", 8)["acc1_tenth"],
-        "with": pick(table, "skvae-10%-labels", 8)["acc1"],
-        "alone": pick(table, "skvae-10%-alone", 8)["acc1"],
+        "raw 1-NN": pick(table, "raw", 0)[figure],
+        "features 1-NN": pick(table, "features", 0)[figure],
+        "PCA 1-NN": pick(table, "pca", k)[figure],
+        "skvae, no labels, 1-NN": pick(table, "skvae", k)[figure],
+        f"**{method}, 1-NN**": ours["acc1"],
     }
-    rows = pd.DataFrame(columns, index=columns["alone"].index)
-    rows["difference"] = rows["with"] - rows["alone"]
-    if len(rows):
-        rows.loc["**mean**"] = rows.mean()
-    header = (
-        "set | raw 1-NN | PCA + 1-NN | skvae, no labels + 1-NN | "
-        "skvae, labels, all signals + 1-NN | skvae, labelled signals only + 1-NN | "
-        "gain by unlabelled signals"
-    )
-    formats = ("{:.3f}",) * 5 + ("{:+.3f}",)
-    return (
-        "## A tenth of the labels, latent_dim 8\n\n"
-        "1-NN knows the labels of a tenth of each class, at least two signals.\n\n"
-        + markdown(header, rows, formats)
-    )
+    return pd.DataFrame(columns, ours.index)
 
 
-def bars(table):
-    """What was asked for, and what was reached."""
-    found = [*bars_without_labels(table), *bars_with_labels(table)]
-    lines = ["## Bars", "", "| bar | reached | |", "| --- | --- | --- |"]
-    for bar, reached, met in found:
-        lines.append(f"| {bar} | {reached} | {'met' if met else 'missed'} |")
-    return "\n".join(lines)
-
-
-def bars_without_labels(table):
-    """Yield what is asked for, what was reached, and whether it suffices."""
-    for k in LATENT_DIMS:
-        found = compare(table, "skvae", k)
-        if found.empty:
-            continue
-        gain, margin, ratio = found["difference"], found["margin"], found["ratio"]
-        needed = 0.05 if k == 2 else 0.01
-        yield (
-            f"latent_dim {k}: mean 1-NN at least PCA's {needed:+.2f}",
-            f"{gain.mean():+.4f}",
-            gain.mean() >= needed,
-        )
-        yield (
-            f"latent_dim {k}: no set below PCA by more than 0.02",
-            f"worst {gain.min():+.3f}, {gain.idxmin()}; {(gain < -0.02).sum()} below",
-            gain.min() >= -0.02,
-        )
-        yield (
-            f"latent_dim {k}: bound above PCA's on every set",
-            f"least {margin.min():+.1f} nats, {margin.idxmin()}; above on "
-            f"{(margin > 0).sum()} of {len(margin)}",
-            margin.min() > 0,
-        )
-        yield (
-            f"latent_dim {k}: reconstruction error below PCA's on average",
-            f"mean ratio {ratio.mean():.3f}, below on {(ratio < 1).sum()} of "
-            f"{len(ratio)}",
-            ratio.mean() < 1,
-        )
-        if "watch6" in found.index:
-            seconds, cpu = found.loc["watch6", ["seconds", "cpu_seconds"]]
-            yield (
-                f"latent_dim {k}: watch6, the largest set, fitted in 10 seconds",
-                f"{seconds:.1f} by the clock, {cpu:.1f} of the processor",
-                seconds <= 10,
-            )
-
-
-def bars_with_labels(table):
-    accuracy = pick(table, "skvae-labels", 8)["acc1"]
-    accuracy = accuracy[accuracy.index.isin(PUBLISHED)]
-    if len(accuracy) == len(PUBLISHED):
-        for name, needed in (("1-NN DTW's", 0.827), ("InceptionTime's", 0.951)):
-            yield (
-                f"labels, latent_dim 8: mean 1-NN of the {len(accuracy)} published "
-                f"sets at least {name} {needed}",
-                f"{accuracy.mean():.3f}",
-                accuracy.mean() >= needed,
-            )
-    with_unlabelled = pick(table, "skvae-10%-labels", 8)["acc1"]
-    gain = (with_unlabelled - pick(table, "skvae-10%-alone", 8)["acc1"]).dropna()
-    if len(gain):
-        yield (
-            "a tenth of the labels, latent_dim 8: better with the unlabelled signals",
-            f"mean {gain.mean():+.3f}, better on {(gain > 0).sum()}, worse on "
-            f"{(gain < 0).sum()} of {len(gain)}",
-            gain.mean() > 0,
-        )
-
-
-def markdown(header, rows, formats):
-    """A table of a DataFrame's rows; a dash where there is no figure."""
-    lines = [f"| {header} |", "|" + " --- |" * (header.count("|") + 1)]
-    for name, row in rows.iterrows():
-        cells = (
-            style.format(value) if np.isfinite(value) else "-"
-            for value, style in zip(row, formats, strict=True)
-        )
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def mean_ranks(table, k):
-    """Mean rank of each method by 1-NN accuracy, best first, and the number of sets.
-
-    Of the methods that know no labels, over the sets that all of them have.
-    """
+def with_labels(table, k):
     import pandas as pd
 
-    accuracies = {}
-    for method in NO_LABELS:
-        found = pick(table, method, 0 if method == "raw" else k)
-        if len(found):
-            accuracies[method] = found["acc1"]
-    ranks = pd.DataFrame(accuracies).dropna().rank(axis=1, ascending=False)
-    return ranks.mean().sort_values(), len(ranks)
+    rows = by_peer(table, k, "acc1", "skvae-labels")
+    compared = compare(pick(table, "skvae-labels", k), pick(table, "pca", k))
+    rows["its reconstruction error / PCA's"] = compared["ratio"]
+    rows["MiniRocket + ridge"] = pick(table, "minirocket", 0)["accuracy"]
+    own = list(rows)
+    names = ("1-NN ED", "1-NN DTW", "T-Loss + 1-NN", "InceptionTime")
+    published = pd.DataFrame(PUBLISHED, [f"{name}, published" for name in names]).T
+    rows = rows.join(published)
+    both = rows[rows.index.isin(PUBLISHED)].mean()
+    rows.loc["**mean**"] = rows[own].mean()
+    rows.loc["**mean of those published**"] = both
+    formats = "s" + " .3f" * 5 + " .2f" + " .3f" * 5
+    text = harness.table(" | ".join(["set", *rows]), formats, cells(rows))
+    return harness.section(f"With labels, latent_dim {k}", text)
 
 
-def draw_ranks(table, path):
-    """Mean ranks, with bars of Nemenyi's critical difference (Demsar 2006).
-
-    Methods whose bars do not overlap differ at the 5 % level.
-    """
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-    from scipy.stats import studentized_range
-
-    fig, axes = plt.subplots(
-        1, len(LATENT_DIMS), figsize=(9, 2.8), sharex=True, layout="constrained"
-    )
-    for ax, k in zip(axes, LATENT_DIMS, strict=True):
-        ranks, n_sets = mean_ranks(table, k)
-        n = len(ranks)
-        quantile = studentized_range.ppf(0.95, n, np.inf) / 2**0.5
-        critical = quantile * (n * (n + 1) / (6 * max(n_sets, 1))) ** 0.5
-        colors = ["C1" if name == "skvae" else "C0" for name in ranks.index]
-        ax.hlines(range(n), ranks - critical / 2, ranks + critical / 2, colors, lw=2)
-        ax.scatter(ranks, range(n), c=colors, zorder=3)
-        ax.set_yticks(range(n), ranks.index)
-        ax.invert_yaxis()
-        ax.set_title(f"latent_dim {k}, {n_sets} sets", fontsize=10)
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(axis="x", alpha=0.3)
-    fig.supxlabel("mean rank by 1-NN accuracy without labels (1 is best)", fontsize=10)
-    path.parent.mkdir(exist_ok=True)
-    fig.savefig(path, dpi=110)
-    plt.close(fig)
+def with_few_labels(table, k):
+    rows = by_peer(table, k, "acc1_tenth", "skvae-10%-labels")
+    title = f"A tenth of the labels of each class, at least two, latent_dim {k}"
+    return show(title, " | ".join(["set", *rows]), "s" + " .3f" * 5, rows)
 
 
 if __name__ == "__main__":
-    main()
+    harness.main(__doc__, "quality", {"run": tasks}, report, Size(), QUICK)

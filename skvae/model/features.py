@@ -101,7 +101,8 @@ class RandomConvolutions(nn.Module):
         for kernel, i, response in self.responses(x):
             torch.gt(response, thresholds[kernel, i], out=above)  # (4, t, n)
             torch.sum(above, dim=1, dtype=self.count_dtype, out=counts[kernel, i])
-        return counts.flatten(end_dim=2).T.float() / n_timepoints
+        # Times the reciprocal: a division is one on a CPU, but not on a GPU.
+        return counts.flatten(end_dim=2).T.float() * (1 / n_timepoints)
 
     def responses(self, x):
         """Yield each kernel, dilation index and response (t, n), whole numbers."""
@@ -115,7 +116,7 @@ class RandomConvolutions(nn.Module):
         for inputs, kernels in kernels_of.items():
             # One by one, in order: a sum whose last bit no library chooses.
             summed = sum(scaled[c] for c, is_read in enumerate(inputs) if is_read)
-            summed = summed / math.sqrt(sum(inputs))
+            summed = summed * (1 / math.sqrt(sum(inputs)))
             q = summed.round_().clamp_(-LIMIT, LIMIT).to(torch.int16)
             q = nn.functional.pad(q, (0, 0, edge, edge))  # (t + 2 edges, n)
             tripled = 3 * q

@@ -1,0 +1,507 @@
+"""The forum thread's systems, and what skvae is compared with, each of them once.
+
+K1, P1 and P2 are parameters of `ConvVAETransformer`. P2, the thread's final script, is
+here too as one writes it in plain PyTorch, in skorch, in Pythae and in Keras, and K1 in
+Keras. In these nothing is skvae's. The loss is the thread's, mended: weight * SSE + KL,
+summed over time and latents, mean over signals.
+"""
+
+import contextlib
+import logging
+import os
+import tempfile
+import time
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from skvae import ConvVAETransformer
+
+# --- The systems, for ConvVAETransformer
+
+
+def system(net_params, **params):
+    """What K1, P1 and P2 share, and what sets one apart; 100 epochs, of up to 1000."""
+    return {
+        "feature_weight": 0.0,
+        "conv_channels": (16, 16, 32, 32),
+        "kernel_size": 8,
+        "stride": 2,
+        "hidden_dims": (64, 16),
+        "linear_path": False,
+        "whiten": True,
+        "scale": "minmax",
+        "lr": 1e-3,
+        "batch_size": 32,
+        "max_epochs": 100,
+        **params,
+        "net_params": {
+            "module__output_activation": "sigmoid",
+            "module__output_kernel_size": 7,
+            "optimizer": torch.optim.Adam,
+            "lr_schedule": None,
+            **net_params,
+        },
+    }
+
+
+K1_NET = {"module__hidden_dropout": 0.3, "module__init": "glorot"}
+K1 = system({**K1_NET, "module__output_kernel_size": 8}, reconstruction_weight=10.0)
+P1 = system(K1_NET, reconstruction_weight=10.0)
+P2 = system(
+    {"module__hidden_dropout": 0.5, "module__init": "torch"},
+    reconstruction_weight=100.0,
+    dropout=0.3,
+    batch_norm=True,
+)
+
+
+# --- P2 in plain PyTorch
+
+
+class P2Module(nn.Module):
+    """The network, for signals (n, 1, t); of 336 points as in the thread."""
+
+    def __init__(self, n_timepoints=336, latent_dim=2, dropout=0.3):
+        super().__init__()
+        lengths, layers = [n_timepoints], []
+        for n_in, n_out in pairwise((1, 16, 16, 32, 32)):
+            layers += [
+                nn.Conv1d(n_in, n_out, 8, stride=2, padding=3),
+                nn.ReLU(),
+                nn.BatchNorm1d(n_out),
+                nn.Dropout(dropout),
+            ]
+            lengths.append(lengths[-1] // 2)
+        width = 32 * lengths[-1]
+        self.encoder = nn.Sequential(
+            *layers,
+            nn.Flatten(),
+            nn.Linear(width, 64),
+            nn.ReLU(),
+            nn.BatchNorm1d(64),
+            nn.Dropout(0.5),
+            nn.Linear(64, 16),
+            nn.ReLU(),
+        )
+        self.z_mean = nn.Linear(16, latent_dim)
+        self.z_log_var = nn.Linear(16, latent_dim)
+
+        layers = []
+        for (n_in, n_out), length in zip(
+            pairwise((32, 32, 32, 16, 16)), lengths[-2::-1], strict=True
+        ):
+            odd = length % 2
+            layers += [
+                nn.ConvTranspose1d(n_in, n_out, 8, 2, padding=3, output_padding=odd),
+                nn.ReLU(),
+                nn.BatchNorm1d(n_out),
+            ]
+        self.decoder = nn.Sequential(
+            nn.Linear(latent_dim, width),
+            nn.ReLU(),
+            nn.Unflatten(1, (32, lengths[-1])),
+            *layers,
+            nn.ConvTranspose1d(16, 1, 7, padding=3),
+            nn.Sigmoid(),
+        )
+
+    def encode(self, x):
+        h = self.encoder(x)
+        return self.z_mean(h), self.z_log_var(h)
+
+    def forward(self, x):
+        z_mean, z_log_var = self.encode(x)
+        z = z_mean + torch.exp(0.5 * z_log_var) * torch.randn_like(z_mean)
+        return self.decoder(z), z_mean, z_log_var
+
+
+def vae_loss(output, x, weight=100):
+    x_hat, z_mean, z_log_var = output
+    sse = ((x_hat - x) ** 2).sum(dim=(1, 2))
+    kl = -0.5 * (1 + z_log_var - z_mean**2 - z_log_var.exp()).sum(dim=1)
+    return (weight * sse + kl).mean()
+
+
+def training(X, batch_size=32, weight=100, device="cpu", **options):
+    """A network for X (n, t) in [0, 1], and a function that trains it for an epoch."""
+    x = torch.as_tensor(X, dtype=torch.float32)[:, None]
+    loader = DataLoader(TensorDataset(x), batch_size, shuffle=True)
+    module = P2Module(x.shape[2], **options).to(device)
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
+
+    def train_epoch():
+        module.train()
+        total = 0.0
+        for (x,) in loader:
+            x = x.to(device)
+            loss = vae_loss(module(x), x, weight)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(x)
+        return total / len(X)
+
+    return module, train_epoch
+
+
+class MinMaxVAE(TransformerMixin, BaseEstimator):
+    """What a network needs to be judged: signals (n, t) in any units.
+
+    Others give `encode` of x (n, 1, t) and `decode` of z, in [0, 1].
+    """
+
+    def __init__(self, latent_dim=2, n_epochs=100, random_state=0):
+        self.latent_dim = latent_dim
+        self.n_epochs = n_epochs
+        self.random_state = random_state
+
+    def fit(self, X, y=None):
+        train_epoch = self.start(X)
+        for _ in range(self.n_epochs):
+            train_epoch()
+        return self
+
+    @torch.no_grad()
+    def posterior(self, X):
+        """Mean and standard deviation of q(z|x), as arrays."""
+        x = torch.as_tensor(self.scale(X), dtype=torch.float32)[:, None]
+        z_mean, z_log_var = self.encode(x)
+        return z_mean.numpy(), (0.5 * z_log_var).exp().numpy()
+
+    def transform(self, X):
+        return self.posterior(X)[0]
+
+    @torch.no_grad()
+    def inverse_transform(self, Z):
+        x_hat = self.decode(torch.as_tensor(Z, dtype=torch.float32))[:, 0].numpy()
+        return x_hat * self.range_ + self.min_
+
+    def learn_scale(self, X):
+        self.min_, self.range_ = X.min(), np.ptp(X)
+        return self.scale(X)
+
+    def scale(self, X):
+        return (X - self.min_) / self.range_
+
+
+class P2Transformer(MinMaxVAE):
+    """P2 in plain PyTorch, as a grid search takes it."""
+
+    def __init__(
+        self,
+        latent_dim=2,
+        reconstruction_weight=100,
+        dropout=0.3,
+        n_epochs=100,
+        random_state=0,
+    ):
+        super().__init__(latent_dim, n_epochs, random_state)
+        self.reconstruction_weight = reconstruction_weight
+        self.dropout = dropout
+
+    def start(self, X):
+        """A function that trains for an epoch."""
+        torch.manual_seed(self.random_state)
+        self.module_, train_epoch = training(
+            self.learn_scale(X),
+            weight=self.reconstruction_weight,
+            latent_dim=self.latent_dim,
+            dropout=self.dropout,
+        )
+        return train_epoch
+
+    def encode(self, x):
+        return self.module_.eval().encode(x)
+
+    def decode(self, z):
+        return self.module_.eval().decoder(z)
+
+
+# --- Pythae, with the same network
+
+
+def pythae_model(n_timepoints, latent_dim):
+    """Pythae's VAE, whose loss is SSE / 2 + KL."""
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+
+    network = P2Module(n_timepoints, latent_dim)
+
+    class Encoder(BaseEncoder):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(
+                [network.encoder, network.z_mean, network.z_log_var]
+            )
+
+        def forward(self, x):
+            encoder, z_mean, z_log_var = self.layers
+            h = encoder(x)
+            return ModelOutput(embedding=z_mean(h), log_covariance=z_log_var(h))
+
+    class Decoder(BaseDecoder):
+        def __init__(self):
+            super().__init__()
+            self.layers = network.decoder
+
+        def forward(self, z):
+            return ModelOutput(reconstruction=self.layers(z))
+
+    return VAE(
+        VAEConfig((1, n_timepoints), latent_dim=latent_dim), Encoder(), Decoder()
+    )
+
+
+def train_pythae(model, X, n_epochs, batch_size=32):
+    """Train on X (n, t) in [0, 1]: the times at which the epochs ended.
+
+    The trainer keeps the best weights, and writes its models to a folder.
+    """
+    from pythae.data.datasets import BaseDataset
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    from pythae.trainers.training_callbacks import TrainingCallback
+
+    times = []
+
+    class Clock(TrainingCallback):
+        def on_epoch_end(self, training_config, **kwargs):
+            times.append(time.perf_counter())
+
+    x = torch.as_tensor(X, dtype=torch.float32)[:, None]
+    dataset = BaseDataset(x, torch.zeros(len(x)))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open(os.devnull, "w") as null,
+        contextlib.redirect_stderr(null),
+    ):
+        config = BaseTrainerConfig(
+            output_dir=folder,
+            num_epochs=n_epochs,
+            per_device_train_batch_size=batch_size,
+            learning_rate=1e-3,
+            no_cuda=True,
+        )
+        logging.disable(logging.INFO)
+        trainer = BaseTrainer(
+            model, dataset, training_config=config, callbacks=[Clock()]
+        )
+        trainer.train()
+        logging.disable(logging.NOTSET)
+    return times
+
+
+class PythaeVAE(MinMaxVAE):
+    """Pythae's VAE, for flat signals."""
+
+    def fit(self, X, y=None):
+        torch.manual_seed(self.random_state)
+        x = self.learn_scale(X)
+        self.model_ = pythae_model(X.shape[1], self.latent_dim)
+        train_pythae(self.model_, x, self.n_epochs)
+        self.model_.eval()
+        return self
+
+    def encode(self, x):
+        """Not Pythae's own `embed`, which draws from the posterior."""
+        output = self.model_.encoder(x)
+        return output.embedding, output.log_covariance
+
+    def decode(self, z):
+        return self.model_.decoder(z).reconstruction
+
+
+# --- Keras
+
+
+def keras_vae(
+    n_timepoints,
+    seed,
+    weight=10.0,
+    dropout=0.0,
+    hidden_dropout=0.3,
+    batch_norm=False,
+    output_kernel_size=8,
+):
+    """The VAE as a Keras user writes it, K1 by default; its input is (n, t, 1).
+
+    Compiled, for the loss weight * SSE + KL.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    import keras
+    from keras import layers, ops
+
+    keras.utils.set_random_seed(seed)
+
+    def regularise(h, rate):
+        if batch_norm:
+            h = layers.BatchNormalization()(h)
+        return layers.Dropout(rate)(h) if rate else h
+
+    x = h = keras.Input((n_timepoints, 1))
+    lengths = []
+    for filters in (16, 16, 32, 32):
+        lengths.append(h.shape[1])
+        h = layers.Conv1D(filters, 8, strides=2, padding="same", activation="relu")(h)
+        h = regularise(h, dropout)
+    start = h.shape[1:]
+    h = layers.Dense(64, activation="relu")(layers.Flatten()(h))
+    h = layers.Dense(16, activation="relu")(regularise(h, hidden_dropout))
+    encoder = keras.Model(x, [layers.Dense(2)(h), layers.Dense(2)(h)])
+
+    z = keras.Input((2,))
+    h = layers.Dense(start[0] * start[1], activation="relu")(z)
+    h = layers.Reshape(start)(h)
+    for filters, length in zip((32, 32, 16, 16), reversed(lengths), strict=True):
+        h = layers.Conv1DTranspose(
+            filters, 8, strides=2, padding="same", activation="relu"
+        )(h)
+        h = layers.Cropping1D((0, h.shape[1] - length))(h)
+        h = regularise(h, 0.0)
+    x_hat = layers.Conv1DTranspose(
+        1, output_kernel_size, padding="same", activation="sigmoid"
+    )(h)
+    decoder = keras.Model(z, x_hat)
+
+    def reconstruction_loss(x, x_hat):
+        return weight * ops.sum(ops.square(x - x_hat), axis=(1, 2))
+
+    class VAE(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.decoder = encoder, decoder
+            self.seed_generator = keras.random.SeedGenerator()
+
+        def call(self, x):
+            z_mean, z_log_var = self.encoder(x)
+            self.add_loss(ops.mean(self.kl(z_mean, z_log_var)))
+            noise = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
+            return self.decoder(z_mean + ops.exp(0.5 * z_log_var) * noise)
+
+        @staticmethod
+        def kl(z_mean, z_log_var):
+            terms = 1 + z_log_var - ops.square(z_mean) - ops.exp(z_log_var)
+            return -0.5 * ops.sum(terms, axis=1)
+
+    vae = VAE()
+    vae.compile(keras.optimizers.Adam(1e-3), reconstruction_loss)
+    return vae
+
+
+def keras_p2(n_timepoints, seed=0):
+    rates = {"dropout": 0.3, "hidden_dropout": 0.5}
+    return keras_vae(
+        n_timepoints, seed, 100.0, **rates, batch_norm=True, output_kernel_size=7
+    )
+
+
+# --- Trainers of P2: each takes signals (n, t) in [0, 1] and a batch size, and gives a
+# --- function of a number of epochs that trains and returns when each of them ended
+
+
+def plain_trainer(X, batch_size, device="cpu"):
+    train_epoch = training(X, batch_size, device=device)[1]
+
+    def train(n_epochs):
+        times = []
+        for _ in range(n_epochs):
+            train_epoch()
+            times.append(time.perf_counter())
+        return times
+
+    return train
+
+
+class Look(Callback):
+    """Call ``look(net)`` when training begins and at the end of each epoch."""
+
+    def __init__(self, look):
+        self.look = look
+
+    def on_train_begin(self, net, **kwargs):
+        self.look(net)
+
+    def on_epoch_end(self, net, **kwargs):
+        self.look(net)
+
+
+def clock(times):
+    """A callback that notes when training begins and when each epoch ends."""
+    return Look(lambda net: times.append(time.perf_counter()))
+
+
+def skorch_trainer(X, batch_size):
+    class Net(NeuralNet):
+        def get_loss(self, y_pred, y_true, X=None, training=False):
+            return vae_loss(y_pred, X)
+
+    times = []
+    net = Net(
+        P2Module,
+        torch.nn.MSELoss,  # not used
+        optimizer=torch.optim.Adam,
+        lr=1e-3,
+        batch_size=batch_size,
+        iterator_train__shuffle=True,
+        train_split=None,
+        callbacks=[clock(times)],
+        verbose=0,
+    ).initialize()
+
+    def train(n_epochs):
+        times.clear()
+        net.partial_fit(X[:, None], epochs=n_epochs)
+        return times[1:]
+
+    return train
+
+
+def pythae_trainer(X, batch_size):
+    model = pythae_model(X.shape[1], 2)
+    return lambda n_epochs: train_pythae(model, X, n_epochs, batch_size)
+
+
+def keras_trainer(backend, X, batch_size):
+    """In a process that has not imported Keras yet."""
+    os.environ["KERAS_BACKEND"] = backend
+    vae = keras_p2(X.shape[1])
+    from keras.callbacks import LambdaCallback
+
+    def train(n_epochs):
+        times = []
+        look = LambdaCallback(on_epoch_end=lambda *_: times.append(time.perf_counter()))
+        x = X[:, :, None]
+        vae.fit(x, x, batch_size, n_epochs, verbose=0, callbacks=[look])
+        return times
+
+    return train
+
+
+def skvae_trainer(X, batch_size, device="cpu", latent_dim=2, params=P2):
+    def train(n_epochs):
+        times = []
+        run = {"batch_size": batch_size, "max_epochs": n_epochs, "device": device}
+        run["callbacks"] = [clock(times)]
+        ConvVAETransformer(latent_dim, **{**params, **run}).fit(X)
+        return times[1:]
+
+    return train
+
+
+TRAINERS = {
+    "plain PyTorch loop": plain_trainer,
+    "skvae": skvae_trainer,
+    "skorch, default loader": skorch_trainer,
+    "Pythae": pythae_trainer,
+    "Keras, TensorFlow": partial(keras_trainer, "tensorflow"),
+    "Keras, JAX": partial(keras_trainer, "jax"),
+    "Keras, torch": partial(keras_trainer, "torch"),
+}
