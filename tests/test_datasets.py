@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -126,21 +125,6 @@ def test_watch_file_is_small_licensed_and_no_pickle(watch):
     assert "watch-LICENSE.txt" in watch.DESCR
     with np.load(PACKAGE / "data" / "watch.npz", allow_pickle=False) as stored:
         assert {stored[name].dtype.kind for name in stored} <= set("iuf")
-
-
-@pytest.mark.skipif(find_spec("seglearn") is None, reason="needs seglearn==1.2.5")
-def test_watch_rebuilds_to_the_same_bytes(tmp_path):
-    packaged = (PACKAGE / "data" / "watch.npz").read_bytes()
-    rebuilt = tmp_path / "watch.npz"
-
-    def build(*options):
-        return subprocess.run([sys.executable, BUILDER, rebuilt, *options]).returncode
-
-    assert build() == 0
-    assert rebuilt.read_bytes() == packaged
-    assert build("--check") == 0
-    rebuilt.write_bytes(packaged[:-1] + b"!")
-    assert build("--check") == 1
 
 
 # --- make_load_profiles

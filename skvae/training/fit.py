@@ -30,14 +30,14 @@ from skvae.training.net import VAENet
 
 # Learning rate of the linear decoder, which starts at its optimum, as a share of `lr`.
 LINEAR_LR = 0.1
-# Components that the encoder's correction sees.
-N_COMPONENTS = 32
+# Components that the encoder's correction sees, at least; or twice the latents.
+MIN_COMPONENTS = 16
 # Steps of max_epochs="auto", for each root of the number of samples: classes take
 # longer to learn than shapes.
 AUTO_STEPS = 25
 LABEL_STEPS = 75
 # Signals of which half of what training adds is trusted.
-HALF_TRUSTED = 100
+HALF_TRUSTED = 80
 # Time steps that the thresholds of features are quantiles of, of 16 signals at least;
 # and values that the statistics of a fit are means of, of 256 signals at least.
 THRESHOLD_TIMEPOINTS = 2**15
@@ -103,7 +103,7 @@ def fit(params, X, target, device, seed, *, one_epoch=False, checkpoint=None):
     at_start = [p.detach().clone() for p in module.trusted_parameters()]
     if net.max_epochs:
         net.partial_fit((train, valid))
-    share = trusted_share(len(train))
+    share = trusted_share(len(train), has_head=module.head is not None)
     trust(module, at_start, share)
     after, kl = describe(net, some)
 
@@ -192,7 +192,7 @@ def make_net(params, X, target, device, n_train, one_epoch, checkpoint):
         "module__batch_norm": params.batch_norm,
         "module__linear_path": params.linear_path,
         "module__with_features": needs_features(params, target),
-        "module__n_components": N_COMPONENTS,
+        "module__n_components": max(MIN_COMPONENTS, 2 * params.latent_dim),
         "module__n_targets": target.values.shape[1] if has_head else 0,
         "module__correct_mean": target is None or has_head,
         "criterion": Objective,
@@ -288,13 +288,13 @@ def start_of(params, module, train, target, seed):
     return start, latent_scale, noise
 
 
-def trusted_share(n_samples):
+def trusted_share(n_samples, has_head):
     """How far to go from the closed form to the trained network, 0 to 1.
 
-    A network learns few signals by heart: of 28 signals a fifth of the way is best, of
-    450 four fifths, of thousands all of it (`benchmarks/results/quality.md`).
+    A network learns few signals by heart, so it is trusted the more, the more there
+    are. A head is all that teaches the latents their classes, so it is trusted whole.
     """
-    return n_samples / (n_samples + HALF_TRUSTED)
+    return 1.0 if has_head else n_samples / (n_samples + HALF_TRUSTED)
 
 
 @torch.no_grad()
