@@ -75,8 +75,7 @@ class Features(TransformerMixin, BaseEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)
             self.convolutions_ = RandomConvolutions(*X.shape[1:])
-            # It looks at the first signals only.
-            self.convolutions_.fit(torch.from_numpy(X)[torch.randperm(len(X))])
+            self.convolutions_.fit(torch.from_numpy(X))
         return self
 
     @torch.no_grad()

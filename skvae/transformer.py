@@ -92,7 +92,7 @@ class ConvVAETransformer(
         Of the convolutions, in time steps.
     hidden_dims : tuple of int, default=(64,)
         Widths of the encoder's dense layers.
-    dropout : float, default=0.0
+    dropout : float, default=0.2
         After each dense layer of the encoder; without `linear_path` after each
         convolution of it.
     batch_norm : bool, default=False
@@ -274,7 +274,7 @@ class ConvVAETransformer(
         kernel_size=8,
         stride=4,
         hidden_dims=(64,),
-        dropout=0.0,
+        dropout=0.2,
         batch_norm=False,
         linear_path=True,
         whiten=False,

@@ -38,6 +38,8 @@ AUTO_STEPS = 25
 LABEL_STEPS = 75
 # Signals of which half of what training adds is trusted.
 HALF_TRUSTED = 80
+# Numbers to tell of y, for each latent, above which a linear map loses too many.
+TOO_MANY_DIMS = 1.25
 # Time steps that the thresholds of features are quantiles of, of 16 signals at least;
 # and values that the statistics of a fit are means of, of 256 signals at least.
 THRESHOLD_TIMEPOINTS = 2**15
@@ -160,9 +162,8 @@ def split(params, X, scaler, target, device, one_epoch):
 
 def make_net(params, X, target, device, n_train, one_epoch, checkpoint):
     """The skorch net that parameters describe, not initialized."""
-    # Up to latent_dim of them, a linear map keeps apart what there is to tell.
     has_head = target is not None and (
-        not params.linear_path or target.n_dims > params.latent_dim
+        not params.linear_path or target.n_dims > TOO_MANY_DIMS * params.latent_dim
     )
     options = params.net_params or {}
     lr_schedule = options.get("lr_schedule", "one_cycle")
