@@ -35,6 +35,7 @@ def system(net_params, **params):
         "kernel_size": 8,
         "stride": 2,
         "hidden_dims": (64, 16),
+        "dropout": 0.0,
         "linear_path": False,
         "whiten": True,
         "scale": "minmax",

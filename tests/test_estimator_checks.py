@@ -50,8 +50,9 @@ def check_signals_in_threes(estimator, X, *, reset, min_samples=1):
 
 def check_target_as_numbers(y, *args):
     """Each label as a continuous number, which the checks themselves rarely give."""
-    if len(np.shape(y)) == 1 and np.ptp(y) and np.array_equal(y, np.round(y)):
-        y = np.asarray(y) + 0.5
+    labels = np.asarray(y)
+    if labels.dtype.kind in "if" and labels.ndim == 1 and not np.isnan(labels).any():
+        y = labels + 0.5
     return check_target(y, *args)
 
 

@@ -98,7 +98,7 @@ def test_nothing_private_of_another_file_is_used(name):
     """Neither imported nor read as an attribute of what is not `self`."""
     folder = name.rpartition(".")[0]
     for other, what in imports(FILES[name]):
-        own = other == name or other.startswith(folder) and folder
+        own = other == name or (other.startswith(folder) and folder)
         assert what is None or not is_private(what), (other, what)
         assert own or not is_private(other.rpartition(".")[2]), other
 

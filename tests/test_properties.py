@@ -253,18 +253,54 @@ PARAMETERS = st.sampled_from(
 SAFE = sorted(set(ConvVAETransformer().get_params()) - {"checkpoint", "verbose"})
 
 
-@common
-@given(name=st.sampled_from(SAFE), value=PARAMETERS)
-def test_parameters(name, value):
-    huge = isinstance(value, (int, float)) and abs(value) > 1e4
-    if huge and name in ("max_epochs", "latent_dim", "kernel_size", "stride"):
-        return  # valid, and takes for ever
-    X = np.random.default_rng(0).uniform(size=(N_SAMPLES, N_TIMEPOINTS))
-    estimator = make_estimator().set_params(**{name: value})
+def is_same(a, b):
+    """The same parameter values: the same objects, arrays and all."""
+    return a.keys() == b.keys() and all(a[name] is b[name] for name in a)
+
+
+def test_is_same_tells_estimators_apart():
+    """So that the assertions below cannot be passed by accident."""
+    estimator = make_estimator()
     before = vars(estimator).copy()
-    try:
-        result = outcome(lambda X: estimator.fit(X).transform(X), X)
-    except FloatingPointError:  # a learning rate of 1e300 is a valid one
-        result = None
-    if result is None:
-        assert vars(estimator).keys() == before.keys()
+    assert is_same(vars(estimator), before)
+    assert not is_same(vars(estimator), vars(make_estimator(lr=0.5)))
+    estimator.lr = 0.5
+    assert not is_same(vars(estimator), before)
+    estimator.lr = before["lr"]
+    estimator.n_features_in_ = 3
+    assert not is_same(vars(estimator), before)
+
+
+def test_parameters(fitted):
+    """Each value for each parameter, on a new estimator or a fitted one."""
+    X = np.random.default_rng(0).uniform(size=(N_SAMPLES, N_TIMEPOINTS))
+    y = np.arange(N_SAMPLES) % 2
+    n_outcomes = Counter()
+
+    @settings(common, max_examples=4 * N_EXAMPLES)
+    @given(name=st.sampled_from(SAFE), value=PARAMETERS, is_fitted=st.booleans())
+    def check(name, value, is_fitted):
+        huge = isinstance(value, (int, float)) and abs(value) > 1e4
+        if huge and name in ("max_epochs", "latent_dim", "kernel_size", "stride"):
+            return  # valid, and takes for ever
+        estimator = copy.copy(fitted) if is_fitted else make_estimator()
+        estimator.set_params(**{name: value})
+        before = vars(estimator).copy()
+        given_parameters = estimator.get_params(deep=False)
+        try:
+            result = outcome(lambda X: estimator.fit(X, y).transform(X), X)
+        except FloatingPointError:  # a learning rate of 1e300 is a valid one
+            result = None
+        n_outcomes["refused" if result is None else "fitted"] += 1
+        if result is None:
+            assert is_same(vars(estimator), before)
+            return
+        # As they were given, whatever they were; and the result is of that fit.
+        assert is_same(estimator.get_params(deep=False), given_parameters)
+        assert estimator.net_ is not before.get("net_")
+        assert result.shape == (N_SAMPLES, estimator.latent_dim)
+        assert result.dtype == np.float32
+        np.testing.assert_array_equal(estimator.transform(X), result)
+
+    check()
+    assert min(n_outcomes["refused"], n_outcomes["fitted"]) > 10

@@ -53,8 +53,14 @@ def test_totals_of_the_known_systems(settings, encoder, decoder):
         {"n_targets": 4},
         {"with_features": False, "n_components": 8},
         {"linear_path": False, "conv_channels": (), "hidden_dims": ()},
-        {"linear_path": False, "stride": 3, "kernel_size": 5, "batch_norm": True,
-         "dropout": 0.1, "n_targets": 4},
+        {
+            "linear_path": False,
+            "stride": 3,
+            "kernel_size": 5,
+            "batch_norm": True,
+            "dropout": 0.1,
+            "n_targets": 4,
+        },
     ],
     ids=["plain", "linear-classes", "no-features", "no-layers", "stride-3"],
 )

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -13,28 +14,34 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsClassifier
+from torch.distributions import Bernoulli, Laplace, Normal
 
+import skvae
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
+from skvae.saving import files
 
 # DESIGN's P2, the final script of the thread.
 P2 = {
     "latent_dim": 2,
     "reconstruction_weight": 100,
     "linear_path": False,
+    "conv_channels": (16, 16, 32, 32),
+    "stride": 2,
     "hidden_dims": (64, 16),
     "dropout": 0.3,
-    "hidden_dropout": 0.5,
     "batch_norm": True,
-    "output_activation": "sigmoid",
-    "init": "torch",
     "scale": None,
-    "mixup": 0,
-    "input_noise": 0,
     "lr": 1e-3,
-    "lr_schedule": None,
     "batch_size": 32,
+    "net_params": {
+        "module__hidden_dropout": 0.5,
+        "module__output_activation": "sigmoid",
+        "module__init": "torch",
+        "lr_schedule": None,
+    },
 }
 
 
@@ -62,7 +69,7 @@ def profiles():
 @pytest.mark.parametrize("k", [1, 2, 8])
 def test_without_training_it_is_probabilistic_pca(data, k):
     X = random_gaussian() if data == "gaussian" else load_digits().data[:, 1:]
-    vae = ConvVAETransformer(k, max_epochs=0, random_state=0).fit(X)
+    vae = ConvVAETransformer(k, feature_weight=0, max_epochs=0, random_state=0).fit(X)
     pca = PCA(k).fit(X)
     np.testing.assert_allclose(
         vae.score_samples(X), pca.score_samples(X), rtol=1e-4, atol=0.02
@@ -172,10 +179,79 @@ def test_every_likelihood_trains_and_scores(likelihood, reconstruction_weight):
     assert np.isfinite(samples).all()
 
 
+def log_joint_on_grid(vae, X, z):
+    """log p(x, z) of a model of one latent, in nats, in the units of X, (n, len(z)).
+
+    Of the model only what it decodes to is used, its weight and its units.
+    """
+    x = (X[:, None] - vae.scaler_.offset_) / vae.scaler_.scale_
+    x = torch.from_numpy(x)
+    with torch.no_grad():
+        x_hat = vae.module_.decode(z[:, None].float()).double()  # (len(z), 1, t)
+    weight = vae.reconstruction_weight_
+    density = {
+        "gaussian": lambda: Normal(x_hat, (2 * weight) ** -0.5),
+        "laplace": lambda: Laplace(x_hat, 1 / weight),
+        "bernoulli": lambda: Bernoulli(probs=x_hat, validate_args=False),
+    }[vae.likelihood]()
+    log_prior = Normal(0.0, 1.0).log_prob(z)
+    log_joint = torch.stack(
+        [density.log_prob(row).sum(dim=(1, 2)) + log_prior for row in x]
+    )
+    return log_joint - len(X[0]) * float(np.log(vae.scaler_.scale_).sum())
+
+
+@pytest.mark.parametrize("linear_path", [False, True])
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "bernoulli"])
+def test_the_bound_is_below_the_likelihood_and_rises_to_it(likelihood, linear_path):
+    """Of a trained decoder that is not linear, against numerical integration."""
+    rng = np.random.default_rng(0)
+    phase = rng.uniform(-1.5, 1.5, (80, 1))
+    X = 5 + 3 * np.sin(np.linspace(0, 6, 12) + phase)
+    X += 0.3 * rng.standard_normal(X.shape)
+    if likelihood == "bernoulli":
+        X = (X > 5).astype(float)
+    vae = ConvVAETransformer(
+        1,
+        likelihood=likelihood,
+        scale="minmax" if likelihood == "bernoulli" else "standard",
+        linear_path=linear_path,
+        lr=1e-2,
+        max_epochs=60,
+        batch_norm=not linear_path,
+        random_state=0,
+    ).fit(X)
+    assert vae.n_active_dims_ == 1
+    with torch.no_grad():  # it is not linear
+        left, middle, right = vae.module_.decode(torch.tensor([[-1.0], [0.0], [1.0]]))
+        assert (left + right - 2 * middle).abs().max() > 0.05
+    z = torch.linspace(-10, 10, 4001, dtype=torch.float64)
+    step = 0.005
+    log_joint = log_joint_on_grid(vae, X, z)
+    exact = (log_joint.logsumexp(dim=1) + np.log(step)).numpy()
+    # The bound with the posterior that the encoder gives, over the same grid.
+    mean, std = (
+        torch.from_numpy(values / vae.latent_scale_).double()
+        for values in vae.posterior(X)
+    )
+    log_q = Normal(mean, std).log_prob(z)
+    elbo = ((log_q.exp() * (log_joint - log_q)).sum(dim=1) * step).numpy()
+    assert (elbo < exact + 1e-3).all()
+
+    # Sixteen draws, the same for each signal: near it, one by one and on average.
+    scores = vae.score_samples(X)
+    assert scores.mean() == pytest.approx(elbo.mean(), abs=1.0)
+    assert np.corrcoef(scores, elbo)[0, 1] > 0.98
+    assert vae.score(X) < exact.mean() + 0.3
+    bound = vae.score_samples(X, n_importance=1000).mean()
+    assert bound == pytest.approx(exact.mean(), abs=0.3)
+    assert abs(bound - exact.mean()) < abs(elbo.mean() - exact.mean()) + 0.1
+
+
 def test_importance_weighted_bound_rises_to_the_exact_value():
     """With too wide a posterior the ELBO is loose, and more draws make it tighter."""
     X = random_gaussian(n_samples=200, n_features=6)
-    vae = ConvVAETransformer(2, max_epochs=0, random_state=0).fit(X)
+    vae = ConvVAETransformer(2, feature_weight=0, max_epochs=0, random_state=0).fit(X)
     exact = PCA(2).fit(X).score(X)
     assert vae.score_samples(X, n_importance=5).mean() == pytest.approx(exact, abs=1e-3)
     with torch.no_grad():
@@ -209,7 +285,7 @@ def test_posterior_agrees_with_transform_and_with_the_prior(fitted, waves):
 
 def test_samples_look_like_the_signals():
     X = random_gaussian()
-    vae = ConvVAETransformer(6, max_epochs=0, random_state=0).fit(X)
+    vae = ConvVAETransformer(6, feature_weight=0, max_epochs=0, random_state=0).fit(X)
     samples = vae.sample(20_000, noise=True, random_state=1)
     np.testing.assert_allclose(samples.mean(axis=0), X.mean(axis=0), atol=0.7)
     np.testing.assert_allclose(
@@ -233,14 +309,70 @@ def test_wide_kl_weight_collapses_and_says_so(waves):
 def test_labels_pull_the_classes_apart():
     X, y = make_load_profiles(400, n_classes=3, n_timepoints=48, random_state=0)
     accuracies = []
-    for label_weight in (0.0, 10.0):
-        vae = ConvVAETransformer(
-            4, label_weight=label_weight, max_epochs=40, random_state=0
-        )
+    for label_weight in (0.0, 2.0):
+        vae = ConvVAETransformer(4, label_weight=label_weight, random_state=0)
         Z = vae.fit(X[:200], y[:200]).transform(X)
         knn = KNeighborsClassifier(1).fit(Z[:200], y[:200])
         accuracies.append(knn.score(Z[200:], y[200:]))
     assert accuracies[1] > accuracies[0] + 0.05
+
+
+def test_latents_tell_of_numbers():
+    """Of two, in other units, some of them missing, for signals not fitted."""
+    rng = np.random.default_rng(0)
+    frequency, noise = rng.uniform(1, 2, (2, 400, 1))
+    angle = frequency * np.linspace(0, 40, 96) + rng.uniform(0, 7, (400, 1))
+    X = np.sin(angle) + 0.2 * noise * rng.standard_normal((400, 96))
+    y = np.hstack([1000 * frequency + 5, noise])
+    known = y.copy()
+    known[:50, 0] = np.nan
+    scores = []
+    for label_weight in (0.0, 2.0):
+        vae = ConvVAETransformer(
+            2, label_weight=label_weight, max_epochs=1, random_state=0
+        ).fit(X[:200], known[:200])
+        Z = vae.transform(X)
+        linear = LinearRegression().fit(Z[50:200], y[50:200])
+        scores.append(linear.score(Z[200:], y[200:]))
+    assert scores[1] > scores[0] + 0.2
+    assert vae.classes_ is None
+    np.testing.assert_allclose(vae.target_offset_, y[50:200].mean(axis=0))
+    np.testing.assert_allclose(vae.target_scale_, y[50:200].std(axis=0))
+
+
+@pytest.mark.parametrize("linear_path", [True, False])
+def test_without_any_label_yet_the_classes_do_not_matter(waves, linear_path):
+    """Signals may come before their labels, as the first call of partial_fit says."""
+
+    def fit(label_weight):
+        vae = ConvVAETransformer(
+            2, label_weight=label_weight, linear_path=linear_path, random_state=0
+        )
+        y = np.full(len(waves), -1)
+        for _ in range(2):
+            vae.partial_fit(waves, y, classes=[0, 1, 2])
+        return vae.transform(waves)
+
+    np.testing.assert_array_equal(fit(1.0), fit(100.0))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_two_labelled_signals_are_enough(waves, seed):
+    """Wherever they fall when signals are dealt out at random."""
+    y = np.full(len(waves), -1)
+    y[np.random.default_rng(seed).permutation(len(y))[:2]] = [0, 1]
+    vae = ConvVAETransformer(2, label_weight=2.0, max_epochs=1, random_state=seed)
+    assert np.isfinite(vae.fit(waves, y).transform(waves)).all()
+
+
+def test_labels_that_are_all_held_back_are_none(waves):
+    """The split is random: it may leave no label to train on, which is no error."""
+    y = np.full(len(waves), -1)
+    y[:2] = [0, 1]
+    vae = ConvVAETransformer(2, label_weight=2.0, early_stopping=True, max_epochs=1)
+    for seed in range(4):
+        vae.set_params(validation_fraction=0.9, random_state=seed).fit(waves, y)
+        assert np.isfinite(vae.transform(waves)).all()
 
 
 def test_string_labels_and_unlabelled_signals(waves):
@@ -248,7 +380,9 @@ def test_string_labels_and_unlabelled_signals(waves):
     y[:50] = -1
     vae = ConvVAETransformer(2, label_weight=1.0, max_epochs=2, random_state=0)
     np.testing.assert_array_equal(vae.fit(waves, y).classes_, ["even", "odd"])
-    assert vae.history_["train_label"][0] > 0
+    Z = vae.transform(waves)
+    changed = np.where(y == -1, "odd", y)  # unlabelled ones are not just another class
+    assert not np.allclose(vae.fit(waves, changed).transform(waves), Z, rtol=1e-2)
 
 
 def test_without_label_weight_y_is_not_looked_at(waves):
@@ -359,14 +493,23 @@ def test_warm_start_goes_on_and_refuses_another_network(waves):
         ({"conv_channels": (16, 0)}, r"conv_channels=\(16, 0\).*positive integers"),
         ({"hidden_dims": (1.5,)}, r"hidden_dims=\(1.5,\)"),
         ({"dropout": 1.0}, "dropout"),
-        ({"init": "zeros"}, "init"),
+        ({"net_params": {"module__init": "zeros"}}, "init.*zeros"),
         ({"scale": "robust"}, "scale"),
         ({"batch_size": 0}, "batch_size"),
         ({"batch_size": 1, "batch_norm": True}, "batch_size=1 with batch_norm"),
         ({"likelihood": "bernoulli"}, "scale='minmax'"),
-        ({"output_activation": "sigmoid", "scale": None}, r"in \[0, 1\]"),
+        (
+            {"net_params": {"module__output_activation": "sigmoid"}, "scale": None},
+            r"in \[0, 1\]",
+        ),
         ({"n_channels": 5}, "n_channels=5 does not divide the 48 columns"),
-        ({"lr_schedule": "step"}, "lr_schedule"),
+        ({"feature_weight": -1.0}, "feature_weight"),
+        ({"label_weight": -1.0}, "label_weight"),
+        ({"net_params": {"optimizer": torch.optim.LBFGS}}, "LBFGS"),
+        ({"net_params": {"optimizer": "Adam"}}, "class of torch.optim"),
+        ({"net_params": {"lr_schedule": "step"}}, "lr_schedule"),
+        ({"net_params": {"n_threads": 0}}, "n_threads"),
+        ({"net_params": {"hidden_dropout": 0.5}}, "hidden_dropout"),
         ({"net_params": {"module__depth": 3}}, "depth"),
     ],
 )
@@ -450,3 +593,73 @@ def test_a_fitted_estimator_holds_no_training_data(waves):
     large = ConvVAETransformer(2, max_epochs=1).fit(np.tile(waves, (6, 1)))
     sizes = [len(pickle.dumps(vae)) for vae in (small, large)]
     assert sizes[1] < sizes[0] + 20_000
+
+
+# Warnings point at the user's line
+
+
+def warned_of(message, call):
+    """The files that a warning of this message names, one for each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return [w.filename for w in caught if message in str(w.message)]
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "fit_transform"])
+def test_the_warning_of_a_collapse_names_the_users_file(waves, method):
+    vae = ConvVAETransformer(
+        2, beta=1e6, linear_path=False, conv_channels=(2,), hidden_dims=(), lr=0.03,
+        batch_size=4, max_epochs=1, random_state=0,
+    )  # fmt: skip
+    X = np.tile(waves, (4, 1))
+    names = warned_of("No latent dimension is active", lambda: getattr(vae, method)(X))
+    assert names == [__file__]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda vae, X: vae.transform(X),
+        lambda vae, X: vae.inverse_transform(np.zeros((2, 3))),
+        lambda vae, X: vae.reconstruct(X),
+        lambda vae, X: vae.posterior(X),
+        lambda vae, X: vae.sample(),
+        lambda vae, X: vae.score_samples(X),
+        lambda vae, X: vae.score(X),
+    ],
+    ids=["transform", "inverse_transform", "reconstruct", "posterior", "sample",
+         "score_samples", "score"],
+)  # fmt: skip
+def test_the_warning_of_a_missing_gpu_names_the_users_file(
+    fitted, waves, monkeypatch, call
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    vae = copy.deepcopy(fitted).set_params(device="cuda")
+    names = warned_of("sees no GPU", lambda: call(vae, waves))
+    assert names
+    assert set(names) == {__file__}
+
+
+@pytest.mark.parametrize("load", [skvae.load, ConvVAETransformer.load])
+def test_the_warning_of_other_versions_names_the_users_file(
+    fitted, tmp_path, monkeypatch, load
+):
+    fitted.save(tmp_path / "model")
+    written = {**files.versions(), "torch": "1.0"}
+    monkeypatch.setattr(files, "versions", lambda: written)
+    fitted.save(tmp_path / "model")
+    monkeypatch.undo()
+    assert warned_of("was written with", lambda: load(tmp_path / "model")) == [__file__]
+
+
+def test_that_warning_of_a_checkpoint_names_the_users_file(
+    waves, tmp_path, monkeypatch
+):
+    vae = ConvVAETransformer(2, max_epochs=1, random_state=0)
+    vae.set_params(checkpoint=tmp_path / "checkpoint")
+    written = {**files.versions(), "torch": "1.0"}
+    monkeypatch.setattr(files, "versions", lambda: written)
+    vae.fit(waves)
+    monkeypatch.undo()
+    assert warned_of("was written with", lambda: vae.fit(waves)) == [__file__]
