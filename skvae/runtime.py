@@ -49,12 +49,20 @@ def resolve_device(device, *, training):
     return device
 
 
-class TorchThreads:
-    """What PyTorch's number of threads was before code here limited it."""
+class TorchThreads(threading.local):
+    """How often the calling thread has limited PyTorch's threads; and what they were.
+
+    PyTorch's number is that of the calling thread and of those that start, so the last
+    of several threads to leave has to bring back what the first found.
+    """
 
     lock = threading.Lock()
-    n_inside = 0
+    n_inside = 0  # of all threads
     before = None
+    depth = 0  # of this thread: an attribute set on it is the thread's own
+
+
+TORCH_THREADS = TorchThreads()
 
 
 @contextlib.contextmanager
@@ -62,27 +70,30 @@ def torch_threads(n_threads):
     """At most so many threads of PyTorch inside, as before outside.
 
     Threads that wait for each other's small pieces of work keep all cores busy, and any
-    other process slows them down many times. The number is PyTorch's for the calling
-    thread and for those that start: the last to leave brings back the first's.
+    other process slows them down many times.
     """
-    state = TorchThreads
-    with state.lock:
-        if state.n_inside == 0:
-            state.before = torch.get_num_threads()
-        state.n_inside += 1
-        torch.set_num_threads(min(n_threads, torch.get_num_threads()))
+    shared, own = TorchThreads, TORCH_THREADS
+    with shared.lock:
+        found = torch.get_num_threads()
+        if shared.n_inside == 0:
+            shared.before = found
+        torch.set_num_threads(min(n_threads, found))
+        shared.n_inside += 1
+        own.depth += 1
     try:
         yield
     finally:
-        with state.lock:
-            state.n_inside -= 1
-            torch.set_num_threads(state.before)
+        with shared.lock:
+            shared.n_inside -= 1
+            own.depth -= 1
+            torch.set_num_threads(found if own.depth else shared.before)
 
 
 @contextlib.contextmanager
 def all_threads(n_threads):
     """At most so many threads of PyTorch, and of BLAS, inside."""
-    with threadpool_limits(n_threads), torch_threads(n_threads):
+    n_threads = min(n_threads, torch.get_num_threads())
+    with torch_threads(n_threads), threadpool_limits(n_threads, user_api="blas"):
         yield
 
 

@@ -142,6 +142,11 @@ def check_options(estimator, X):
             f"optimizer={optimizer!r} in net_params, expected a class of torch.optim "
             "other than LBFGS, which trains on no batches."
         )
+    n_threads = net_params.get("n_threads", 1)
+    if not isinstance(n_threads, Integral) or n_threads < 1:
+        raise ValueError(
+            f"n_threads={n_threads!r} in net_params, expected a positive integer."
+        )
     for name in ("conv_channels", "hidden_dims"):
         sizes = getattr(estimator, name)
         if not all(isinstance(size, Integral) and size > 0 for size in sizes):
@@ -213,8 +218,12 @@ def check_target(y, n_samples, before=None, classes=None):
     ------
     ValueError
     """
-    y = to_numpy(y)
-    y = np.asarray(y) if not hasattr(y, "to_numpy") else y.to_numpy()
+    y = target_array(y)
+    if y.ndim not in (1, 2):
+        raise ValueError(
+            f"y has {y.ndim} dimensions, shape {y.shape}. Expected (n_samples,), or "
+            "(n_samples, n_targets) for numbers in several columns."
+        )
     if len(y) != n_samples:
         raise ValueError(
             f"X has {n_samples} samples and y has {len(y)}. Expected one label or one "
@@ -227,6 +236,17 @@ def check_target(y, n_samples, before=None, classes=None):
     return encode_labels(column_or_1d(y, warn=True), classes)
 
 
+def target_array(y):
+    """y as an array, NaN where numbers of a DataFrame or Series are missing."""
+    missing = y.isna().to_numpy() if hasattr(y, "isna") else None
+    y = np.asarray(to_numpy(y))
+    if missing is None or not missing.any() or y.dtype != object:
+        return y
+    if any(isinstance(value, str) for value in y.ravel()):
+        return y
+    return np.where(missing, np.nan, y).astype(np.float64)
+
+
 def is_continuous(y):
     """Whether y holds numbers rather than labels, missing ones left out."""
     if y.dtype.kind not in "fiu":
@@ -237,13 +257,18 @@ def is_continuous(y):
             "unlabelled."
         )
     known = y[~np.isnan(y.reshape(len(y), -1)).any(axis=1)]
-    if y.ndim == 2 and y.shape[1] > 1:
+    if (y.ndim == 2 and y.shape[1] > 1) or not len(known):
         return True
-    return bool(len(known)) and type_of_target(known.ravel()) == "continuous"
+    return type_of_target(known.ravel()) == "continuous"
 
 
 def encode_numbers(y, before=None):
     """`Target` of continuous y, NaN where a sample is unlabelled."""
+    if y.dtype.kind not in "biuf":
+        raise ValueError(
+            f"y has dtype {y.dtype}, but that of the first fit held numbers. Expected "
+            "numbers, or NaN where a sample is unlabelled."
+        )
     values = y.reshape(len(y), -1).astype(np.float64)
     values[np.isnan(values).any(axis=1)] = np.nan
     known = values[~np.isnan(values[:, 0])]
@@ -273,7 +298,7 @@ def encode_labels(y, classes=None):
             "y has missing labels, None or NaN. Expected -1 for an unlabelled sample."
         )
     # An array of strings turns the -1 among them into "-1".
-    unlabelled = y == ("-1" if y.dtype.kind in "US" else -1)
+    unlabelled = np.array([label in (-1, "-1") for label in y.tolist()], dtype=bool)
     check_classification_targets(y[~unlabelled])
     found = np.unique(y[~unlabelled])
     classes = found if classes is None else np.unique(classes)

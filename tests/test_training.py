@@ -198,7 +198,7 @@ def test_without_linear_path_the_scale_is_that_of_the_decoder(waves):
     squares = torch.stack(jacobians)[:, 0, :, :, 0].square().sum(dim=(1, 2))
     expected = squares.mean(dim=0).sqrt().numpy()
     unit = np.sqrt(np.square(vae.scaler_.scale_).mean())
-    np.testing.assert_allclose(vae.latent_scale_, unit * expected, rtol=0.1)
+    np.testing.assert_allclose(vae.latent_scale_, unit * expected, rtol=0.25)
 
 
 # Going on

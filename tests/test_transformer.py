@@ -19,7 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch.distributions import Bernoulli, Laplace, Normal
 
 import skvae
-from skvae import ConvVAETransformer
+from skvae import ConvVAETransformer, runtime
 from skvae.datasets import make_load_profiles
 from skvae.saving import files
 
@@ -508,9 +508,10 @@ def test_warm_start_goes_on_and_refuses_another_network(waves):
         ({"net_params": {"optimizer": torch.optim.LBFGS}}, "LBFGS"),
         ({"net_params": {"optimizer": "Adam"}}, "class of torch.optim"),
         ({"net_params": {"lr_schedule": "step"}}, "lr_schedule"),
-        ({"net_params": {"n_threads": 0}}, "n_threads"),
-        ({"net_params": {"hidden_dropout": 0.5}}, "hidden_dropout"),
-        ({"net_params": {"module__depth": 3}}, "depth"),
+        ({"net_params": {"hidden_dropout": 0.5}}, "net_params.*hidden_dropout"),
+        ({"net_params": {"module__depth": 3}}, "net_params.*depth"),
+        ({"net_params": {"criterion__gamma": 3}}, "net_params.*gamma"),
+        ({"callbacks": [3]}, "callbacks"),
     ],
 )
 def test_unusable_parameters_are_refused_and_leave_the_fit_alone(
@@ -521,6 +522,17 @@ def test_unusable_parameters_are_refused_and_leave_the_fit_alone(
     with pytest.raises((ValueError, TypeError), match=message):
         vae.fit(waves)
     assert vars(vae) == before
+
+
+@pytest.mark.parametrize("n_threads", [0, "all"])
+def test_unusable_threads_are_refused_and_change_nothing(waves, monkeypatch, n_threads):
+    # So that other tests find it as it was, should this one fail.
+    monkeypatch.setattr(runtime.TorchThreads, "n_inside", 0)
+    vae = ConvVAETransformer(2, max_epochs=1, net_params={"n_threads": n_threads})
+    before = torch.get_num_threads()
+    with pytest.raises((ValueError, TypeError), match="n_threads"):
+        vae.fit(waves)
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from sklearn.utils.extmath import randomized_svd, svd_flip
 PENALTIES = np.logspace(-3, 5, 17)
 # Standard deviation below which a feature, a share of time steps, is constant.
 MIN_FEATURE_STD = 1e-5
-# Variance of a component, of the largest one's, below which it is rounding.
+# Variance of a component, of the largest one's, below which it is rounding; of a
+# signal, of its mean square.
 MIN_VARIANCE = 1e-12
 # Smallest noise variance, of the signals' mean variance: keeps densities finite.
 MIN_NOISE = 1e-6
@@ -27,7 +28,7 @@ MAX_EXACT = 600
 MAX_VALUES = 2**23
 MAX_WIDTH = 2048
 # Signals whose products are added up at a time.
-N_ADDED = 1024
+N_ADDED = 4096
 N_FOLDS = 5
 
 
@@ -140,30 +141,52 @@ def gather(read, n_samples, width, is_labelled, seed):
     order = np.random.RandomState(seed).permutation(n_samples)
     if width > MAX_WIDTH:
         order = order[: max(2 * N_FOLDS, MAX_VALUES // width)]
-    as_sums = len(order) * width > MAX_VALUES and width <= MAX_WIDTH
+    n_folds = min(N_FOLDS, len(order))
+    if len(order) * width > MAX_VALUES:
+        return gather_sums(read, width, is_labelled, order % n_folds)
     blocks = []
-    for fold, part in enumerate(np.array_split(order, min(N_FOLDS, len(order)))):
+    for fold, part in enumerate(np.array_split(order, n_folds)):
         for labelled in np.unique(is_labelled[part]):
             index = np.sort(part[is_labelled[part] == labelled])
-            if as_sums:
-                products = np.zeros((width, width))
-                for start in range(0, len(index), N_ADDED):
-                    values = read(index[start : start + N_ADDED])
-                    products += values.T @ values
-                values = from_sums(products)
-            else:
-                values = read(index)
-            blocks.append(Rows(values, fold, bool(labelled)))
+            blocks.append(Rows(read(index), fold, bool(labelled)))
     return blocks
 
 
+def gather_sums(read, width, is_labelled, folds):
+    """`Rows` with the sums of all signals, which are read in their order."""
+    kinds = 2 * folds + is_labelled
+    products = {kind: np.zeros((width, width)) for kind in np.unique(kinds)}
+    for start in range(0, len(kinds), N_ADDED):
+        index = np.arange(start, min(start + N_ADDED, len(kinds)))
+        values = read(index)
+        for kind in np.unique(kinds[index]):
+            part = values[kinds[index] == kind]
+            products[kind] += part.T @ part
+    return [
+        Rows(from_sums(product), int(kind // 2), bool(kind % 2))
+        for kind, product in products.items()
+    ]
+
+
 def from_sums(products):
-    """Rows (n, d) that have these sums of products (d, d): ``rows.T @ rows``."""
-    scale = np.sqrt(np.maximum(products.diagonal(), 1e-300))
-    correlations = products / np.outer(scale, scale)
+    """Rows that have these sums of products (1 + d, 1 + d), that is ``rows.T @ rows``.
+
+    The first column is the constant 1, so the first row holds the sums, and the rest
+    the products of what is centred.
+    """
+    n_samples = products[0, 0]
+    mean = products[0, 1:] / n_samples
+    centred = products[1:, 1:] - n_samples * np.outer(mean, mean)
+    scale = np.sqrt(np.maximum(centred.diagonal(), 0.0))
+    inverse = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1.0), 0.0)
+    correlations = centred * np.outer(inverse, inverse)
     # Lifted by what rounding may take from the smallest eigenvalue.
-    correlations[np.diag_indices_from(correlations)] += 1e-12 * len(scale)
-    return cholesky(correlations, check_finite=False) * scale
+    np.fill_diagonal(correlations, 1 + 1e-12 * len(scale))
+    rows = np.zeros_like(products)
+    rows[0, 0] = np.sqrt(n_samples)
+    rows[0, 1:] = rows[0, 0] * mean
+    rows[1:, 1:] = cholesky(correlations, check_finite=False) * scale
+    return rows
 
 
 def fit_components(blocks, views, n_components, seed):
@@ -172,7 +195,9 @@ def fit_components(blocks, views, n_components, seed):
     dof = max(n_samples - 1, 1.0)
 
     variance = np.square(x).sum() / dof
-    weighted = [x / np.sqrt(variance)] if variance > 0 else [x]
+    is_constant = variance <= MIN_VARIANCE * np.square(mean[: views.n_values]).sum()
+    signal_scale = 0.0 if is_constant else 1 / np.sqrt(variance)
+    weighted = [x * signal_scale]
     if views.n_features:
         std = np.sqrt(np.square(features).sum(axis=0) / dof)
         is_used = std > MIN_FEATURE_STD
@@ -198,7 +223,7 @@ def fit_components(blocks, views, n_components, seed):
     # In terms of signal and features.
     parts = np.split(vectors, np.cumsum([w.shape[1] for w in weighted])[:-1], axis=1)
     in_signal = np.square(parts[0]).sum(axis=1)
-    directions = [parts[0] / np.sqrt(variance) if variance > 0 else parts[0]]
+    directions = [parts[0] * signal_scale]
     if views.n_features:
         directions.append(parts[1] * feature_scale)
     if views.label_weight:
@@ -208,7 +233,7 @@ def fit_components(blocks, views, n_components, seed):
         mean=mean[: views.n_values + views.n_features],
         directions=directions,
         std=np.sqrt(variances * variance),
-        elsewhere=1 - in_signal,
+        elsewhere=np.clip(1 - in_signal, 0.0, 1.0),
         loadings=x.T @ scores / dof,
         variance=variance,
         n_samples=n_samples,
@@ -294,6 +319,8 @@ def ridge(blocks, views, inverse_std):
     leave-one-out made invariant to rotations of the rows (Golub, Heath and Wahba 1979,
     https://doi.org/10.1080/00401706.1979.10489751), which needs no single signals.
     """
+    if not blocks:
+        return np.zeros((views.n_features, 1))
     _, features, target, _, n_samples = centre(blocks, views)
     u, s, vt = thin_svd(features * inverse_std)
     projected = u.T @ target

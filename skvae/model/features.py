@@ -16,6 +16,8 @@ MAX_SUMMED = 9
 # 12: sums fit 16 bits. The limit stands for 8 standard deviations.
 LIMIT = 2730
 LIMIT_STD = 8.0
+# Time steps that are counted in 16 bits, which are the fastest to add.
+MAX_COUNT = 2**15 - 1
 
 
 class RandomConvolutions(nn.Module):
@@ -50,8 +52,6 @@ class RandomConvolutions(nn.Module):
         super().__init__()
         n_dilations = 1 + int(math.log2(max(1, (n_timepoints - 1) // (N_TAPS - 1))))
         self.dilations = [2**i for i in range(n_dilations)]
-        # Counts fit 16 bits, which are faster to add, unless signals are long.
-        self.count_dtype = torch.int16 if n_timepoints < 2**15 else torch.int32
         triples = torch.tensor(list(itertools.combinations(range(N_TAPS), 3)))
         drawn = torch.randperm(len(triples))[:N_KERNELS].sort().values
         n_inputs = 2 * n_channels
@@ -91,8 +91,8 @@ class RandomConvolutions(nn.Module):
     def forward(self, x):
         """Features (n, n_features), shares from 0 to 1, of signals x (n, c, t)."""
         n_samples, _, n_timepoints = x.shape
-        counts = torch.empty(
-            *self.thresholds.shape, n_samples, dtype=self.count_dtype, device=x.device
+        counts = torch.zeros(
+            *self.thresholds.shape, n_samples, dtype=torch.int32, device=x.device
         )
         thresholds = self.thresholds[..., None, None]
         above = torch.empty(
@@ -100,7 +100,8 @@ class RandomConvolutions(nn.Module):
         )
         for kernel, i, response in self.responses(x):
             torch.gt(response, thresholds[kernel, i], out=above)  # (4, t, n)
-            torch.sum(above, dim=1, dtype=self.count_dtype, out=counts[kernel, i])
+            for part in above.split(MAX_COUNT, dim=1):
+                counts[kernel, i] += part.sum(dim=1, dtype=torch.int16)
         # Times the reciprocal: a division is one on a CPU, but not on a GPU.
         return counts.flatten(end_dim=2).T.float() * (1 / n_timepoints)
 

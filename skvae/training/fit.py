@@ -110,7 +110,8 @@ def fit(params, X, target, device, seed, *, one_epoch=False, checkpoint=None):
     after, kl = describe(net, some)
 
     # What is left of training's gain on its own signals holds on others in part.
-    gain = (after / before) ** share**2
+    has_trained = net.max_epochs and before > 0
+    gain = (after / before) ** share**2 if has_trained else 1.0
     distortion = after if distortion is None else distortion * gain
     if latent_scale is None:
         latent_scale = decoder_scale(net, some)

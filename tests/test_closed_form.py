@@ -1,0 +1,519 @@
+"""The closed form against scikit-learn, on rows and on sums of their products."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import StandardScaler
+
+from skvae import ConvVAETransformer
+from skvae.model import closed_form
+from skvae.model.closed_form import (
+    PENALTIES,
+    Rows,
+    Views,
+    fit_components,
+    from_sums,
+    gather,
+    held_out_noise,
+    linear_start,
+    principal_components,
+    ridge,
+)
+from skvae.training import data as training_data
+from skvae.training import fit as training
+
+N_VALUES, N_FEATURES, N_TARGETS = 12, 20, 3
+
+
+@pytest.fixture(scope="module")
+def views():
+    """Signal (150, 12), features (150, 20), correlated with it, and target (150, 3)."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((150, 4)) @ rng.standard_normal((4, N_VALUES))
+    x += 0.3 * rng.standard_normal(x.shape) + 2.0
+    features = np.tanh(x @ rng.standard_normal((N_VALUES, N_FEATURES)) / 5)
+    features = 0.5 + 0.2 * features + 0.05 * rng.standard_normal(features.shape)
+    target = np.sin(6 * features[:, :N_TARGETS]) + 0.3 * rng.standard_normal((150, 3))
+    return x, features, target
+
+
+def as_rows(*parts):
+    ones = np.ones((len(parts[0]), 1))
+    return np.concatenate([ones, *parts], axis=1)
+
+
+def in_blocks(rows, is_labelled=None, n_folds=5, as_sums=False):
+    """Rows of folds, labelled and unlabelled apart, as `gather` gives them."""
+    if is_labelled is None:
+        is_labelled = np.zeros(len(rows), dtype=bool)
+    blocks = []
+    for i, (_, fold) in enumerate(KFold(n_folds).split(rows)):
+        for labelled in (False, True):
+            values = rows[fold][is_labelled[fold] == labelled]
+            if len(values):
+                values = from_sums(values.T @ values) if as_sums else values
+                blocks.append(Rows(values, i, labelled))
+    return blocks
+
+
+def signed(a, like):
+    """Columns of a with the signs of those of `like`."""
+    return a * np.sign((a * like).sum(axis=0))
+
+
+def assert_same_up_to_sign(actual, expected, rtol):
+    """Columns of the same directions, relative to the largest value."""
+    atol = rtol * np.abs(expected).max()
+    np.testing.assert_allclose(signed(actual, expected), expected, rtol=0, atol=atol)
+
+
+def assert_same_components(actual, expected, rtol=1e-8):
+    for name in ("mean", "std", "elsewhere", "variance", "n_samples"):
+        np.testing.assert_allclose(
+            getattr(actual, name), getattr(expected, name), rtol=rtol, err_msg=name
+        )
+    assert_same_up_to_sign(actual.directions.T, expected.directions.T, rtol)
+    assert_same_up_to_sign(actual.loadings, expected.loadings, rtol)
+
+
+# Components
+
+
+def test_signs_are_all_that_the_comparison_forgives():
+    a = np.arange(6.0).reshape(3, 2)
+    assert_same_up_to_sign(a * [1, -1], a, 1e-8)
+    with pytest.raises(AssertionError):
+        assert_same_up_to_sign(a + 1e-6 * np.eye(3, 2), a, 1e-8)
+
+
+@pytest.mark.parametrize("feature_weight", [0.3, 1.0, 4.0])
+def test_components_are_pca_of_the_views_side_by_side(views, feature_weight):
+    x, features, _ = views
+    fitted = fit_components(
+        in_blocks(as_rows(x, features)),
+        Views(N_VALUES, N_FEATURES, feature_weight, 0.0),
+        5,
+        seed=0,
+    )
+    signal = x - x.mean(axis=0)
+    scale = np.sqrt(x.var(axis=0, ddof=1).sum())
+    standard = StandardScaler().fit_transform(features)
+    standard /= np.sqrt(standard.var(axis=0, ddof=1).sum())
+    side_by_side = np.hstack([signal / scale, feature_weight * standard])
+    pca = PCA(5).fit(side_by_side)
+
+    inputs = np.hstack([x, features]) - fitted.mean
+    scores = inputs @ fitted.directions.T
+    assert_same_up_to_sign(
+        scores, PCA(5, whiten=True).fit_transform(side_by_side), 1e-8
+    )
+    expected_std = scale * np.sqrt(pca.explained_variance_)
+    np.testing.assert_allclose(fitted.std, expected_std, rtol=1e-8)
+    in_signal = np.square(pca.components_[:, :N_VALUES]).sum(axis=1)
+    np.testing.assert_allclose(fitted.elsewhere, 1 - in_signal, rtol=1e-8)
+    regression = LinearRegression().fit(scores, x)
+    np.testing.assert_allclose(fitted.loadings, regression.coef_, atol=1e-10)
+    left = np.square(x - regression.predict(scores)).sum() / (len(x) - 1)
+    assert fitted.noise(5) == pytest.approx(left / (N_VALUES - 5), rel=1e-8)
+
+
+@pytest.mark.parametrize("label_weight", [0.5, 2.0])
+def test_with_labels_a_third_view_is_the_ridge_prediction(views, label_weight):
+    x, features, target = views
+    is_labelled = np.arange(150) % 3 > 0
+    options = Views(N_VALUES, N_FEATURES, 1.0, label_weight)
+    rows = as_rows(x, features, target)
+    fitted = fit_components(in_blocks(rows, is_labelled), options, 5, seed=0)
+
+    std = features.std(axis=0, ddof=1)
+    penalty = best_penalty(features[is_labelled] / std, target[is_labelled])
+    model = Ridge(penalty).fit(features[is_labelled] / std, target[is_labelled])
+    parts = [x, StandardScaler().fit_transform(features), model.predict(features / std)]
+    weighted = [
+        weight * part / np.sqrt(part.var(axis=0, ddof=1).sum())
+        for weight, part in zip((1.0, 1.0, label_weight), parts, strict=True)
+    ]
+    expected = PCA(5, whiten=True).fit_transform(np.hstack(weighted))
+    scores = (np.hstack([x, features]) - fitted.mean) @ fitted.directions.T
+    assert_same_up_to_sign(scores, expected, 1e-7)
+
+
+def test_what_unlabelled_signals_have_for_a_target_does_not_matter(views):
+    x, features, target = views
+    is_labelled = np.arange(150) % 3 > 0
+    options = Views(N_VALUES, N_FEATURES, 1.0, 2.0)
+    other = np.where(is_labelled[:, None], target, 1e3)
+    first, second = (
+        fit_components(
+            in_blocks(as_rows(x, features, y), is_labelled), options, 5, seed=0
+        )
+        for y in (target, other)
+    )
+    np.testing.assert_array_equal(first.directions, second.directions)
+    # And what they have for features does.
+    changed = features + 0.3 * (1 - is_labelled[:, None]) * features[:, :1]
+    third = fit_components(
+        in_blocks(as_rows(x, changed, target), is_labelled), options, 5, seed=0
+    )
+    assert np.abs(third.directions - first.directions).max() > 1e-3
+
+
+@pytest.mark.parametrize("n_samples", [30, 100])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_without_features_it_is_probabilistic_pca(n_samples, k):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_samples, 3)) @ rng.standard_normal((3, 40))
+    X += 0.5 * rng.standard_normal(X.shape) + 3.0
+    vae = ConvVAETransformer(k, feature_weight=0.0, max_epochs=0, random_state=0)
+    vae.fit(X)
+    pca = PCA(k, svd_solver="full").fit(X)
+    variance = np.square(vae.scaler_.scale_) / (2 * vae.reconstruction_weight_)
+    np.testing.assert_allclose(variance, pca.noise_variance_, rtol=1e-4)
+    np.testing.assert_allclose(
+        vae.score_samples(X), pca.score_samples(X), rtol=1e-4, atol=0.02
+    )
+    shrinkage = 1 - pca.noise_variance_ / pca.explained_variance_
+    assert_same_up_to_sign(vae.transform(X), pca.transform(X) * shrinkage, 1e-3)
+    own = pca.transform(X) * shrinkage @ pca.components_ + pca.mean_
+    np.testing.assert_allclose(
+        vae.reconstruct(X), own, atol=1e-3 * np.abs(X).max(), rtol=0
+    )
+
+
+def test_the_first_components_of_many_columns_are_approximated_well():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((700, 10)) * np.arange(10, 0, -1)
+    rows = rows @ rng.standard_normal((10, 650)) + rng.standard_normal((700, 650))
+    vectors, squares = principal_components(rows, 4, seed=0)
+    _, s, vt = np.linalg.svd(rows, full_matrices=False)
+    np.testing.assert_allclose(squares, s[:4] ** 2, rtol=1e-3)
+    assert (np.abs((vectors * vt[:4]).sum(axis=1)) > 0.999).all()
+
+
+# Sums instead of rows
+
+
+@pytest.mark.parametrize("n_samples", [5, 150])
+def test_from_sums_has_the_same_products(views, n_samples):
+    rows = as_rows(*views)[:n_samples]
+    rows[:, 3] = 0.0
+    products = rows.T @ rows
+    few = from_sums(products)
+    assert few.shape == products.shape
+    np.testing.assert_allclose(
+        few.T @ few, products, rtol=1e-9, atol=1e-9 * products.max()
+    )
+
+
+@pytest.mark.parametrize("label_weight", [0.0, 2.0])
+@pytest.mark.parametrize("n_folds", [2, 5])
+def test_components_of_sums_are_those_of_rows(views, label_weight, n_folds):
+    rows = as_rows(*views)
+    is_labelled = np.arange(150) % 4 > 0
+    options = Views(N_VALUES, N_FEATURES, 1.0, label_weight)
+    whole = [Rows(rows[is_labelled == label], 0, label) for label in (False, True)]
+    expected = fit_components(whole, options, 5, seed=0)
+    for as_sums in (False, True):
+        blocks = in_blocks(rows, is_labelled, n_folds, as_sums)
+        actual = fit_components(blocks, options, 5, seed=0)
+        assert_same_components(actual, expected)
+
+
+def test_constant_features_are_dropped_from_sums_too(views):
+    x, features, _ = views
+    padded = np.hstack([features[:, :10], np.full((150, 10), 0.875)])
+    rows = as_rows(x, padded)
+    options = Views(N_VALUES, N_FEATURES, 1.0, 0.0)
+    alone = Views(N_VALUES, 10, 1.0, 0.0)
+    expected = fit_components(in_blocks(as_rows(x, padded[:, :10])), alone, 5, seed=0)
+    for as_sums in (False, True):
+        actual = fit_components(in_blocks(rows, as_sums=as_sums), options, 5, seed=0)
+        np.testing.assert_allclose(actual.std, expected.std, rtol=1e-7)
+
+
+@pytest.mark.parametrize("n_features", [20, 800])
+def test_constant_features_of_many_do_not_pass_for_features(n_features):
+    """Sums of products are rounded: what that leaves of a constant is no variance."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1000, 5))
+    features = rng.uniform(size=(1000, n_features))
+    features[:, ::2] = 0.875
+    rows = as_rows(x, features)
+    options = Views(5, n_features, 1.0, 0.0)
+    expected = fit_components([Rows(rows, 0, False)], options, 3, seed=0)
+    sums = [Rows(from_sums(rows.T @ rows), 0, False)]
+    actual = fit_components(sums, options, 3, seed=0)
+    np.testing.assert_allclose(actual.std, expected.std, rtol=1e-6)
+
+
+def test_an_offset_does_not_eat_the_signal_in_sums(views):
+    """Signals that come unscaled, of values around 10 000."""
+    x = views[0] + 1e4
+    rows = as_rows(x)
+    options = Views(N_VALUES, 0, 0.0, 0.0)
+    expected = fit_components([Rows(rows, 0, False)], options, 3, seed=0)
+    sums = [Rows(from_sums(rows.T @ rows), 0, False)]
+    actual = fit_components(sums, options, 3, seed=0)
+    np.testing.assert_allclose(actual.std, expected.std, rtol=1e-4)
+
+
+# Ridge
+
+
+def best_penalty(features, target):
+    """Minimum of generalised cross-validation, by explicit hat matrices."""
+    n = len(features)
+    centred = features - features.mean(axis=0)
+    centred_target = target - target.mean(axis=0)
+    scores = []
+    for penalty in PENALTIES:
+        gram = centred.T @ centred + penalty * np.eye(features.shape[1])
+        hat = centred @ np.linalg.solve(gram, centred.T) + 1 / n
+        left = np.eye(n) - hat
+        squares = np.square(left @ centred_target).sum()
+        scores.append(squares / np.trace(left) ** 2)
+    return PENALTIES[np.argmin(scores)]
+
+
+@pytest.mark.parametrize("n_labelled", [15, 150])
+@pytest.mark.parametrize("noise", [0.01, 1.0, 5.0])
+def test_ridge_is_scikit_learns_at_the_penalty_of_cross_validation(
+    views, n_labelled, noise
+):
+    x, features, target = (part[:n_labelled] for part in views)
+    rng = np.random.default_rng(1)
+    target = target + noise * rng.standard_normal(target.shape)
+    options = Views(N_VALUES, N_FEATURES, 1.0, 1.0)
+    inverse_std = 1 / features.std(axis=0)
+    rows = as_rows(x, features, target)
+    standard = features * inverse_std
+    penalty = best_penalty(standard, target)
+    expected = Ridge(penalty).fit(standard, target).coef_.T * inverse_std[:, None]
+    other = Ridge(10 * penalty).fit(standard, target).coef_.T * inverse_std[:, None]
+    assert np.abs(other - expected).max() > 1e-4 * np.abs(expected).max()
+    for as_sums in (False, True):
+        blocks = [block.values for block in in_blocks(rows, as_sums=as_sums)]
+        actual = ridge(blocks, options, inverse_std)
+        atol = 1e-7 * np.abs(expected).max()
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=atol)
+
+
+def test_noise_of_the_target_makes_the_penalty_large(views):
+    _, features, target = views
+    standard = StandardScaler().fit_transform(features)
+    rng = np.random.default_rng(0)
+    clear = best_penalty(standard, standard @ rng.standard_normal((N_FEATURES, 2)))
+    noisy = best_penalty(standard, rng.standard_normal(target.shape))
+    assert clear < noisy / 100
+
+
+# Noise
+
+
+@pytest.mark.parametrize("as_sums", [False, True])
+@pytest.mark.parametrize("n_latents", [1, 4])
+def test_held_out_noise_is_that_of_a_loop_over_folds(views, n_latents, as_sums):
+    x = views[0]
+    blocks = in_blocks(as_rows(x), as_sums=as_sums)
+    squares = 0.0
+    for kept, fold in KFold(5).split(x):
+        pca = PCA(n_latents, svd_solver="full").fit(x[kept])
+        decoded = pca.inverse_transform(pca.transform(x[fold]))
+        squares += np.square(x[fold] - decoded).sum()
+    expected = squares / len(x) / (N_VALUES - n_latents)
+    actual = held_out_noise(blocks, Views(N_VALUES, 0, 0.0, 0.0), n_latents, seed=0)
+    assert actual == pytest.approx(expected, rel=1e-8)
+    fitted = fit_components(blocks, Views(N_VALUES, 0, 0.0, 0.0), n_latents, seed=0)
+    assert actual > fitted.noise(n_latents)
+
+
+def test_held_out_noise_of_few_wide_signals_is_not_that_of_training():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((30, 200))  # nothing but noise of variance 1
+    blocks = in_blocks(as_rows(x))
+    noise = held_out_noise(blocks, Views(200, 0, 0.0, 0.0), 8, seed=0)
+    assert noise == pytest.approx(1.0, abs=0.1)
+
+
+def test_held_out_noise_where_all_labels_are_in_one_fold(views):
+    is_labelled = np.zeros(150, dtype=bool)
+    is_labelled[:10] = True
+    blocks = in_blocks(as_rows(*views), is_labelled)
+    options = Views(N_VALUES, N_FEATURES, 1.0, 2.0)
+    assert 0 < held_out_noise(blocks, options, 2, seed=0) < 10
+
+
+# Reading
+
+
+class Reader:
+    """Values of signals by index, which remembers what was asked for."""
+
+    def __init__(self, values):
+        self.values = values
+        self.asked = []
+
+    def __call__(self, index):
+        self.asked.append(np.array(index))
+        return as_rows(np.asarray(self.values[index], dtype=np.float64))
+
+
+@pytest.mark.parametrize("as_sums", [False, True])
+def test_each_signal_is_read_once_and_is_in_one_fold(tmp_path, monkeypatch, as_sums):
+    """60 000 signals of 48 points, from a memory map."""
+    monkeypatch.setattr(closed_form, "MAX_VALUES", 2**20 if as_sums else 2**23)
+    path = tmp_path / "signals.npy"
+    X = np.lib.format.open_memmap(path, "w+", np.float32, (60_000, 48))
+    rng = np.random.default_rng(0)
+    X[:] = rng.standard_normal((60_000, 1)) * np.sin(np.arange(48))
+    X += 0.1 * rng.standard_normal(X.shape, dtype=np.float32)
+    X.flush()
+    read = Reader(np.load(path, mmap_mode="r"))
+    is_labelled = np.arange(60_000) % 10 == 0
+    blocks = gather(read, 60_000, 49, is_labelled, seed=0)
+
+    np.testing.assert_array_equal(np.sort(np.concatenate(read.asked)), range(60_000))
+    assert max(len(index) for index in read.asked) <= (4096 if as_sums else 12_000)
+    assert sum(len(block.values) for block in blocks) == (490 if as_sums else 60_000)
+    sizes = [block.values[:, 0] @ block.values[:, 0] for block in blocks]
+    folds = np.bincount([block.fold for block in blocks], weights=sizes)
+    np.testing.assert_allclose(folds, 12_000)
+    labelled = sum(
+        s for s, block in zip(sizes, blocks, strict=True) if block.is_labelled
+    )
+    assert labelled == pytest.approx(6000)
+
+    fitted = fit_components(blocks, Views(48, 0, 0.0, 0.0), 3, seed=0)
+    pca = PCA(3, svd_solver="covariance_eigh").fit(np.asarray(X, dtype=np.float64))
+    np.testing.assert_allclose(
+        np.square(fitted.std), pca.explained_variance_, rtol=1e-6
+    )
+    direction = fitted.directions[0] / np.linalg.norm(fitted.directions[0])
+    assert abs(direction @ pca.components_[0]) == pytest.approx(1, abs=1e-8)
+
+
+def test_a_fit_reads_each_signal_of_a_memory_map_once_for_its_sums(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(closed_form, "MAX_VALUES", 2**12)
+    monkeypatch.setattr(training_data, "RESIDENT_BYTES", 2**12)
+    asked = []
+    plain_gather = training.gather
+
+    def spied_gather(read, *args):
+        def spied(index):
+            asked.append(index)
+            return read(index)
+
+        return plain_gather(spied, *args)
+
+    monkeypatch.setattr(training, "gather", spied_gather)
+    path = tmp_path / "signals.npy"
+    X = np.random.default_rng(0).standard_normal((3000, 16)).cumsum(axis=1)
+    np.save(path, X.astype(np.float32))
+    X = np.load(path, mmap_mode="r")
+    params = {"max_epochs": 0, "random_state": 0, "device": "cpu"}
+    vae = ConvVAETransformer(3, feature_weight=0.0, **params).fit(X)
+    np.testing.assert_array_equal(np.sort(np.concatenate(asked)), range(3000))
+    pca = PCA(3).fit(X)
+    shrinkage = 1 - pca.noise_variance_ / pca.explained_variance_
+    assert_same_up_to_sign(vae.transform(X), pca.transform(X) * shrinkage, 1e-3)
+
+
+def test_a_streamed_fit_with_features_and_labels_is_the_resident_one(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((900, 20)).cumsum(axis=1)
+    y = (X[:, 5] > 0).astype(int)
+    y[::3] = -1
+    params = {"max_epochs": 0, "random_state": 0, "device": "cpu", "label_weight": 1.0}
+    expected = ConvVAETransformer(3, **params).fit_transform(X, y)
+    monkeypatch.setattr(closed_form, "MAX_VALUES", 2**12)
+    monkeypatch.setattr(training_data, "RESIDENT_BYTES", 2**12)
+    streamed = ConvVAETransformer(3, **params).fit_transform(X, y)
+    assert_same_up_to_sign(streamed, expected, 1e-4)
+
+
+def test_few_long_signals_go_by_the_dual():
+    """100 signals of 20 000 points: no matrix of 20 000 by 20 000."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((100, 3)) @ rng.standard_normal((3, 20_000))
+    x += rng.standard_normal(x.shape)
+    read = Reader(x)
+    blocks = gather(read, 100, 20_001, np.zeros(100, dtype=bool), seed=0)
+    np.testing.assert_array_equal(np.sort(np.concatenate(read.asked)), range(100))
+    fitted = fit_components(blocks, Views(20_000, 0, 0.0, 0.0), 3, seed=0)
+    s = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)
+    np.testing.assert_allclose(np.square(fitted.std), s[:3] ** 2 / 99, rtol=1e-8)
+    scores = (x - fitted.mean) @ fitted.directions.T
+    np.testing.assert_allclose(np.cov(scores.T), np.eye(3), atol=1e-8)
+
+
+def test_of_many_wide_signals_a_random_part_is_taken(monkeypatch):
+    monkeypatch.setattr(closed_form, "MAX_WIDTH", 32)
+    monkeypatch.setattr(closed_form, "MAX_VALUES", 41 * 60)
+    read = Reader(np.random.default_rng(0).standard_normal((500, 40)))
+    parts = []
+    for seed in (0, 0, 1):
+        read.asked = []
+        blocks = gather(read, 500, 41, np.zeros(500, dtype=bool), seed)
+        assert sum(len(block.values) for block in blocks) == 60
+        parts.append(np.sort(np.concatenate(read.asked)))
+    assert len(set(parts[0])) == 60
+    np.testing.assert_array_equal(parts[0], parts[1])
+    assert (parts[0] != parts[2]).any()
+    assert parts[0].max() > 250
+
+
+# Data that leave little to fit
+
+
+def degenerate():
+    rng = np.random.default_rng(0)
+    rank_two = rng.standard_normal((60, 2)) @ rng.standard_normal((2, 30))
+    return {
+        "rank two": rank_two,
+        "two signals": rng.standard_normal((2, 30)),
+        "two equal signals": np.tile(rng.standard_normal(30), (2, 1)),
+        "constant signals": rng.standard_normal((20, 1)) * np.ones(30),
+        "all the same": np.ones((20, 30)),
+        "fewer than latents": rng.standard_normal((5, 30)),
+        "one point": rng.standard_normal((40, 1)),
+        "one of them differs": np.eye(20, 30)[:1] * np.eye(20)[:, :1] + 1.0,
+        "zeros and ones": rng.integers(0, 2, (30, 30)).astype(float),
+    }
+
+
+# Signals that are all the same give latents that say nothing, and the fit says so.
+@pytest.mark.filterwarnings("ignore:No latent dimension is active")
+@pytest.mark.parametrize("name", degenerate())
+@pytest.mark.parametrize("as_sums", [False, True])
+@pytest.mark.parametrize("label_weight", [0.0, 2.0])
+def test_everything_is_finite(name, as_sums, label_weight, monkeypatch):
+    if as_sums:
+        monkeypatch.setattr(closed_form, "MAX_VALUES", 0)
+    X = degenerate()[name]
+    y = np.arange(len(X)) % 2
+    vae = ConvVAETransformer(
+        8, label_weight=label_weight, max_epochs=1, random_state=0, device="cpu"
+    )
+    Z = vae.fit(X, y).transform(X)
+    assert Z.shape == (len(X), 8)
+    for values in (Z, vae.score_samples(X), vae.reconstruct(X), vae.latent_scale_):
+        assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("as_sums", [False, True])
+def test_no_more_components_than_the_data_have(as_sums):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 2)) @ rng.standard_normal((2, 30))
+    blocks = in_blocks(as_rows(x), as_sums=as_sums)
+    fitted = fit_components(blocks, Views(30, 0, 0.0, 0.0), 8, seed=0)
+    real = fitted.std > 1e-3 * fitted.std[0]
+    assert real.sum() == 2
+    start = linear_start(fitted, 8, 10, noise=0.01)
+    assert all(torch.isfinite(part).all() for part in start)
+    assert start.components.shape == (10, 30)
+    np.testing.assert_allclose(start.variances[2:], 1.0, atol=1e-3)

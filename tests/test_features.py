@@ -1,0 +1,380 @@
+"""Random convolutions against loops in NumPy: the same bits anywhere."""
+
+import io
+import math
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import joblib
+import numpy as np
+import pytest
+import torch
+
+import skvae
+from skvae import ConvVAETransformer
+from skvae.model.features import LIMIT, RandomConvolutions
+
+TINY = {
+    "latent_dim": 2,
+    "conv_channels": (4,),
+    "hidden_dims": (8,),
+    "max_epochs": 1,
+    "device": "cpu",
+    "random_state": 0,
+}
+
+
+def draw(n_channels, n_timepoints, seed=0):
+    """RandomConvolutions of a seed; the global generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return RandomConvolutions(n_channels, n_timepoints)
+
+
+def noise(n_samples, n_channels, n_timepoints, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n_samples, n_channels, n_timepoints))
+    return torch.from_numpy(x.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Features of two channels of 100 points, and signals that they were fitted on."""
+    x = noise(500, 2, 100).cumsum(2)
+    return draw(2, 100).fit(x), x
+
+
+def read_whole_numbers(features, seed=0):
+    """Let features read signals as they are, with thresholds drawn at random.
+
+    Whole numbers up to a thousand, summed over k channels and divided by the root of
+    k, are never so close to a half that float32 could round them the other way.
+    """
+    rng = np.random.default_rng(seed)
+    thresholds = rng.integers(-1500, 1500, tuple(features.thresholds.shape))
+    features.thresholds.copy_(torch.from_numpy(thresholds))
+    features.offset.zero_()
+    features.scale.fill_(1.0)
+    return features
+
+
+def naive_responses(features, x):
+    """(n_kernels, n_dilations, n, t) of whole numbers x (n, c, t), in int64."""
+    x = np.asarray(x, dtype=np.float64)
+    n_samples, _, n_timepoints = x.shape
+    differences = np.zeros_like(x)
+    differences[:, :, 1:] = x[:, :, 1:] - x[:, :, :-1]
+    inputs = np.concatenate([x, differences], axis=1)
+    dilations = [1]
+    while 16 * dilations[-1] <= n_timepoints - 1:
+        dilations.append(2 * dilations[-1])
+    shape = (len(features.taps), len(dilations), n_samples, n_timepoints)
+    responses = np.zeros(shape, dtype=np.int64)
+    for kernel, (taps, read) in enumerate(
+        zip(features.taps.tolist(), features.inputs.tolist(), strict=True)
+    ):
+        weights = [2 if tap in taps else -1 for tap in range(9)]
+        channels = [c for c in range(len(read)) if read[c]]
+        q = np.rint(inputs[:, channels].sum(axis=1) / math.sqrt(len(channels)))
+        q = np.clip(q, -LIMIT, LIMIT).astype(np.int64)
+        for i, dilation in enumerate(dilations):
+            for step in range(n_timepoints):
+                for tap, weight in enumerate(weights):
+                    source = step + (tap - 4) * dilation
+                    if 0 <= source < n_timepoints:
+                        responses[kernel, i, :, step] += weight * q[:, source]
+    return responses
+
+
+def naive_features(features, x):
+    responses = naive_responses(features, x)  # (k, d, n, t)
+    thresholds = features.thresholds.numpy().astype(np.int64)  # (k, d, 4)
+    above = responses[:, :, None] > thresholds[..., None, None]  # (k, d, 4, n, t)
+    counts = above.sum(axis=-1)
+    return counts.reshape(-1, counts.shape[-1]).T, above.shape[-1]
+
+
+def assert_counts_are(features, x, expected):
+    shares = features(torch.as_tensor(x, dtype=torch.float32))
+    counts, n_timepoints = expected
+    assert shares.dtype == torch.float32
+    assert shares.shape == counts.shape == (len(x), features.n_features)
+    np.testing.assert_array_equal(np.rint(shares.numpy() * n_timepoints), counts)
+    np.testing.assert_allclose(shares, counts / n_timepoints, rtol=1e-6)
+
+
+# What is computed
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 6, 12])
+@pytest.mark.parametrize("n_timepoints", [1, 2, 8, 9, 10, 17, 100])
+def test_features_are_those_of_loops_in_numpy(n_channels, n_timepoints):
+    features = read_whole_numbers(draw(n_channels, n_timepoints))
+    rng = np.random.default_rng(n_timepoints)
+    x = rng.integers(-100, 101, (3, n_channels, n_timepoints))
+    x[2] *= 10**4  # beyond the limit
+    assert_counts_are(features, x, naive_features(features, x))
+
+
+def test_features_of_long_signals_are_those_of_loops_in_numpy():
+    features = read_whole_numbers(draw(2, 336))
+    assert features.dilations == [1, 2, 4, 8, 16, 32]
+    x = np.random.default_rng(0).integers(-150, 151, (2, 2, 336))
+    expected = naive_features(features, x)
+    assert_counts_are(features, x, expected)
+    x[0, 0, 100] += 400
+    with pytest.raises(AssertionError):
+        assert_counts_are(features, x, expected)
+
+
+def test_kernels_sum_to_zero_and_read_few_channels():
+    features = draw(12, 50)
+    assert len({tuple(taps) for taps in features.taps.tolist()}) == 32
+    n_read = features.inputs.sum(dim=1)
+    assert n_read.min() >= 1
+    assert n_read.max() <= 9
+    assert n_read.float().mean() > 1.5
+    responses = naive_responses(features, np.full((1, 12, 50), 7))
+    assert (responses[:, 0, :, 5:-5] == 0).all()
+
+
+def test_sums_of_the_largest_inputs_fit_16_bits():
+    features = draw(1, 9)
+    weights = np.full((32, 9), -1)
+    np.put_along_axis(weights, features.taps.numpy(), 2, axis=1)
+    x = 10**6 * np.concatenate([weights, -weights])[:, None]
+    responses = naive_responses(features, x)
+    assert responses.max() == 12 * LIMIT
+    assert responses.min() == -12 * LIMIT
+    for threshold in (12 * LIMIT - 1, 12 * LIMIT, -12 * LIMIT - 1, -12 * LIMIT, 0):
+        features = read_whole_numbers(features)
+        features.thresholds.fill_(threshold)
+        assert_counts_are(features, x, naive_features(features, x))
+
+
+@pytest.mark.parametrize("n_timepoints", [2**15 - 1, 2**15, 40_000])
+def test_counts_of_long_signals_do_not_overflow(n_timepoints):
+    features = draw(1, n_timepoints)
+    features.thresholds.fill_(-1)  # a constant signal's response, 0, is above it
+    shares = features(torch.zeros(2, 1, n_timepoints))
+    assert (shares == 1).all()
+
+
+# Thresholds and units
+
+
+@pytest.mark.parametrize("n_channels", [1, 6])
+def test_thresholds_are_quantiles_of_the_training_signals(n_channels):
+    x = noise(100, n_channels, 120)
+    shares = draw(n_channels, 120).fit(x)(x).mean(dim=0).reshape(-1, 4)
+    expected = np.broadcast_to([7 / 8, 5 / 8, 3 / 8, 1 / 8], shares.shape)
+    np.testing.assert_allclose(shares, expected, atol=0.005)
+
+
+@pytest.mark.parametrize("power", [-20, 20])
+def test_features_do_not_depend_on_the_unit(fitted, power):
+    features, x = fitted
+    other = draw(2, 100).fit(x * 2.0**power)
+    assert torch.equal(other.thresholds, features.thresholds)
+    assert torch.equal(other(x * 2.0**power), features(x))
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_features_hardly_depend_on_a_unit_that_rounds(fitted, unit):
+    features, x = fitted
+    changed = draw(2, 100).fit(x * unit)(x * unit) - features(x)
+    assert changed.abs().max() <= 9.5 / 100  # the responses that read one value
+    assert (changed != 0).float().mean() < 0.01
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+@pytest.mark.parametrize("scale", ["standard", "minmax"])
+def test_latents_of_any_unit_agree(waves, unit, scale):
+    params = TINY | {"max_epochs": 0, "scale": scale, "whiten": True}
+    Z = ConvVAETransformer(**params).fit_transform(waves)
+    other = ConvVAETransformer(**params).fit_transform(waves.astype(float) * unit)
+    signs = np.sign((Z * other).sum(axis=0))
+    np.testing.assert_allclose(other * signs, Z, atol=0.02)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, -1e6])
+def test_a_constant_channel_says_nothing_and_stays_silent(value):
+    x = noise(40, 3, 30)
+    x[:, 1] = value
+    features = draw(3, 30).fit(x)
+    before = features(x)
+    assert torch.isfinite(before).all()
+    reads_it_alone = ~features.inputs[:, [0, 2, 3, 5]].any(dim=1)
+    silent = before.reshape(40, 32, -1)[:, reads_it_alone]
+    assert reads_it_alone.any()
+    assert (silent == 0).all()
+    x[:, 1] = noise(40, 1, 30, seed=1)[:, 0] + value
+    assert torch.equal(features(x), before)
+
+
+def test_a_spike_moves_only_the_responses_that_read_it(fitted):
+    features, x = fitted
+    spiked = x[:20].clone()
+    spiked[:, 0, 50] += 1e6 * float(x.std())
+    changed = features(spiked) - features(x[:20])
+    assert changed.any()
+    # Nine taps read the spike, and nine more the second of its differences.
+    assert changed.abs().max() <= 18.5 / 100
+
+
+def test_a_spike_in_training_leaves_all_finite(waves):
+    X = waves.copy()
+    X[3, 20] = 1e6 * X.std()
+    vae = ConvVAETransformer(**TINY).fit(X)
+    for values in (vae.transform(X), vae.score_samples(X), vae.reconstruct(waves)):
+        assert np.isfinite(values).all()
+
+
+# The same bits
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16, 499])
+def test_same_bits_in_any_batch_and_order(fitted, batch_size):
+    features, x = fitted
+    whole = features(x)
+    order = torch.randperm(500, generator=torch.Generator().manual_seed(0))
+    some = order[: 20 * batch_size]
+    batches = [features(batch) for batch in x[some].split(batch_size)]
+    assert torch.equal(torch.cat(batches), whole[some])
+
+
+def test_same_bits_of_any_layout_in_memory(fitted):
+    features, x = fitted
+    by_time = x.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    assert not by_time.is_contiguous()
+    assert torch.equal(features(by_time), features(x))
+    assert torch.equal(features(x[::7]), features(x)[::7])
+
+
+def test_same_bits_with_one_and_two_threads(fitted):
+    features, x = fitted
+    x = x[:350]  # work enough for torch to share it out
+    before = torch.get_num_threads()
+    shares, thresholds = [], []
+    try:
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)
+            shares.append(features(x))
+            thresholds.append(draw(2, 16).fit(x[:, :, :16]).thresholds)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*shares)
+    assert torch.equal(*thresholds)
+
+
+def test_same_bits_in_python_threads(fitted):
+    features, x = fitted
+    expected = features(x)
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(features, [x] * 8):
+            assert torch.equal(result, expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("n_channels", [1, 6])
+def test_same_bits_on_a_gpu(n_channels):
+    x = noise(500, n_channels, 336).cumsum(2)
+    features = draw(n_channels, 336).fit(x)
+    expected = features(x)
+    assert torch.equal(features.to("cuda")(x.to("cuda")).cpu(), expected)
+
+
+def test_features_are_drawn_from_the_seed(waves):
+    def features_of(seed):
+        return ConvVAETransformer(**TINY | {"random_state": seed}).fit(waves)
+
+    first, again, other = (
+        features_of(seed).module_.encoder.features for seed in (0, 0, 1)
+    )
+    for name, buffer in first.named_buffers():
+        assert torch.equal(buffer, again.get_buffer(name)), name
+    assert not torch.equal(first.taps, other.taps)
+    assert not torch.equal(first.thresholds, other.thresholds)
+
+
+def test_same_bits_after_a_state_dict(fitted):
+    features, x = fitted
+    other = draw(2, 100, seed=1)
+    assert not torch.equal(other(x), features(x))
+    other.load_state_dict(features.state_dict())
+    assert torch.equal(other(x), features(x))
+
+
+def through_joblib(vae, path):
+    joblib.dump(vae, path)
+    return joblib.load(path)
+
+
+def through_save(vae, path):
+    vae.save(path)
+    return skvae.load(path)
+
+
+def through_torch(vae, path):
+    stream = io.BytesIO()
+    torch.save(vae.module_.state_dict(), stream)
+    stream.seek(0)
+    other = ConvVAETransformer(**TINY | {"random_state": 1})
+    other.fit(np.random.default_rng(0).standard_normal((20, 48)))
+    other.scaler_, other.latent_scale_ = vae.scaler_, vae.latent_scale_
+    other.module_.load_state_dict(torch.load(stream))
+    return other
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        lambda vae, path: pickle.loads(pickle.dumps(vae)),
+        through_joblib,
+        through_save,
+        through_torch,
+    ],
+    ids=["pickle", "joblib", "save", "state_dict"],
+)
+def test_same_bits_from_a_file(waves, tmp_path, copy):
+    vae = ConvVAETransformer(**TINY).fit(waves)
+    other = copy(vae, tmp_path / "file")
+    x = torch.from_numpy(waves[:, None])
+    features, same = (each.module_.encoder.features for each in (vae, other))
+    assert torch.equal(same(x), features(x))
+    np.testing.assert_array_equal(other.transform(waves), vae.transform(waves))
+
+
+# Memory
+
+LONG = """
+import torch
+from skvae.model.features import RandomConvolutions
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(l.split()[1]) for l in status if l.startswith("VmHWM")) / 1024
+
+torch.set_num_threads(1)
+RandomConvolutions(1, 1000).fit(torch.randn(4, 1, 1000))(torch.randn(4, 1, 1000))
+before = peak()
+x = torch.randn(4, 1, 200_000)
+features = RandomConvolutions(1, 200_000)
+features.fit(x[:1, :, :20_000])
+shares = features(x)
+assert shares.shape == (4, 32 * 15 * 4)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_of_long_signals_is_bounded():
+    """All 1920 convolutions of 3 MB of signals at once would take 6 GB."""
+    run = subprocess.run(
+        [sys.executable, "-c", LONG], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) < 250  # MiB

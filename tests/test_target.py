@@ -1,0 +1,386 @@
+"""What y may be, that it helps, and what is said where it cannot."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+from skvae import ConvVAETransformer
+from skvae.validation import check_target
+
+CLOSED = {"max_epochs": 0, "random_state": 0, "device": "cpu"}
+
+
+def bursts(n_samples, seed=0, n_timepoints=60):
+    """Noise with a short burst of a random place, and how fast the burst oscillates.
+
+    The burst is little of the signal's variance, and at no point the same.
+    """
+    rng = np.random.default_rng(seed)
+    speed = rng.uniform(0.5, 2.5, n_samples)
+    start = rng.integers(0, n_timepoints - 20, n_samples)
+    time = np.arange(n_timepoints) - start[:, None]
+    phase = rng.uniform(0, 2 * np.pi, (n_samples, 1))
+    burst = np.sin(speed[:, None] * time + phase) * ((time >= 0) & (time < 20))
+    trend = rng.standard_normal((n_samples, 3)) @ np.cos(
+        np.arange(n_timepoints) / 30 * np.arange(1, 4)[:, None]
+    )
+    noise = 0.1 * rng.standard_normal((n_samples, n_timepoints))
+    return 2 * trend + burst + noise, speed
+
+
+@pytest.fixture(scope="module")
+def signals():
+    """Signals and speeds of training, and of a test."""
+    X, speed = bursts(500)
+    return train_test_split(X, speed, test_size=200, random_state=0)
+
+
+def latents(X, y, X_test, **params):
+    vae = ConvVAETransformer(2, **CLOSED | params).fit(X, y)
+    return vae.transform(X), vae.transform(X_test)
+
+
+def regression_score(Z, y, Z_test, y_test):
+    return KNeighborsRegressor(5).fit(Z, y).score(Z_test, y_test)
+
+
+def class_score(Z, y, Z_test, y_test):
+    return KNeighborsClassifier(5).fit(Z, y).score(Z_test, y_test)
+
+
+def words(y):
+    return np.array(["fast" if value else "slow" for value in y])
+
+
+# Labels of any kind
+
+
+LABELS = {
+    "int": lambda y: y,
+    "int8": lambda y: y.astype(np.int8),
+    "other ints": lambda y: 7 - 10 * y,
+    "bool": lambda y: y.astype(bool),
+    "str": words,
+    "object": lambda y: words(y).astype(object),
+    "float": lambda y: y.astype(float),
+    "list": lambda y: y.tolist(),
+    "list of str": lambda y: words(y).tolist(),
+    "tuple": lambda y: tuple(y.tolist()),
+    "tensor": torch.from_numpy,
+    "Series": lambda y: pd.Series(y, index=np.arange(len(y))[::-1]),
+    "Series of str": lambda y: pd.Series(words(y)),
+    "Categorical": lambda y: pd.Series(words(y), dtype="category"),
+    "string": lambda y: pd.Series(words(y), dtype="string"),
+    "Int64": lambda y: pd.Series(y, dtype="Int64"),
+    "boolean": lambda y: pd.Series(y.astype(bool), dtype="boolean"),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_classes_of_any_kind_teach_the_same(signals, kind):
+    X, _, speed, _ = signals
+    X, y = X[:60], (speed[:60] > 1.5).astype(int)
+    expected = ConvVAETransformer(2, label_weight=2.0, **CLOSED).fit(X, y)
+    given = LABELS[kind](y)
+    vae = ConvVAETransformer(2, label_weight=2.0, **CLOSED).fit(X, given)
+    np.testing.assert_array_equal(vae.classes_, np.unique(np.asarray(given)))
+    Z, Z_expected = vae.transform(X), expected.transform(X)
+    signs = np.sign((Z * Z_expected).sum(axis=0))
+    np.testing.assert_allclose(Z * signs, Z_expected, rtol=1e-4, atol=1e-3)
+
+
+def as_column(y):
+    return pd.DataFrame({"y": y})
+
+
+@pytest.mark.parametrize("n_columns", [1, 2])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        np.asarray,
+        np.float32,
+        lambda y: y.tolist(),
+        torch.from_numpy,
+        pd.DataFrame,
+        lambda y: pd.DataFrame(y).convert_dtypes(),
+    ],
+    ids=["float64", "float32", "list", "tensor", "DataFrame", "nullable"],
+)
+def test_numbers_of_any_kind_are_standardised_by_column(n_columns, kind):
+    rng = np.random.default_rng(0)
+    y = 100.0 + 1e-3 * rng.standard_normal((50, n_columns))
+    y = np.float32(y).astype(float)
+    y[7, 0] = np.nan
+    target = check_target(kind(y), 50)
+    assert target.classes is None
+    known = ~np.isnan(y).any(axis=1)
+    mean, std = y[known].mean(axis=0), y[known].std(axis=0)
+    np.testing.assert_allclose(target.values[known], (y - mean)[known] / std, rtol=1e-4)
+    assert np.isnan(target.values[~known]).all()
+    np.testing.assert_allclose(target.offset, mean)
+    np.testing.assert_allclose(target.scale, std, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, pd.Series, list, torch.from_numpy])
+def test_numbers_may_come_as_one_dimension(kind):
+    y = np.random.default_rng(0).standard_normal(30)
+    y[3] = np.nan
+    target = check_target(kind(y), 30)
+    assert target.values.shape == (30, 1)
+    np.testing.assert_array_equal(np.isnan(target.values[:, 0]), np.isnan(y))
+
+
+@pytest.mark.parametrize(
+    ("y", "expected"),
+    [
+        ([0, -1, 1, 0], [0, 1]),
+        (["a", "-1", "b", "a"], ["a", "b"]),
+        (["a", -1, "b", "a"], ["a", "b"]),  # NumPy turns -1 into "-1"
+        (np.array(["a", -1, "b", "a"], dtype=object), ["a", "b"]),
+        ([2.0, -1.0, 5.0, 2.0], [2.0, 5.0]),
+        (pd.Series(["a", "-1", "b", "a"]), ["a", "b"]),
+        (pd.Series(["a", "-1", "b", "a"], dtype="category"), ["a", "b"]),
+    ],
+)
+def test_minus_one_is_no_class(y, expected):
+    target = check_target(y, 4)
+    np.testing.assert_array_equal(target.classes, expected)
+    one_hot = [[1, 0], [np.nan, np.nan], [0, 1], [1, 0]]
+    np.testing.assert_array_equal(target.values, one_hot)
+
+
+def test_minus_one_is_a_number_among_numbers():
+    target = check_target([0.5, -1.0, 2.5], 3)
+    assert target.classes is None
+    assert np.isfinite(target.values).all()
+
+
+# That they help
+
+
+def test_numbers_to_predict_bring_signals_of_like_numbers_together(signals):
+    X, X_test, y, y_test = signals
+    plain = latents(X, None, X_test)
+    taught = latents(X, y, X_test, label_weight=2.0)
+    before = regression_score(plain[0], y, plain[1], y_test)
+    after = regression_score(taught[0], y, taught[1], y_test)
+    assert after > max(0.6, before + 0.2)
+
+
+def test_two_columns_to_predict_are_both_told(signals):
+    X, X_test, speed, speed_test = signals
+    y, y_test = (
+        np.column_stack([a, np.abs(x).mean(axis=1)])
+        for a, x in ((speed, X), (speed_test, X_test))
+    )
+    Z, Z_test = latents(X, y * [1.0, 1e4], X_test, label_weight=2.0)
+    for column in (0, 1):
+        assert regression_score(Z, y[:, column], Z_test, y_test[:, column]) > 0.6
+
+
+def test_label_weight_0_ignores_y(signals):
+    X, X_test, y, _ = signals
+    np.testing.assert_array_equal(latents(X, y, X_test)[1], latents(X, None, X_test)[1])
+    junk = np.full(len(X), np.inf)
+    np.testing.assert_array_equal(
+        latents(X, junk, X_test)[1], latents(X, None, X_test)[1]
+    )
+
+
+@pytest.mark.parametrize("max_epochs", [0, 2])
+def test_a_tenth_of_the_labels_is_better_than_none(signals, max_epochs):
+    X, X_test, speed, speed_test = signals
+    y, y_test = np.digitize(speed, [1.2, 1.8]), np.digitize(speed_test, [1.2, 1.8])
+    rng = np.random.default_rng(0)
+    few = np.where(rng.uniform(size=len(y)) < 0.1, y, -1)
+    assert 20 < (few >= 0).sum() < 45
+    params = {"max_epochs": max_epochs}
+    scores = []
+    for labels in (None, few, y):
+        weight = 0.0 if labels is None else 2.0
+        Z, Z_test = latents(X, labels, X_test, label_weight=weight, **params)
+        scores.append(class_score(Z, y, Z_test, y_test))
+    assert scores[0] + 0.08 < scores[1] <= scores[2] + 0.02
+
+
+def test_a_tenth_of_the_numbers_is_better_than_none(signals):
+    X, X_test, y, y_test = signals
+    few = np.where(np.arange(len(y)) % 10 == 0, y, np.nan)
+    plain = latents(X, None, X_test)
+    taught = latents(X, few, X_test, label_weight=2.0)
+    before = regression_score(plain[0], y, plain[1], y_test)
+    assert regression_score(taught[0], y, taught[1], y_test) > before + 0.1
+
+
+def test_shuffled_labels_do_not_help(signals):
+    X, X_test, y, y_test = signals
+    rng = np.random.default_rng(0)
+    taught = latents(X, rng.permutation(y), X_test, label_weight=2.0)
+    assert regression_score(taught[0], y, taught[1], y_test) < 0.5
+
+
+def test_unlabelled_signals_count_in_all_but_the_target(signals):
+    X, X_test, y, _ = signals
+    few = np.where(np.arange(len(y)) % 10 == 0, y, np.nan)
+    labelled = ~np.isnan(few)
+    all_of_them = ConvVAETransformer(2, label_weight=2.0, **CLOSED).fit(X, few)
+    alone = ConvVAETransformer(2, label_weight=2.0, **CLOSED)
+    alone.fit(X[labelled], y[labelled])
+    np.testing.assert_allclose(all_of_them.target_offset_, alone.target_offset_)
+    np.testing.assert_allclose(all_of_them.target_scale_, alone.target_scale_)
+    np.testing.assert_allclose(all_of_them.scaler_.offset_, X.mean(), rtol=1e-5)
+    score = all_of_them.score(X_test)
+    assert score > alone.score(X_test)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_two_labels_are_enough(signals, seed):
+    """They may be in one fold of the closed form's cross-validation."""
+    X = signals[0][:40]
+    for y in (np.full(40, -1), np.full(40, np.nan)):
+        y[[3, 20]] = 0.0, 1.0 if y[0] == -1 else 1.5
+        vae = ConvVAETransformer(
+            2, label_weight=2.0, max_epochs=1, random_state=seed, device="cpu"
+        )
+        assert np.isfinite(vae.fit(X, y).transform(X)).all()
+
+
+def test_labels_may_be_held_back_by_early_stopping(signals):
+    X = signals[0][:40]
+    for seed in range(6):
+        y = np.full(40, -1)
+        y[[3, 20]] = 0, 1
+        vae = ConvVAETransformer(
+            2,
+            label_weight=2.0,
+            max_epochs=1,
+            early_stopping=True,
+            validation_fraction=0.5,
+            random_state=seed,
+            device="cpu",
+        )
+        assert np.isfinite(vae.fit(X, y).transform(X)).all()
+
+
+def test_partial_fit_may_begin_with_unlabelled_signals(signals):
+    X = signals[0][:40]
+    vae = ConvVAETransformer(2, label_weight=2.0, random_state=0, device="cpu")
+    vae.partial_fit(X, np.full(40, -1), classes=[0, 1])
+    vae.partial_fit(X, np.arange(40) % 2)
+    assert vae.classes_.tolist() == [0, 1]
+    assert np.isfinite(vae.transform(X)).all()
+
+
+def test_partial_fit_keeps_the_units_of_the_first_numbers(signals):
+    X, _, y, _ = signals
+    vae = ConvVAETransformer(2, label_weight=2.0, random_state=0, device="cpu")
+    vae.partial_fit(X[:100], y[:100])
+    offset = vae.target_offset_.copy()
+    vae.partial_fit(X[100:], 5 + y[100:])
+    np.testing.assert_array_equal(vae.target_offset_, offset)
+    np.testing.assert_allclose(offset, y[:100].mean())
+    # Whole numbers are numbers still.
+    vae.partial_fit(X[:100], np.round(y[:100]).astype(int))
+    assert vae.classes_ is None
+
+
+# What is said where y cannot be used
+
+
+NUMBERS = np.random.default_rng(0).standard_normal(60)
+WRONG = {
+    "None": (None, r"label_weight=2\.0 requires y.*is None\. Pass y, or set"),
+    "one class": (np.zeros(60, int), r"1 class\(es\).*at least 2 for label_weight"),
+    "one class, unlabelled": (np.repeat([3, -1], 30), r"1 class\(es\).*at least 2"),
+    "no class": (np.full(60, -1), r"0 class\(es\).*at least 2"),
+    "one word": (np.full(60, "a"), r"1 class\(es\).*at least 2"),
+    "infinite": (
+        np.where(np.arange(60) == 3, np.inf, NUMBERS),
+        "infinite values.*finite numbers, or NaN",
+    ),
+    "minus infinite": (
+        np.where(np.arange(60) == 3, -np.inf, NUMBERS)[:, None],
+        "infinite values.*finite numbers, or NaN",
+    ),
+    "infinite in the second column": (
+        np.column_stack([NUMBERS, np.where(np.arange(60) == 3, np.inf, NUMBERS)]),
+        "infinite values.*finite numbers, or NaN",
+    ),
+    "infinite labels": (np.repeat([0.0, np.inf], 30), "infinite values"),
+    "constant": (np.full(60, 0.5), r"constant.*at least 2 that differ"),
+    "constant column": (
+        np.column_stack([NUMBERS, np.full(60, 0.5)]),
+        r"constant.*at least 2 that differ",
+    ),
+    "one number": (
+        np.where(np.arange(60) == 3, 0.5, np.nan),
+        r"1 numbers besides NaN.*at least 2 that differ",
+    ),
+    "too few": (NUMBERS[:59], r"X has 60 samples and y has 59.*Expected one"),
+    "too many": (np.arange(61) % 2, r"X has 60 samples and y has 61.*Expected one"),
+    "NaN among labels": (
+        np.where(np.arange(60) == 3, np.nan, np.arange(60) % 2),
+        r"missing labels.*Expected -1",
+    ),
+    "None among labels": (
+        np.array([None, "a", "b"] * 20, dtype=object),
+        r"missing labels.*Expected -1",
+    ),
+    "words in two columns": (np.full((60, 2), "a"), r"1d array.*shape \(60, 2\)"),
+    "a cube": (np.ones((60, 2, 2)) * NUMBERS[:, None, None], r"\(60, 2, 2\)"),
+    "all NaN": (np.full(60, np.nan), r"NaN"),
+    "complex": (NUMBERS + 1j, "[Cc]omplex"),
+}
+
+
+@pytest.mark.parametrize("was_fitted", [False, True])
+@pytest.mark.parametrize("name", WRONG)
+def test_an_unusable_y_is_refused_and_nothing_is_half_fitted(name, was_fitted):
+    y, message = WRONG[name]
+    X = np.random.default_rng(1).standard_normal((60, 20))
+    vae = ConvVAETransformer(2, label_weight=2.0, **CLOSED)
+    if was_fitted:
+        vae.fit(X[:, :15], NUMBERS)
+    before = vars(vae).copy()
+    with pytest.raises((ValueError, TypeError), match=message):
+        vae.fit(X, y)
+    assert vars(vae).keys() == before.keys()
+    assert all(vars(vae)[key] is value for key, value in before.items())
+
+
+@pytest.mark.parametrize("weight", [-1.0, np.nan, "auto", None])
+def test_an_unusable_label_weight_is_refused(weight):
+    X = np.random.default_rng(1).standard_normal((60, 20))
+    vae = ConvVAETransformer(2, label_weight=weight, **CLOSED)
+    before = vars(vae).copy()
+    with pytest.raises(ValueError, match=r"'label_weight'.*float in the range \[0"):
+        vae.fit(X, NUMBERS)
+    assert vars(vae) == before
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (NUMBERS, np.column_stack([NUMBERS] * 2), "y has 2 columns.*had 1"),
+        (np.column_stack([NUMBERS] * 2), NUMBERS, "y has 1 columns.*had 2"),
+        (NUMBERS, None, "requires y"),
+        (NUMBERS, NUMBERS[:9], "60 samples and y has 9"),
+        (NUMBERS, np.where(NUMBERS > 1, np.inf, NUMBERS), "infinite"),
+        (NUMBERS, np.repeat(["a", "b"], 30), r"y has.*Expected.*numbers"),
+        (np.arange(60) % 2, np.arange(60) % 3, r"labels \[2\].*Expected \[0, 1\]"),
+        (np.arange(60) % 2, NUMBERS, r"Expected|[Cc]ontinuous"),
+        (np.repeat(["a", "b"], 30), np.arange(60) % 2, r"Expected \['a', 'b'\]"),
+    ],
+)
+def test_partial_fit_refuses_another_y_and_leaves_the_estimator(first, second, message):
+    X = np.random.default_rng(1).standard_normal((60, 20))
+    vae = ConvVAETransformer(2, label_weight=2.0, **CLOSED).fit(X, first)
+    before, Z = vars(vae).copy(), vae.transform(X)
+    with pytest.raises(ValueError, match=message):
+        vae.partial_fit(X, second)
+    assert vars(vae).keys() == before.keys()
+    assert all(vars(vae)[key] is value for key, value in before.items())
+    np.testing.assert_array_equal(vae.transform(X), Z)
