@@ -1,16 +1,21 @@
 """Where and how code runs: device, threads, seeds, and a batch at a time."""
 
 import contextlib
+import sys
 import threading
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import sklearn
 import torch
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_limits
 
+# Folders of skvae, and of scikit-learn, which calls it.
+BETWEEN = (str(Path(__file__).parent), str(Path(sklearn.__file__).parent))
 # Of torch's global generators; reentrant, since a fit evaluates with draws of its own.
 RANDOM_STATE_LOCK = threading.RLock()
 
@@ -44,9 +49,22 @@ def resolve_device(device, *, training):
         message = f"device={device!r}, but PyTorch sees no GPU on this machine."
         if training:
             raise ValueError(f"{message} Use device='auto' or device='cpu'.")
-        warnings.warn(f"{message} The CPU is used.", stacklevel=3)
+        warn_user(f"{message} The CPU is used.")
         return "cpu"
     return device
+
+
+def warn_user(message, category=UserWarning):
+    """Warn at the line of the user's code from which skvae was called."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and is_between(frame.f_code.co_filename):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def is_between(filename):
+    """Whether code of the file may stand between the user's and a warning."""
+    return filename.startswith(BETWEEN) or filename == contextlib.__file__
 
 
 class TorchThreads(threading.local):

@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import warnings
 from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
@@ -29,6 +28,7 @@ from skvae.runtime import (
     forked_random_state,
     map_batches,
     resolve_device,
+    warn_user,
 )
 from skvae.saving.checkpoint import Checkpoint
 from skvae.saving.estimator import load, save
@@ -430,13 +430,11 @@ class ConvVAETransformer(
             self.classes_ = target.classes
             self.target_offset_, self.target_scale_ = target.offset, target.scale
         if self.n_epochs_ and not self.n_active_dims_:
-            warnings.warn(
+            warn_user(
                 "No latent dimension is active: the posterior equals the prior and "
                 "the latents say nothing about X. Lower beta, raise "
                 "reconstruction_weight, set criterion__free_bits in net_params, or "
-                "train longer.",
-                UserWarning,
-                stacklevel=5,
+                "train longer."
             )
 
     def _check_target(self, y, n_samples, goes_on, classes):

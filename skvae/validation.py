@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
+from skorch.callbacks import Callback
 
 
 @np.errstate(invalid="ignore")  # scikit-learn adds infinities of both signs
@@ -154,6 +155,13 @@ def check_options(estimator, X):
                 f"{name}={sizes!r}, expected a sequence of positive integers, one for "
                 "each layer."
             )
+    for entry in estimator.callbacks or []:
+        callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"callbacks has {entry!r}, expected instances of "
+                "skorch.callbacks.Callback, or pairs of a name and one."
+            )
     if estimator.batch_size == 1 and estimator.batch_norm:
         raise ValueError(
             "batch_size=1 with batch_norm=True: the mean and variance of a single "
@@ -279,14 +287,17 @@ def encode_numbers(y, before=None):
                 f"y has {values.shape[1]} columns, but that of the first fit had "
                 f"{len(offset)}. Expected as many."
             )
-    elif len(known) < 2 or not np.ptp(known, axis=0).all():
-        raise ValueError(
-            f"y has {len(known)} numbers besides NaN, which means unlabelled, and a "
-            "column of them is constant. Expected at least 2 that differ for "
-            "label_weight > 0."
-        )
     else:
-        offset, scale = known.mean(axis=0), known.std(axis=0)
+        with np.errstate(all="ignore"):
+            offset = known.mean(axis=0) if len(known) else np.zeros(values.shape[1])
+            scale = known.std(axis=0) if len(known) else np.zeros(values.shape[1])
+        # Of so small a spread that a number divided by it is none.
+        if not (np.isfinite(scale).all() and (scale > 1e-300).all()):
+            raise ValueError(
+                f"y has {len(known)} numbers besides NaN, which means unlabelled, with "
+                f"standard deviation {scale}. Expected at least 2 that differ, of a "
+                "size that floats can divide, for label_weight > 0."
+            )
     values = ((values - offset) / scale).astype(np.float32)
     return Target(values, None, offset, scale)
 

@@ -3,8 +3,6 @@
 import torch
 from torch import nn
 
-INITS = ("he", "glorot", "torch")
-
 
 class AlignedLinear(nn.Linear):
     """Linear layer whose result for a sample does not depend on its place in the batch.
@@ -116,7 +114,10 @@ def first_weights(init):
     "he": He-normal (He et al. 2015); "glorot": Glorot-uniform (Glorot and Bengio
     2010), as in Keras; both with zero biases. "torch": as PyTorch drew them.
     """
-    return {"he": he_init, "glorot": glorot_init, "torch": lambda module: None}[init]
+    functions = {"he": he_init, "glorot": glorot_init, "torch": lambda module: None}
+    if init not in functions:
+        raise ValueError(f"init={init!r}, expected one of {list(functions)}.")
+    return functions[init]
 
 
 def glorot_init(module):

@@ -10,13 +10,14 @@ import os
 import re
 import secrets
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
 import sklearn
 import skorch
 import torch
+
+from skvae.runtime import warn_user
 
 FORMAT = 1
 NO_CHECKSUM = "0" * 64
@@ -179,11 +180,9 @@ def warn_if_versions_differ(path, written):
         if str(written.get(name)).split("+")[0] != here.split("+")[0]
     ]
     if differences:
-        warnings.warn(
+        warn_user(
             f"{path} was written with {', '.join(differences)}. Results may differ; "
-            "to be sure, use the same versions, or refit.",
-            UserWarning,
-            stacklevel=4,
+            "to be sure, use the same versions, or refit."
         )
 
 

@@ -16,6 +16,11 @@ LR_SCHEDULES = ("one_cycle",)
 
 def schedule_callbacks(lr_schedule, n_steps):
     """skorch callbacks that change the learning rate after each step."""
+    if lr_schedule not in (None, *LR_SCHEDULES):
+        raise ValueError(
+            f"lr_schedule={lr_schedule!r} in net_params, expected one of "
+            f"{LR_SCHEDULES} or None. Others are skorch callbacks: pass an LRScheduler."
+        )
     if lr_schedule is None or not n_steps:
         return []
     scheduler = LRScheduler(

@@ -5,13 +5,14 @@ knows of them.
 """
 
 import contextlib
-import warnings
 from collections import Counter
 from functools import cache
 from typing import NamedTuple
 
 import torch
 from skorch.callbacks import Callback
+
+from skvae.runtime import warn_user
 
 
 class StepGraph:
@@ -119,11 +120,10 @@ class StepGraph:
             self.may_capture = False
             self.captured.clear()  # they draw from the generator as it was
             renew_cuda_generator()
-            warnings.warn(
+            warn_user(
                 f"A training step could not be captured as a CUDA graph ({error}). "
                 "Training goes on without, several times slower.",
                 RuntimeWarning,
-                stacklevel=2,
             )
         else:
             self.captured[len(h)] = Captured(graph, own, step, self.net.terms_)

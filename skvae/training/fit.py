@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.base import clone
+from skorch import NeuralNet
 
 from skvae.model.closed_form import (
     MIN_NOISE,
@@ -44,6 +45,8 @@ TOO_MANY_DIMS = 1.25
 # and values that the statistics of a fit are means of, of 256 signals at least.
 THRESHOLD_TIMEPOINTS = 2**15
 STATISTICS_VALUES = 2**18
+# Of `net_params`, what no argument of the net is.
+OWN_OPTIONS = ("lr_schedule", "n_threads")
 
 
 class Fitted(NamedTuple):
@@ -167,6 +170,7 @@ def make_net(params, X, target, device, n_train, one_epoch, checkpoint):
         not params.linear_path or target.n_dims > TOO_MANY_DIMS * params.latent_dim
     )
     options = params.net_params or {}
+    check_names(options)
     lr_schedule = options.get("lr_schedule", "one_cycle")
     max_epochs, callbacks = 1, []
     if not one_epoch:
@@ -227,8 +231,25 @@ def make_net(params, X, target, device, n_train, one_epoch, checkpoint):
     return VAENet(**net_params)
 
 
-# Of `net_params`, what no argument of the net is.
-OWN_OPTIONS = ("lr_schedule", "n_threads")
+def check_names(options):
+    """Raise a ValueError for a name in `net_params` that reaches nothing."""
+    of_net = {*OWN_OPTIONS, *arguments(NeuralNet), *arguments(VAENet)}
+    of_parts = {"module": arguments(ConvVAE), "criterion": arguments(Objective)}
+    for name in options:
+        part, is_nested, argument = name.partition("__")
+        known = of_parts.get(part) if is_nested else of_net
+        if known is not None and (argument or name) not in known:
+            raise ValueError(
+                f"net_params has {name!r}, which nothing takes. Expected an argument "
+                "of skorch.NeuralNet, or 'module__' and one of "
+                f"{', '.join(sorted(of_parts['module']))}, or 'criterion__' and one of "
+                f"{', '.join(sorted(of_parts['criterion']))}, or kl_warmup, "
+                "cuda_graphs, lr_schedule, n_threads."
+            )
+
+
+def arguments(function):
+    return set(inspect.signature(function).parameters)
 
 
 def needs_features(params, target):
