@@ -1,7 +1,7 @@
 """Where and how code runs: device, threads, seeds, and a batch at a time."""
 
 import contextlib
-import sys
+import inspect
 import threading
 import warnings
 from collections import deque
@@ -12,7 +12,7 @@ import numpy as np
 import sklearn
 import torch
 from sklearn.utils import check_random_state
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 # Folders of skvae, and of scikit-learn, which calls it.
 BETWEEN = (str(Path(__file__).parent), str(Path(sklearn.__file__).parent))
@@ -56,7 +56,7 @@ def resolve_device(device, *, training):
 
 def warn_user(message, category=UserWarning):
     """Warn at the line of the user's code from which skvae was called."""
-    frame, level = sys._getframe(1), 2
+    frame, level = inspect.currentframe().f_back, 2
     while frame.f_back is not None and is_between(frame.f_code.co_filename):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
@@ -111,7 +111,12 @@ def torch_threads(n_threads):
 def all_threads(n_threads):
     """At most so many threads of PyTorch, and of BLAS, inside."""
     n_threads = min(n_threads, torch.get_num_threads())
-    with torch_threads(n_threads), threadpool_limits(n_threads, user_api="blas"):
+    limits = {
+        library["prefix"]: min(n_threads, library["num_threads"])
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
+    }
+    with torch_threads(n_threads), threadpool_limits(limits):
         yield
 
 
@@ -181,7 +186,8 @@ def map_batches(function, read, n_samples, n_timepoints, device):
             result[start : start + batch_size] = run(start)
 
         if n_threads > 1:
-            with ThreadPoolExecutor(n_threads) as threads:
+            limit = {"initializer": torch.set_num_threads, "initargs": (1,)}
+            with ThreadPoolExecutor(n_threads, **limit) as threads:
                 deque(threads.map(fill, starts[1:]), maxlen=0)
         else:
             for start in starts[1:]:

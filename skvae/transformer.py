@@ -83,7 +83,10 @@ class ConvVAETransformer(
     label_weight : float, default=0.0
         What the latents tell of `y`, in the same units, where `fit` gets it; 2 is
         strong. Class labels, -1 where unlabelled, or numbers in one or several
-        columns, NaN where unlabelled. 0 ignores `y`.
+        columns, NaN where unlabelled. The latents are then those of the closed form,
+        but that where `y` has more to tell than they can hold linearly (classes less
+        one, or columns, above 1.25 times `latent_dim`) a head on them is trained too.
+        0 ignores `y`.
     conv_channels : tuple of int, default=(16, 32)
         Channels of the convolutions, from the signal inwards.
     kernel_size : int, default=8
@@ -115,9 +118,8 @@ class ConvVAETransformer(
     batch_size : int, default=16
         Signals of a training step.
     max_epochs : int or "auto", default="auto"
-        "auto": 25 steps for each root of the number of signals, 75 where there are
-        more classes than a linear map can keep apart, and at least an epoch. 0 is the
-        closed form alone.
+        "auto": 25 steps for each root of the number of signals, 75 where a head on the
+        latents is trained by labels, and at least an epoch. 0 is the closed form alone.
     early_stopping : bool, default=False
         Hold back `validation_fraction` of the signals, stop when their loss has not
         fallen for `patience` epochs, and restore the best epoch.
@@ -166,7 +168,7 @@ class ConvVAETransformer(
     latent_scale_ : ndarray of shape (latent_dim,)
         Factor of each latent, in the units of X, the root mean square of its channels'
         scales; 1 if ``whiten=True``. With `linear_path` the standard deviation of the
-        component, without it how far the latent moves the decoded signal.
+        component, shrunk, without it how far the latent moves the decoded signal.
     held_back_excess_ : float
         Distortion expected of signals not trained on, over that of training signals;
         `partial_fit` and `warm_start` go on with it.
@@ -231,8 +233,8 @@ class ConvVAETransformer(
             Interval(Real, 0, None, closed="neither"),
         ],
         "beta": [Interval(Real, 0, None, closed="left")],
-        "feature_weight": [Interval(Real, 0, None, closed="left")],
-        "label_weight": [Interval(Real, 0, None, closed="left")],
+        "feature_weight": [Interval(Real, 0, 1e6, closed="both")],
+        "label_weight": [Interval(Real, 0, 1e6, closed="both")],
         "conv_channels": ["array-like"],
         "kernel_size": [Interval(Integral, 1, None, closed="left")],
         "stride": [Interval(Integral, 1, None, closed="left")],
@@ -363,7 +365,8 @@ class ConvVAETransformer(
         """Train for one epoch on X, at the constant learning rate `lr`.
 
         The first call fixes the shape, the scaling, the closed form and the classes;
-        later ones go on from the weights and the optimizer's state.
+        later ones go on from the weights and the optimizer's state. Labels that come
+        later teach a head on the latents, where there is one, see `label_weight`.
 
         Parameters
         ----------
@@ -443,8 +446,14 @@ class ConvVAETransformer(
                 f"label_weight={self.label_weight} requires y to be passed, but the "
                 "target y is None. Pass y, or set label_weight=0."
             )
+        if goes_on and not hasattr(self, "classes_"):
+            raise ValueError(
+                f"label_weight={self.label_weight}, but the first fit had no labels, "
+                "which its closed form is made of. Fit anew, with warm_start=False, or "
+                "set label_weight=0."
+            )
         before = None
-        if goes_on and hasattr(self, "classes_"):
+        if goes_on:
             before = Target(
                 None, self.classes_, self.target_offset_, self.target_scale_
             )

@@ -294,9 +294,9 @@ def encode_numbers(y, before=None):
         # Of so small a spread that a number divided by it is none.
         if not (np.isfinite(scale).all() and (scale > 1e-300).all()):
             raise ValueError(
-                f"y has {len(known)} numbers besides NaN, which means unlabelled, with "
-                f"standard deviation {scale}. Expected at least 2 that differ, of a "
-                "size that floats can divide, for label_weight > 0."
+                f"y has {len(known)} numbers besides NaN, which means unlabelled, and "
+                f"a column of them is constant: standard deviation {scale}. Expected "
+                "at least 2 that differ for label_weight > 0."
             )
     values = ((values - offset) / scale).astype(np.float32)
     return Target(values, None, offset, scale)
@@ -306,7 +306,9 @@ def encode_labels(y, classes=None):
     """`Target` of class labels y (n,), -1 where a sample is unlabelled."""
     if any(label is None or label != label for label in y.tolist()):
         raise ValueError(
-            "y has missing labels, None or NaN. Expected -1 for an unlabelled sample."
+            "y has missing labels, None or NaN. Expected -1 for an unlabelled sample. "
+            "(Numbers may have NaN there; whole ones are taken for labels: add a "
+            "second column, or a fraction to one of them.)"
         )
     # An array of strings turns the -1 among them into "-1".
     unlabelled = np.array([label in (-1, "-1") for label in y.tolist()], dtype=bool)

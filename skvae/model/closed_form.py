@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.linalg import cholesky, eigh
+from scipy.linalg import eigh
 from sklearn.utils.extmath import randomized_svd, svd_flip
+
+from skvae.model.likelihoods import MIN_SQUARED_ERROR
 
 # Ridge penalties that are compared, in units of a standardised feature's square.
 PENALTIES = np.logspace(-3, 5, 17)
@@ -19,7 +21,7 @@ MIN_FEATURE_STD = 1e-5
 # Variance of a component, of the largest one's, below which it is rounding; of a
 # signal, of its mean square.
 MIN_VARIANCE = 1e-12
-# Smallest noise variance, of the signals' mean variance: keeps densities finite.
+# Smallest noise variance, of the signals' mean variance.
 MIN_NOISE = 1e-6
 # Rows or columns up to which decompositions are exact.
 MAX_EXACT = 600
@@ -98,8 +100,12 @@ class Components(NamedTuple):
         n_values = len(self.loadings)
         left = self.variance - np.square(self.loadings[:, :n_latents]).sum()
         n_left = max(1, min(n_values, round(self.n_samples)) - n_latents)
-        floor = max(MIN_NOISE * self.variance / n_values, 1e-8)
-        return max(left / n_left, floor)
+        return max(left / n_left, self.noise_floor)
+
+    @property
+    def noise_floor(self):
+        """Smallest noise variance, with which densities stay finite."""
+        return max(MIN_NOISE * self.variance / len(self.loadings), MIN_SQUARED_ERROR)
 
 
 class LinearStart(NamedTuple):
@@ -141,9 +147,9 @@ def gather(read, n_samples, width, is_labelled, seed):
     order = np.random.RandomState(seed).permutation(n_samples)
     if width > MAX_WIDTH:
         order = order[: max(2 * N_FOLDS, MAX_VALUES // width)]
+    elif n_samples * width > MAX_VALUES:
+        return gather_sums(read, width, is_labelled, order % N_FOLDS)
     n_folds = min(N_FOLDS, len(order))
-    if len(order) * width > MAX_VALUES:
-        return gather_sums(read, width, is_labelled, order % n_folds)
     blocks = []
     for fold, part in enumerate(np.array_split(order, n_folds)):
         for labelled in np.unique(is_labelled[part]):
@@ -156,16 +162,22 @@ def gather_sums(read, width, is_labelled, folds):
     """`Rows` with the sums of all signals, which are read in their order."""
     kinds = 2 * folds + is_labelled
     products = {kind: np.zeros((width, width)) for kind in np.unique(kinds)}
+    shift = None  # of about the mean: squares of what is far from 0 lose digits
     for start in range(0, len(kinds), N_ADDED):
         index = np.arange(start, min(start + N_ADDED, len(kinds)))
         values = read(index)
+        if shift is None:
+            shift = values[:, 1:].mean(axis=0)
+        values[:, 1:] -= shift
         for kind in np.unique(kinds[index]):
             part = values[kinds[index] == kind]
             products[kind] += part.T @ part
-    return [
-        Rows(from_sums(product), int(kind // 2), bool(kind % 2))
-        for kind, product in products.items()
-    ]
+    blocks = []
+    for kind, product in products.items():
+        rows = from_sums(product)
+        rows[:, 1:] += rows[:, :1] * shift
+        blocks.append(Rows(rows, int(kind // 2), bool(kind % 2)))
+    return blocks
 
 
 def from_sums(products):
@@ -180,12 +192,11 @@ def from_sums(products):
     scale = np.sqrt(np.maximum(centred.diagonal(), 0.0))
     inverse = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1.0), 0.0)
     correlations = centred * np.outer(inverse, inverse)
-    # Lifted by what rounding may take from the smallest eigenvalue.
-    np.fill_diagonal(correlations, 1 + 1e-12 * len(scale))
+    squares, vectors = eigh(correlations, check_finite=False)
     rows = np.zeros_like(products)
     rows[0, 0] = np.sqrt(n_samples)
     rows[0, 1:] = rows[0, 0] * mean
-    rows[1:, 1:] = cholesky(correlations, check_finite=False) * scale
+    rows[1:, 1:] = np.sqrt(np.maximum(squares, 0.0))[:, None] * vectors.T * scale
     return rows
 
 
@@ -214,11 +225,12 @@ def fit_components(blocks, views, n_components, seed):
         target_scale = views.label_weight / np.sqrt(total) if total > 0 else 0.0
         weighted.append(predicted * target_scale)
 
+    side_by_side = np.concatenate(weighted, axis=1)
     vectors, variances = principal_components(
-        np.concatenate(weighted, axis=1), min(n_components, round(dof)), seed
+        side_by_side, min(n_components, round(dof)), seed
     )
     variances = variances / dof
-    scores = np.concatenate(weighted, axis=1) @ vectors.T / np.sqrt(variances)
+    scores = side_by_side @ vectors.T / np.sqrt(variances)
 
     # In terms of signal and features.
     parts = np.split(vectors, np.cumsum([w.shape[1] for w in weighted])[:-1], axis=1)
@@ -324,7 +336,7 @@ def ridge(blocks, views, inverse_std):
     _, features, target, _, n_samples = centre(blocks, views)
     u, s, vt = thin_svd(features * inverse_std)
     projected = u.T @ target
-    left = np.square(target).sum() - np.square(projected).sum()
+    left = max(0.0, np.square(target).sum() - np.square(projected).sum())
     kept = 1 - s**2 / (s**2 + PENALTIES[:, None])  # (n_penalties, rank)
     errors = left + (kept**2 @ np.square(projected)).sum(axis=1)
     dof = n_samples - 1 - (1 - kept).sum(axis=1)

@@ -78,7 +78,8 @@ class RandomConvolutions(nn.Module):
         """Learn units and thresholds from signals x (n, c, t); some of many suffice."""
         inputs = channels_and_differences(x)
         std, mean = torch.std_mean(inputs.double(), dim=(1, 2), correction=0)
-        scale = torch.where(std > 0, LIMIT / LIMIT_STD / std, 0.0)
+        # Also of a spread so small that float32 has no reciprocal of it.
+        scale = torch.where(std > 1e-30, LIMIT / LIMIT_STD / std, 0.0)
         self.offset.copy_(mean[:, None, None])
         self.scale.copy_(scale[:, None, None])
         for kernel, i, response in self.responses(x):

@@ -236,6 +236,11 @@ class LinearEncoder(nn.Module):
         self.z_log_var = AlignedLinear(n_hidden, latent_dim)
         self.z_mean.requires_grad_(correct_mean)
 
+    def train(self, mode=True):
+        super().train(mode)
+        self.components.eval()  # never trained: the same bits in any mode
+        return self
+
     def represent(self, x):
         rows = x.flatten(1)
         if self.features is not None:

@@ -66,7 +66,7 @@ class ScaledSignals:
         """
         if self.x is None:
             self.represent = module.represent
-        elif module.represent(self.x[:1]).shape[1:] == self.x.shape[1:]:
+        elif module.represent(probe := self.x[:1]) is probe:
             self.h = self.x
         else:
             n_samples, _, n_timepoints = self.x.shape

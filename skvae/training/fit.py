@@ -10,7 +10,6 @@ from sklearn.base import clone
 from skorch import NeuralNet
 
 from skvae.model.closed_form import (
-    MIN_NOISE,
     Views,
     fit_components,
     gather,
@@ -47,6 +46,16 @@ THRESHOLD_TIMEPOINTS = 2**15
 STATISTICS_VALUES = 2**18
 # Of `net_params`, what no argument of the net is.
 OWN_OPTIONS = ("lr_schedule", "n_threads")
+# Of a `ConvVAE`, what only the data and the estimator's own parameters tell.
+SET_BY_FIT = (
+    "n_channels",
+    "n_timepoints",
+    "latent_dim",
+    "linear_path",
+    "with_features",
+    "n_targets",
+    "correct_mean",
+)
 
 
 class Fitted(NamedTuple):
@@ -98,19 +107,23 @@ def fit(params, X, target, device, seed, *, one_epoch=False, checkpoint=None):
     module, latent_scale, distortion = net.module_, None, None
     n_values = X[0].size
     if params.linear_path:
-        start, latent_scale, noise = start_of(params, module, train, target, seed)
+        start, latent_scale, noise = start_of(
+            params, module, train, target, seed, is_trained=bool(net.max_epochs)
+        )
         module.start_from(start)
         distortion = net.criterion_.likelihood.expected_distortion(noise, n_values)
     signals.represent_by(module.eval())
 
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
-    before, _ = describe(net, some)
+    draws = torch.randn(len(some), params.latent_dim)
+    before, _ = describe(net, some, draws)
     at_start = [p.detach().clone() for p in module.trusted_parameters()]
     if net.max_epochs:
         net.partial_fit((train, valid))
-    share = trusted_share(len(train), has_head=module.head is not None)
-    trust(module, at_start, share)
-    after, kl = describe(net, some)
+    share = trusted_share(len(train))
+    # A head is all that teaches the latents their classes.
+    trust(module, at_start, 1.0 if module.head is not None else share)
+    after, kl = describe(net, some, draws)
 
     # What is left of training's gain on its own signals holds on others in part.
     has_trained = net.max_epochs and before > 0
@@ -132,12 +145,12 @@ def go_on(params, X, target, device, before, *, one_epoch=False, checkpoint=None
     """
     scaler, n_values = before.scaler, X[0].size
     signals, train, valid = split(params, X, scaler, target, device, one_epoch)
-    net = make_net(params, X, target, device, len(train), one_epoch, checkpoint)
+    net = make_net(params, X, target, device, len(train), one_epoch, checkpoint, before)
     net.initialize().start_from(before.net)
     signals.represent_by(net.module_.eval())
     net.partial_fit((train, valid))
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
-    after, kl = describe(net, some)
+    after, kl = describe(net, some, torch.randn(len(some), params.latent_dim))
     # Training signals are as much closer than others as they were in the first fit.
     distortion = before.held_back_excess * after
     latent_scale = before.latent_scale
@@ -164,11 +177,15 @@ def split(params, X, scaler, target, device, one_epoch):
     return signals, *dataset.split(n_train)
 
 
-def make_net(params, X, target, device, n_train, one_epoch, checkpoint):
+def make_net(params, X, target, device, n_train, one_epoch, checkpoint, before=None):
     """The skorch net that parameters describe, not initialized."""
     has_head = target is not None and (
-        not params.linear_path or target.n_dims > TOO_MANY_DIMS * params.latent_dim
+        not params.linear_path
+        or target.n_dims > TOO_MANY_DIMS * params.latent_dim
+        or bool(np.isnan(target.values).any(axis=1).all())  # others come later
     )
+    if before is not None:
+        has_head = before.net.module_.head is not None
     options = params.net_params or {}
     check_names(options)
     lr_schedule = options.get("lr_schedule", "one_cycle")
@@ -234,8 +251,11 @@ def make_net(params, X, target, device, n_train, one_epoch, checkpoint):
 def check_names(options):
     """Raise a ValueError for a name in `net_params` that reaches nothing."""
     of_net = {*OWN_OPTIONS, *arguments(NeuralNet), *arguments(VAENet)}
-    of_parts = {"module": arguments(ConvVAE), "criterion": arguments(Objective)}
-    for name in options:
+    of_parts = {
+        "module": arguments(ConvVAE) - set(SET_BY_FIT),
+        "criterion": arguments(Objective) - {"classes"},
+    }
+    for name in map(str, options):
         part, is_nested, argument = name.partition("__")
         known = of_parts.get(part) if is_nested else of_net
         if known is not None and (argument or name) not in known:
@@ -263,7 +283,7 @@ def auto_epochs(n_samples, batch_size, has_head):
     return max(1, round(n_steps / n_batches(n_samples, batch_size)))
 
 
-def start_of(params, module, train, target, seed):
+def start_of(params, module, train, target, seed, is_trained):
     """`LinearStart`, latent scale, and noise variance of signals not trained on."""
     features = module.encoder.features
     if features is not None:
@@ -298,12 +318,11 @@ def start_of(params, module, train, target, seed):
     blocks = gather(read, len(train), width, is_labelled, seed)
     n_components = module.encoder.components.out_features
     fitted = fit_components(blocks, views, n_components, seed)
-    if params.max_epochs == 0:
+    if not is_trained:
         noise = fitted.noise(params.latent_dim)
     else:
-        floor = MIN_NOISE * fitted.variance / n_values
         noise = held_out_noise(blocks, views, params.latent_dim, seed)
-        noise = max(noise, floor)
+        noise = max(noise, fitted.noise_floor)
     start = linear_start(fitted, params.latent_dim, n_components, noise)
     latent_scale = np.ones(params.latent_dim)
     n_found = min(params.latent_dim, len(fitted.std))
@@ -311,13 +330,13 @@ def start_of(params, module, train, target, seed):
     return start, latent_scale, noise
 
 
-def trusted_share(n_samples, has_head):
+def trusted_share(n_samples):
     """How far to go from the closed form to the trained network, 0 to 1.
 
     A network learns few signals by heart, so it is trusted the more, the more there
-    are. A head is all that teaches the latents their classes, so it is trusted whole.
+    are.
     """
-    return 1.0 if has_head else n_samples / (n_samples + HALF_TRUSTED)
+    return n_samples / (n_samples + HALF_TRUSTED)
 
 
 @torch.no_grad()
@@ -327,15 +346,19 @@ def trust(module, at_start, share):
         parameter.copy_(torch.lerp(start, parameter, share))
 
 
-def describe(net, dataset):
-    """Mean distortion of signals and their KL per latent dimension, (latent_dim,)."""
+def describe(net, dataset, draws):
+    """Mean distortion of signals and their KL per latent dimension, (latent_dim,).
+
+    `draws` (n, latent_dim), standard normal, are those of q(z|x).
+    """
     module, likelihood = net.module_.eval(), net.criterion_.likelihood
 
     def rows(index):
         h, x = dataset[index]
         x = x if torch.is_tensor(x) else x[0]
         z_mean, z_log_var = module.posterior(h)
-        x_hat = module.decode(module.reparameterize(z_mean, z_log_var))
+        noise = draws[index.cpu()].to(z_mean.device)
+        x_hat = module.decode(z_mean + (0.5 * z_log_var).exp() * noise)
         errors = likelihood.distortion(x_hat, x)[:, None]
         return torch.cat([errors, kl_per_dim(z_mean, z_log_var)], dim=1)
 
