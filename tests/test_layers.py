@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn.functional import conv2d
 
 from skvae.model.layers import (
-    INITS,
     AlignedLinear,
     Dropout,
     SameConv,
@@ -214,4 +213,5 @@ def test_torch_weights_are_left_as_they_were():
     layer.apply(first_weights("torch"))
     assert torch.equal(layer.weight, before[0])
     assert torch.equal(layer.bias, before[1])
-    assert INITS == ("he", "glorot", "torch")
+    with pytest.raises(ValueError, match=r"init.*he.*glorot.*torch"):
+        first_weights("zeros")
