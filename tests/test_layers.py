@@ -1,4 +1,4 @@
-"""Layers: padding as Keras's, transposes, places in a batch, dropout, first weights."""
+"""Layers: padding as Keras's, transposes, places in a batch, blocks, first weights."""
 
 import itertools
 import math
@@ -11,10 +11,10 @@ from torch.nn.functional import conv2d
 
 from skvae.model.layers import (
     AlignedLinear,
-    Dropout,
     SameConv,
     SameConvTranspose,
-    first_weights,
+    block,
+    draw_weights,
     lengths_after,
     same_padding,
 )
@@ -134,31 +134,23 @@ def test_aligned_linear_gives_the_same_bits_at_any_place(shape):
     assert torch.equal(layer(h[7:40]), expected[7:40])
 
 
-# Dropout
+# Blocks
 
 
-@pytest.mark.parametrize("p", [0.0, 0.013, 0.3, 0.5, 0.9, 1 - 1e-9])
-def test_dropout_has_the_distribution_of_pytorchs(p):
-    torch.manual_seed(0)
-    dropout = Dropout(p)
-    h = torch.ones(1000, 16, 1, 21).contiguous(memory_format=torch.channels_last)
-    h.requires_grad_()
-    dropped = dropout(h)
-    assert dropped.is_contiguous(memory_format=torch.channels_last)
-    kept = (dropped != 0).float()
-    n, share = kept.numel(), 1 - round(p * 2**16) / 2**16
-    share = max(share, 2**-16)
-    assert abs(share - (1 - p)) <= 2**-16
-    assert dropped[dropped != 0].allclose(torch.tensor(1 / share))
-    assert abs(kept.mean() - share) < 4 * (share * (1 - share) / n) ** 0.5 + 1e-12
-    # Values drop out alone, not with those that are drawn together.
-    pairs = kept.permute(0, 2, 3, 1).flatten()[: 4 * (n // 4)].view(-1, 4)
-    for other in range(1, 4):
-        both = (pairs[:, 0] * pairs[:, other]).mean()
-        assert abs(both - share**2) < 5 * (share**2 / len(pairs)) ** 0.5
-    dropped.sum().backward()
-    assert torch.equal(h.grad, dropped.detach())
-    assert dropout.eval()(h) is h
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_block_is_layer_relu_norm_dropout(batch_norm, dropout):
+    """In the order of the thread's final script."""
+    norms = {nn.Linear: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d}
+    for layer in (AlignedLinear(4, 7), SameConv(4, 7, 3, 1, 9)):
+        kind = nn.Linear if isinstance(layer, nn.Linear) else nn.Conv2d
+        first, relu, *rest = block(layer, batch_norm, dropout)
+        assert first is layer
+        assert isinstance(relu, nn.ReLU)
+        expected = [norms[kind]] * batch_norm + [nn.Dropout] * bool(dropout)
+        assert [type(each) for each in rest] == expected
+        assert not batch_norm or rest[0].num_features == 7
+        assert not dropout or rest[-1].p == dropout
 
 
 # First weights
@@ -181,7 +173,7 @@ def test_dropout_has_the_distribution_of_pytorchs(p):
 def test_he_weights_keep_the_variance_through_a_layer_and_relu(layer, n_inputs):
     """Away from the edges, where fewer weights add up; a ReLU halves the square."""
     torch.manual_seed(0)
-    layer.apply(first_weights("he"))
+    draw_weights(layer, "he")
     if isinstance(layer, nn.Linear):
         shape = (200, n_inputs)
     elif isinstance(layer, SameConv):
@@ -199,7 +191,7 @@ def test_he_weights_keep_the_variance_through_a_layer_and_relu(layer, n_inputs):
 @pytest.mark.parametrize("layer", [nn.Linear(400, 600), nn.Conv2d(20, 30, (1, 8))])
 def test_glorot_weights_are_uniform_within_their_limit(layer):
     torch.manual_seed(0)
-    layer.apply(first_weights("glorot"))
+    draw_weights(layer, "glorot")
     n_out, n_in, *size = layer.weight.shape
     limit = math.sqrt(6 / ((n_in + n_out) * math.prod(size)))
     assert float(layer.weight.abs().max()) == pytest.approx(limit, rel=1e-2)
@@ -210,8 +202,8 @@ def test_glorot_weights_are_uniform_within_their_limit(layer):
 def test_torch_weights_are_left_as_they_were():
     layer = nn.Linear(5, 4)
     before = layer.weight.clone(), layer.bias.clone()
-    layer.apply(first_weights("torch"))
+    draw_weights(layer, "torch")
     assert torch.equal(layer.weight, before[0])
     assert torch.equal(layer.bias, before[1])
     with pytest.raises(ValueError, match=r"init.*he.*glorot.*torch"):
-        first_weights("zeros")
+        draw_weights(layer, "zeros")

@@ -1,7 +1,9 @@
 """Layers for signals of any length, and their first weights."""
 
-import torch
 from torch import nn
+
+INITS = ("he", "glorot", "torch")
+WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class AlignedLinear(nn.Linear):
@@ -29,15 +31,10 @@ class SameConv(nn.Conv2d):
 
     def __init__(self, n_in, n_out, kernel_size, stride, n_timepoints):
         left, right = same_padding(n_timepoints, kernel_size, stride)
-        symmetric = left == right
-        super().__init__(
-            n_in,
-            n_out,
-            (1, kernel_size),
-            stride=(1, stride),
-            padding=(0, left) if symmetric else 0,
-        )
-        self.pad = nn.Identity() if symmetric else nn.ZeroPad2d((left, right, 0, 0))
+        self_padded = (0, left) if left == right else 0
+        size = {"stride": (1, stride), "padding": self_padded}
+        super().__init__(n_in, n_out, (1, kernel_size), **size)
+        self.pad = nn.Identity() if left == right else nn.ZeroPad2d((left, right, 0, 0))
 
     def forward(self, h):
         return super().forward(self.pad(h))
@@ -68,29 +65,16 @@ class SameConvTranspose(nn.ConvTranspose2d):
         return h if h.shape[-1] == self.n_timepoints else h[..., : self.n_timepoints]
 
 
-class Dropout(nn.Dropout):
-    """Dropout whose mask on a CPU takes 16 random bits a value.
-
-    PyTorch's own draws a double for each: 2 of the 16 ms of a training step of the
-    thread's final network (batch 32, one thread), where this takes 0.4. The
-    probability is rounded to a multiple of 1 / 65536, the scale is exact for it.
-    """
-
-    def forward(self, h):
-        if not self.training or h.device.type != "cpu":
-            return super().forward(h)
-        n_dropped = min(round(self.p * 2**16), 2**16 - 1)
-        bits = torch.empty(-(-h.numel() // 4), dtype=torch.int64)
-        bits = bits.random_(-(2**63), None).view(torch.int16)[: h.numel()]
-        kept = (bits >= n_dropped - 2**15).view(torch.int8)
-        # In the memory format of h, which came dense out of a layer.
-        kept = kept.as_strided(h.shape, h.stride())
-        return (h * kept).mul_(2**16 / (2**16 - n_dropped))
-
-
-def relu():
-    """In place: the layers before it do not need their output for the gradient."""
-    return nn.ReLU(inplace=True)
+def block(layer, batch_norm=False, dropout=0.0):
+    """The layer, a ReLU and, where they are asked for, BatchNorm and dropout."""
+    # In place: the layer does not need its output for the gradient.
+    layers = [layer, nn.ReLU(inplace=True)]
+    if batch_norm:
+        norm = nn.BatchNorm1d if isinstance(layer, nn.Linear) else nn.BatchNorm2d
+        layers.append(norm(layer.bias.numel()))
+    if dropout:
+        layers.append(nn.Dropout(dropout))
+    return layers
 
 
 def same_padding(n_timepoints, kernel_size, stride):
@@ -102,45 +86,26 @@ def same_padding(n_timepoints, kernel_size, stride):
 
 def lengths_after(n_timepoints, n_layers, stride):
     """Lengths of a signal before and after each of the convolutions."""
-    lengths = [n_timepoints]
-    for _ in range(n_layers):
-        lengths.append(-(-lengths[-1] // stride))
-    return lengths
+    return [-(-n_timepoints // stride**i) for i in range(n_layers + 1)]
 
 
-def first_weights(init):
-    """The function for `Module.apply` that draws the first weights.
+def draw_weights(module, init):
+    """Draw the first weights of all layers in a module.
 
-    "he": He-normal (He et al. 2015); "glorot": Glorot-uniform (Glorot and Bengio
-    2010), as in Keras; both with zero biases. "torch": as PyTorch drew them.
+    "he": He-normal (He et al. 2015), in a transposed convolution by the one in
+    `stride` of its weights that an output sees; "glorot": Glorot-uniform (Glorot and
+    Bengio 2010), as in Keras; both with zero biases. "torch": as PyTorch drew them.
     """
-    functions = {"he": he_init, "glorot": glorot_init, "torch": lambda module: None}
-    if init not in functions:
-        raise ValueError(f"init={init!r}, expected one of {list(functions)}.")
-    return functions[init]
-
-
-def glorot_init(module):
-    """Glorot-uniform weights and zero biases, for `Module.apply`."""
-    if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-        nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
-
-
-def he_init(module):
-    """He-normal weights and zero biases, for `Module.apply`.
-
-    An output of a transposed convolution sees one in `stride` of its inputs' weights.
-    """
-    if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-        fan_in = module.weight[0].numel()
-        if isinstance(module, nn.ConvTranspose2d):
-            fan_in = module.weight[:, 0].numel() / module.stride[1]
-        nn.init.normal_(module.weight, std=(2 / fan_in) ** 0.5)
-        nn.init.zeros_(module.bias)
-
-
-def zero_init(module):
-    """Zero weights and biases, for `Module.apply`."""
-    nn.init.zeros_(module.weight)
-    nn.init.zeros_(module.bias)
+    if init not in INITS:
+        raise ValueError(f"init={init!r}, expected one of {INITS}.")
+    for layer in module.modules():
+        if init == "torch" or not isinstance(layer, WEIGHTED):
+            continue
+        fan_in = layer.weight[0].numel()
+        if isinstance(layer, nn.ConvTranspose2d):
+            fan_in = layer.weight[:, 0].numel() / layer.stride[1]
+        if init == "he":
+            nn.init.normal_(layer.weight, std=(2 / fan_in) ** 0.5)
+        else:
+            nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)

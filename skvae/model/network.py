@@ -1,6 +1,8 @@
 """The variational autoencoder: an encoder, and a convolutional decoder."""
 
-import itertools
+import math
+from itertools import chain, pairwise
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -8,13 +10,11 @@ from torch import nn
 from skvae.model.features import RandomConvolutions
 from skvae.model.layers import (
     AlignedLinear,
-    Dropout,
     SameConv,
     SameConvTranspose,
-    first_weights,
+    block,
+    draw_weights,
     lengths_after,
-    relu,
-    zero_init,
 )
 
 # exp(z_log_var) and its inverse stay finite in float32 within these bounds.
@@ -51,7 +51,7 @@ class ConvVAE(nn.Module):
         None: `kernel_size` if it is odd, else ``kernel_size - 1``.
     output_activation : {None, "sigmoid"}
     init : {"he", "glorot", "torch"}
-        See `first_weights`.
+        See `draw_weights`.
     linear_path : bool
         A `LinearEncoder`, and a linear map beside the decoder's convolutions; else a
         `ConvEncoder`.
@@ -92,49 +92,38 @@ class ConvVAE(nn.Module):
         correct_mean=True,
     ):
         super().__init__()
-        self.latent_dim = latent_dim
+        convolutions = Convolutions(
+            (n_channels, *conv_channels),
+            lengths_after(n_timepoints, len(conv_channels), stride),
+            kernel_size,
+            stride,
+            batch_norm,
+        )
         if linear_path:
+            features = None
+            if with_features:
+                features = RandomConvolutions(n_channels, n_timepoints)
+            widths = (max(latent_dim, n_components), *hidden_dims)
+            n_values = n_channels * n_timepoints
             self.encoder = LinearEncoder(
-                n_channels,
-                n_timepoints,
-                latent_dim,
-                hidden_dims=hidden_dims,
-                dropout=dropout,
-                with_features=with_features,
-                n_components=max(latent_dim, n_components),
-                correct_mean=correct_mean,
+                n_values, features, widths, latent_dim, dropout
             )
+            self.encoder.z_mean.requires_grad_(correct_mean)
         else:
             self.encoder = ConvEncoder(
-                n_channels,
-                n_timepoints,
-                latent_dim,
-                conv_channels=conv_channels,
-                kernel_size=kernel_size,
-                stride=stride,
-                hidden_dims=hidden_dims,
-                dropout=dropout,
-                hidden_dropout=hidden_dropout,
-                batch_norm=batch_norm,
+                convolutions, hidden_dims, latent_dim, dropout, hidden_dropout
             )
+        last_size = output_kernel_size or kernel_size - 1 + kernel_size % 2
+        activation = OUTPUT_ACTIVATIONS[output_activation]()
         self.decoder = Decoder(
-            n_channels,
-            n_timepoints,
-            latent_dim,
-            conv_channels=conv_channels,
-            kernel_size=kernel_size,
-            stride=stride,
-            batch_norm=batch_norm,
-            output_kernel_size=output_kernel_size or kernel_size - 1 + kernel_size % 2,
-            output_activation=output_activation,
-            linear_path=linear_path,
+            convolutions, latent_dim, last_size, activation, linear_path
         )
         self.head = nn.Linear(latent_dim, n_targets) if n_targets else None
-        self.apply(first_weights(init))
+        draw_weights(self, init)
         if linear_path:
-            self.encoder.z_mean.apply(zero_init)
-            self.encoder.z_log_var.apply(zero_init)
-            self.decoder.output.apply(zero_init)
+            for layer in self.trusted_layers()[1:]:
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
         self.to(memory_format=torch.channels_last)
 
     def represent(self, x):
@@ -172,28 +161,49 @@ class ConvVAE(nn.Module):
     def start_from(self, start):
         """Set the linear maps to a closed form, whose networks add nothing yet.
 
+        A sigmoid after them is linearised at the mean signal.
+
         Parameters
         ----------
         start : LinearStart
         """
-        self.encoder.start_from(start)
-        self.decoder.start_from(start)
+        encoder, decoder = self.encoder, self.decoder
+        encoder.components.weight.copy_(start.components)
+        encoder.components.bias.copy_(start.offset)
+        encoder.shrinkage.copy_(start.shrinkage)
+        encoder.z_log_var.bias.copy_(start.variances.log())
+        mean, loadings = start.mean, start.loadings
+        if isinstance(decoder.activation, nn.Sigmoid):
+            mean = mean.clamp(0.01, 0.99)
+            loadings = loadings / (mean * (1 - mean))[:, None]
+            mean = torch.logit(mean)
+        decoder.linear.weight.copy_(loadings)
+        decoder.linear.bias.copy_(mean)
 
-    def trusted_parameters(self):
-        """The parameters that tell a trained network from its start.
+    def trusted_layers(self):
+        """The layers that tell a trained network from its start, none without one.
 
-        Those of the linear maps, and of the last layers of the networks beside them,
-        which start at zero. None without linear path.
+        The linear decoder, and the last layers of the networks beside the linear maps,
+        which start at zero.
         """
         if self.decoder.linear is None:
             return []
-        parts = (
-            self.encoder.z_mean,
-            self.encoder.z_log_var,
-            self.decoder.linear,
-            self.decoder.output,
-        )
-        return [parameter for part in parts for parameter in part.parameters()]
+        encoder, decoder = self.encoder, self.decoder
+        return [decoder.linear, encoder.z_mean, encoder.z_log_var, decoder.output]
+
+    def trusted_parameters(self):
+        """The weights and biases of `trusted_layers`."""
+        return [p for layer in self.trusted_layers() for p in layer.parameters()]
+
+
+class Convolutions(NamedTuple):
+    """The convolutions of an encoder, from the signal inwards; decoders mirror them."""
+
+    channels: tuple  # of the signal, and after each
+    lengths: list  # of the signal, and after each
+    kernel_size: int
+    stride: int
+    batch_norm: bool
 
 
 class LinearEncoder(nn.Module):
@@ -204,37 +214,18 @@ class LinearEncoder(nn.Module):
     start, adds to mean and log-variance.
     """
 
-    def __init__(
-        self,
-        n_channels,
-        n_timepoints,
-        latent_dim,
-        *,
-        hidden_dims,
-        dropout,
-        with_features,
-        n_components,
-        correct_mean,
-    ):
+    def __init__(self, n_values, features, widths, latent_dim, dropout):
         super().__init__()
-        self.features = (
-            RandomConvolutions(n_channels, n_timepoints) if with_features else None
-        )
-        n_inputs = n_channels * n_timepoints
-        if with_features:
-            n_inputs += self.features.n_features
-        self.components = AlignedLinear(n_inputs, n_components).requires_grad_(False)
+        self.features = features
+        n_inputs = n_values + (features.n_features if features else 0)
+        self.components = AlignedLinear(n_inputs, widths[0]).requires_grad_(False)
         self.register_buffer("shrinkage", torch.ones(latent_dim))
-        layers = []
-        for n_in, n_out in itertools.pairwise((n_components, *hidden_dims)):
-            layers += [AlignedLinear(n_in, n_out), relu()]
-            if dropout:
-                layers.append(Dropout(dropout))
-        self.hidden = nn.Sequential(*layers)
-        n_hidden = (n_components, *hidden_dims)[-1]
-        self.z_mean = AlignedLinear(n_hidden, latent_dim)
-        self.z_log_var = AlignedLinear(n_hidden, latent_dim)
-        self.z_mean.requires_grad_(correct_mean)
+        blocks = (
+            block(AlignedLinear(*sizes), dropout=dropout) for sizes in pairwise(widths)
+        )
+        self.hidden = nn.Sequential(*chain(*blocks))
+        self.z_mean = AlignedLinear(widths[-1], latent_dim)
+        self.z_log_var = AlignedLinear(widths[-1], latent_dim)
 
     def train(self, mode=True):
         super().train(mode)
@@ -252,54 +243,25 @@ class LinearEncoder(nn.Module):
         h = self.hidden(h)
         return linear + self.z_mean(h), self.z_log_var(h).clamp(*LOG_VAR_BOUNDS)
 
-    def start_from(self, start):
-        """Take the components, the shrinkage and the log-variances of a closed form."""
-        self.components.weight.copy_(start.components)
-        self.components.bias.copy_(start.offset)
-        self.shrinkage.copy_(start.shrinkage)
-        self.z_log_var.bias.copy_(start.variances.log())
-
 
 class ConvEncoder(nn.Module):
     """q(z|x) by convolutions and dense layers; its representation is x (n, c, t)."""
 
-    def __init__(
-        self,
-        n_channels,
-        n_timepoints,
-        latent_dim,
-        *,
-        conv_channels,
-        kernel_size,
-        stride,
-        hidden_dims,
-        dropout,
-        hidden_dropout,
-        batch_norm,
-    ):
+    def __init__(self, convolutions, hidden_dims, latent_dim, dropout, hidden_dropout):
         super().__init__()
-        lengths = lengths_after(n_timepoints, len(conv_channels), stride)
-        layers = []
-        for length, (n_in, n_out) in zip(
-            lengths, itertools.pairwise((n_channels, *conv_channels)), strict=False
-        ):
-            layers += [SameConv(n_in, n_out, kernel_size, stride, length), relu()]
-            if batch_norm:
-                layers.append(nn.BatchNorm2d(n_out))
-            if dropout:
-                layers.append(Dropout(dropout))
-        self.convolutions = nn.Sequential(*layers)
-
-        widths = (lengths[-1] * (n_channels, *conv_channels)[-1], *hidden_dims)
-        layers = []
-        for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
-            layers += [AlignedLinear(n_in, n_out), relu()]
-            is_last = i == len(hidden_dims) - 1
-            if batch_norm and not is_last:
-                layers.append(nn.BatchNorm1d(n_out))
-            if hidden_dropout and not is_last:
-                layers.append(Dropout(hidden_dropout))
-        self.hidden = nn.Sequential(*layers)
+        channels, lengths, kernel_size, stride, batch_norm = convolutions
+        blocks = [
+            block(SameConv(*sizes, kernel_size, stride, length), batch_norm, dropout)
+            for sizes, length in zip(pairwise(channels), lengths, strict=False)
+        ]
+        self.convolutions = nn.Sequential(*chain(*blocks))
+        widths = (lengths[-1] * channels[-1], *hidden_dims)
+        blocks = [
+            block(AlignedLinear(*sizes), batch_norm, hidden_dropout)
+            for sizes in pairwise(widths)
+        ]
+        blocks[-1:] = [layers[:2] for layers in blocks[-1:]]  # the last has neither
+        self.hidden = nn.Sequential(*chain(*blocks))
         self.z_mean = AlignedLinear(widths[-1], latent_dim)
         self.z_log_var = AlignedLinear(widths[-1], latent_dim)
 
@@ -317,43 +279,24 @@ class ConvEncoder(nn.Module):
 class Decoder(nn.Module):
     """Latents (n, latent_dim) to the mean of p(x|z), (n, c, t)."""
 
-    def __init__(
-        self,
-        n_channels,
-        n_timepoints,
-        latent_dim,
-        *,
-        conv_channels,
-        kernel_size,
-        stride,
-        batch_norm,
-        output_kernel_size,
-        output_activation,
-        linear_path,
-    ):
+    def __init__(self, convolutions, latent_dim, last_size, activation, linear_path):
         super().__init__()
-        lengths = lengths_after(n_timepoints, len(conv_channels), stride)
-        self.shape = (n_channels, n_timepoints)
-        self.start = (lengths[-1], conv_channels[-1] if conv_channels else n_channels)
-        self.hidden = nn.Sequential(
-            AlignedLinear(latent_dim, self.start[0] * self.start[1]), relu()
-        )
-        layers = []
-        n_in = self.start[1]
-        for n_out, length in zip(
-            reversed(conv_channels), reversed(lengths[:-1]), strict=True
-        ):
-            layers.append(SameConvTranspose(n_in, n_out, kernel_size, stride, length))
-            layers.append(relu())
-            if batch_norm:
-                layers.append(nn.BatchNorm2d(n_out))
-            n_in = n_out
-        self.convolutions = nn.Sequential(*layers)
+        channels, lengths, kernel_size, stride, batch_norm = convolutions
+        self.shape = (channels[0], lengths[0])
+        self.start = (lengths[-1], channels[-1])
+        n_start = lengths[-1] * channels[-1]
+        self.hidden = nn.Sequential(*block(AlignedLinear(latent_dim, n_start)))
+        channels = (channels[-1], *channels[:0:-1])
+        blocks = [
+            block(SameConvTranspose(*sizes, kernel_size, stride, length), batch_norm)
+            for sizes, length in zip(pairwise(channels), lengths[-2::-1], strict=True)
+        ]
+        self.convolutions = nn.Sequential(*chain(*blocks))
         self.output = SameConvTranspose(
-            n_in, n_channels, output_kernel_size, 1, n_timepoints
+            channels[-1], self.shape[0], last_size, 1, lengths[0]
         )
-        self.activation = OUTPUT_ACTIVATIONS[output_activation]()
-        n_values = n_channels * n_timepoints
+        self.activation = activation
+        n_values = math.prod(self.shape)
         self.linear = AlignedLinear(latent_dim, n_values) if linear_path else None
 
     def forward(self, z):
@@ -363,13 +306,3 @@ class Decoder(nn.Module):
         if self.linear is not None:
             x_hat = x_hat + self.linear(z).unflatten(1, self.shape)
         return self.activation(x_hat)
-
-    def start_from(self, start):
-        """Take the linear map of a closed form; a sigmoid is linearised at the mean."""
-        mean, loadings = start.mean, start.loadings
-        if isinstance(self.activation, nn.Sigmoid):
-            mean = mean.clamp(0.01, 0.99)
-            loadings = loadings / (mean * (1 - mean))[:, None]
-            mean = torch.logit(mean)
-        self.linear.weight.copy_(loadings)
-        self.linear.bias.copy_(mean)
