@@ -33,7 +33,7 @@ def numbers(dataset, index=slice(None)):
 @pytest.mark.parametrize("n_samples", [2, 3, 7, 8, 9, 16, 17])
 def test_batches_hold_every_sample_once_and_never_one_alone(n_samples, shuffle):
     batches = Batches(make_dataset(n_samples), 8, shuffle)
-    xs = [x for _, x in batches]
+    xs = [x for _, (x,) in batches]
     assert len(xs) == len(batches) == n_batches(n_samples, 8)
     assert min(map(len, xs)) > 1
     assert sorted(torch.cat(xs)[:, 0, 0].tolist()) == list(range(0, 2 * n_samples, 2))
@@ -45,7 +45,7 @@ def test_a_batch_size_of_1_is_possible():
 
 def test_batches_are_shuffled_anew_each_epoch():
     batches = Batches(make_dataset(40), 8, shuffle=True)
-    first, second = (torch.cat([x for _, x in batches]) for _ in range(2))
+    first, second = (torch.cat([x for _, (x,) in batches]) for _ in range(2))
     assert not torch.equal(first, second)
 
 
@@ -56,10 +56,10 @@ def test_input_signal_and_target_belong_together(with_y, kept, monkeypatch):
     monkeypatch.setattr(ScaledSignals, "_fits", lambda self: kept)
     dataset, _ = make_dataset(300, with_y=with_y).split(200)
     dataset = dataset.subset(torch.arange(0, 200, 2)).sample(64)
-    for h, target in Batches(dataset, 16, shuffle=True):
-        x, *y = target if with_y else [target]
+    for h, (x, *y) in Batches(dataset, 16, shuffle=True):
         assert x.shape == (16, 1, 2)
         assert torch.equal(h, 2 * x[:, 0])
+        assert len(y) == with_y
         if with_y:
             assert torch.equal(2 * y[0][:, 0], x[:, 0, 0])
 

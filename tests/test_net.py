@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
 from skorch.dataset import ValidSplit
+from skorch.utils import noop
 from torch.distributions import Independent, Normal, kl_divergence
 
 from skvae import ConvVAETransformer
@@ -26,9 +27,9 @@ class Recorder(Callback):
         self.signals_.append([])
 
     def on_batch_end(self, net, batch, **kwargs):
-        h, target = batch
+        h, (x,) = batch
         self.inputs_[-1].append(h.clone())
-        self.signals_[-1].append(target.clone())
+        self.signals_[-1].append(x.clone())
 
 
 def recorded(vae):
@@ -217,7 +218,7 @@ class Terms(Callback):
 
     @torch.no_grad()
     def on_batch_end(self, net, batch, loss, y_pred, **kwargs):
-        (_, x), (x_hat, z_mean, z_log_var) = batch, y_pred
+        (_, (x,)), (x_hat, z_mean, z_log_var) = batch, y_pred
         density = Independent(Normal(x_hat, 0.5**0.5 / 2), 2)  # weight 4
         posterior = Normal(z_mean, (0.5 * z_log_var).exp())
         kl = kl_divergence(posterior, Normal(0.0, 1.0)).sum(dim=1)
@@ -347,6 +348,21 @@ def test_early_stopping_stops_and_restores_the_best_epoch(waves):
         stopped.module_.parameters(), equal.module_.parameters(), strict=True
     ):
         assert torch.equal(ours, theirs)
+
+
+def test_the_best_epoch_is_that_of_any_callback_that_restores_it(waves):
+    stopping = EarlyStopping(
+        "train_loss",
+        patience=2,
+        threshold=0.5,
+        threshold_mode="abs",
+        load_best=True,
+        sink=noop,
+    )
+    vae = ConvVAETransformer(
+        2, max_epochs=60, callbacks=[stopping], random_state=0
+    ).fit(waves)
+    assert vae.n_epochs_ == vae.best_epoch_ + 2 < 60
 
 
 def test_early_stopping_waits_for_the_warm_up(waves):

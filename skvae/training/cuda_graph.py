@@ -82,7 +82,7 @@ class StepGraph:
             [p.requires_grad for group in groups for p in group["params"]],
         )
 
-    def __call__(self, batch, **fit_params):
+    def __call__(self, batch):
         net, size = self.net, len(batch[0])
         options = self.options()
         if options != self.kept:
@@ -92,10 +92,10 @@ class StepGraph:
         n_plain = self.N_PLAIN_OTHER if self.captured else self.N_PLAIN
         is_due = self.n_plain[size] >= n_plain and size not in self.captured
         if is_due and self.may_capture:
-            self.capture(batch, fit_params)
+            self.capture(batch)
         if size not in self.captured:
             self.n_plain[size] += 1
-            return net.plain_train_step(batch, **fit_params)
+            return net.plain_train_step(batch)
         captured = self.captured[size]
         for own, given in zip(tensors(captured.batch), tensors(batch), strict=True):
             own.copy_(given)
@@ -103,10 +103,9 @@ class StepGraph:
         net.terms_ = captured.terms
         return captured.step
 
-    def capture(self, batch, fit_params):
+    def capture(self, batch):
         """Record a step without running it."""
-        h, target = batch
-        own = (h.clone(), clone(target))
+        h, *target = (part.clone() for part in tensors(batch))
         graph = torch.cuda.CUDAGraph()
         self.net.optimizer_.zero_grad()  # gradients then belong to the graph
         try:
@@ -115,7 +114,7 @@ class StepGraph:
                 stream=torch.cuda.current_stream(),
                 capture_error_mode="thread_local",  # other threads may use the GPU
             ):
-                step = self.net.plain_train_step(own, **fit_params)
+                step = self.net.plain_train_step((h, target))
         except RuntimeError as error:
             self.may_capture = False
             self.captured.clear()  # they draw from the generator as it was
@@ -126,19 +125,12 @@ class StepGraph:
                 RuntimeWarning,
             )
         else:
-            self.captured[len(h)] = Captured(graph, own, step, self.net.terms_)
+            self.captured[len(h)] = Captured(graph, (h, target), step, self.net.terms_)
 
 
 def tensors(batch):
-    """The tensors of a batch: input and target, or targets."""
     h, target = batch
-    return (h, target) if torch.is_tensor(target) else (h, *target)
-
-
-def clone(target):
-    if torch.is_tensor(target):
-        return target.clone()
-    return tuple(part.clone() for part in target)
+    return (h, *target)
 
 
 class Captured(NamedTuple):

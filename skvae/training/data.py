@@ -1,7 +1,6 @@
 """Which signals come in which batch, and where they are kept."""
 
 import copy
-from itertools import pairwise
 
 import torch
 from torch.utils.data import Dataset
@@ -64,19 +63,15 @@ class ScaledSignals:
 
         That of a `ConvEncoder` is x itself, which is not kept twice.
         """
+        self.represent = module.represent
         if self.x is None:
-            self.represent = module.represent
-        elif module.represent(probe := self.x[:1]) is probe:
+            return
+        if module.represent(probe := self.x[:1]) is probe:
             self.h = self.x
         else:
             n_samples, _, n_timepoints = self.x.shape
-            h = map_batches(
-                module.represent,
-                self.x.__getitem__,
-                n_samples,
-                n_timepoints,
-                self.device,
-            )
+            read = self.x.__getitem__
+            h = map_batches(self.represent, read, n_samples, n_timepoints, self.device)
             self.h = torch.from_numpy(h).to(self.device)
 
 
@@ -101,7 +96,7 @@ class SignalDataset(Dataset):
     def __getitem__(self, index):
         """Input and target at `index`, a slice or Tensor of int.
 
-        The input is the representation of x; the target x or, with labels, (x, y).
+        The input is the representation of x; the target (x,) or, with labels, (x, y).
         """
         rows = self.rows[index]
         x = self.signals.read(rows)
@@ -111,7 +106,7 @@ class SignalDataset(Dataset):
             with torch.no_grad():
                 h = self.signals.represent(x)
         if self.y is None:
-            return h, x
+            return h, (x,)
         return h, (x, to_device(self.y[rows], x.device))
 
     def x(self, index):
@@ -161,18 +156,18 @@ class Batches:
 
     def __iter__(self):
         n_samples = len(self.dataset)
-        edges = [i * self.batch_size for i in range(len(self))] + [n_samples]
         # Drawn on the CPU: the same order for each device.
         order = torch.randperm(n_samples) if self.shuffle else torch.arange(n_samples)
         order = order.to(self.dataset.rows.device)
-        for start, stop in pairwise(edges):
-            yield self.dataset[order[start:stop]]
+        starts = [i * self.batch_size for i in range(1, len(self))]
+        for index in order.tensor_split(starts):
+            yield self.dataset[index]
 
 
 def n_batches(n_samples, batch_size):
     """Number of batches of an epoch; a remainder of 1 joins the batch before it."""
     n_full, remainder = divmod(n_samples, batch_size)
-    return max(1, n_full + (remainder > 1 or remainder == batch_size == 1))
+    return max(1, n_full + (remainder > 1))
 
 
 def to_device(values, device):

@@ -7,10 +7,7 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping, LRScheduler
-from skorch.utils import TeeGenerator, to_tensor
-from torch.utils.data import Subset
 
-from skvae.training.callbacks import WarmEarlyStopping
 from skvae.training.cuda_graph import StepGraph, side_stream
 
 
@@ -41,60 +38,35 @@ class VAENet(NeuralNet):
     def get_split_datasets(self, X, y=None, **fit_params):
         """The pair (train, valid) that `X` is; without valid, skorch's split."""
         train, valid = X
-        if valid is not None:
-            return train, valid
-        # skorch's splits are torch's Subsets, whose samples are read one by one.
-        return [
-            part.dataset.subset(torch.as_tensor(part.indices))
-            if isinstance(part, Subset)
-            else part
-            for part in super().get_split_datasets(train, y, **fit_params)
-        ]
+        if valid is None and self.train_split:
+            # torch's Subsets, whose samples would be read one by one.
+            parts = super().get_split_datasets(train, y)
+            train, valid = (train.subset(torch.as_tensor(p.indices)) for p in parts)
+        return train, valid
 
     def _set_training(self, training=True):
         # skorch walks through all layers, before each batch.
         if self.module_.training != training:
             super()._set_training(training)
 
-    def train_step(self, batch, **fit_params):
+    def train_step(self, batch):
         """A step, on a GPU replayed where it can be."""
-        self._set_training(True)
-        step = self.step_graph_ or self.plain_train_step
-        return step(batch, **fit_params)
+        return (self.step_graph_ or self.plain_train_step)(batch)
 
-    def plain_train_step(self, batch, **fit_params):
-        """skorch's step, but without the closure, which only LBFGS needs."""
-        self._zero_grad_optimizer()
-        step = self.train_step_single(batch, **fit_params)
-        self.notify(
-            "on_grad_computed",
-            named_parameters=TeeGenerator(self.get_all_learnable_params()),
-            batch=batch,
-            training=True,
-        )
-        self.optimizer_.step()
-        return step
-
-    def train_step_single(self, batch, **fit_params):
-        h, target = batch
-        output = self.infer(h, **fit_params)
-        loss = self.get_loss(output, target, X=h, training=True)
-        loss.backward()
-        return {"loss": loss, "y_pred": output}
+    def plain_train_step(self, batch):
+        return super().train_step(batch)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """The `Objective` of the output, in nats per sample.
 
-        `y_true` is x, or with labels (x, y); `X`, what the encoder read, is not used.
+        `y_true` is (x,) or (x, y); `X`, what the encoder read, is not used.
         """
-        target = y_true if isinstance(y_true, (tuple, list)) else [y_true]
-        x, *y = (to_tensor(part, self.device) for part in target)
-        terms = self.criterion_(y_pred, x, *y)
+        terms = self.criterion_(y_pred, *y_true)
         self.terms_ = terms.detach()
         warmup = self.warmup_ if training and self.kl_warmup else 1.0
-        return self.criterion_.loss(terms, x[0].numel(), warmup)
+        return self.criterion_.loss(terms, y_true[0][0].numel(), warmup)
 
-    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+    def run_single_epoch(self, iterator, training, prefix, step_fn):
         """skorch's epoch, with the terms added up on the device and read once."""
         if iterator is None:
             return
@@ -107,21 +79,16 @@ class VAENet(NeuralNet):
                     progress = n_epochs / self.max_epochs
                     self.warmup_.fill_(min(1.0, progress / self.kl_warmup))
                 self.notify("on_batch_begin", batch=batch, training=training)
-                step = step_fn(batch, **fit_params)
+                step = step_fn(batch)
                 total = total + len(batch[0]) * self.terms_
                 n_samples += len(batch[0])
                 self.history.record_batch(prefix + "_batch_size", len(batch[0]))
                 self.notify("on_batch_end", batch=batch, training=training, **step)
-        self.record_terms(prefix, total / n_samples, self.n_values)
+        self.record_terms(prefix, (total / n_samples).cpu())
 
-    @property
-    def n_values(self):
-        """Values of a signal, channels times timepoints."""
-        return math.prod(self.module_.decoder.shape)
-
-    def record_terms(self, prefix, terms, n_values):
+    def record_terms(self, prefix, terms):
         """Write the terms of an epoch to the history, in nats per sample."""
-        terms = terms.cpu()
+        n_values = math.prod(self.module_.decoder.shape)
         record = {
             "loss": float(self.criterion_.loss(terms, n_values)),
             "reconstruction": float(self.criterion_.reconstruction(terms[0], n_values)),
@@ -134,29 +101,18 @@ class VAENet(NeuralNet):
         for name, value in record.items():
             self.history.record(f"{prefix}_{name}", value)
 
-    def notify(self, method_name, **kwargs):
-        try:
-            super().notify(method_name, **kwargs)
-        except KeyboardInterrupt:
-            # skorch's early stopping ends training so: not to be taken for a Ctrl-C.
-            self.stopped_early_ = method_name == "on_epoch_end" and any(
-                isinstance(callback, EarlyStopping)
-                and callback.misses_ == callback.patience
-                for _, callback in self.callbacks_
-            )
-            raise
-
-    def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """skorch's; without `epochs`, those that a restored history leaves to do."""
-        if epochs is None:
-            epochs = max(0, self.max_epochs - len(self.history))
-        self.interrupted_ = self.stopped_early_ = False
-        keep_freed_memory()
+    def fit_loop(self, X, y=None, epochs=None, **kwargs):
+        """skorch's, for the epochs that a restored history leaves to do."""
+        self.interrupted_ = False
         try:
             with side_stream(self):
-                return super().fit_loop(X, y, epochs, **fit_params)
+                n_left = self.max_epochs - len(self.history)
+                return super().fit_loop(X, y, n_left, **kwargs)
         except KeyboardInterrupt:
-            self.interrupted_ = not self.stopped_early_
+            # skorch's early stopping ends training so too.
+            self.interrupted_ = not any(
+                callback.misses_ == callback.patience for callback in self.stopping()
+            )
             raise
         finally:  # it holds memory of the GPU
             self.step_graph_ = None
@@ -194,7 +150,6 @@ class VAENet(NeuralNet):
         """Let go of what only training needs and pickles would hold."""
         self.forget_batches()
         self.optimizer_.zero_grad()
-        self.terms_ = self.warmup_ = None
         for _, callback in self.callbacks_:
             if isinstance(callback, LRScheduler):
                 callback.lr_scheduler_ = None
@@ -204,14 +159,6 @@ class VAENet(NeuralNet):
         if self.history:
             self.history[-1]["batches"] = []
 
-    def epochs(self):
-        """The history as a dict of arrays, one value an epoch, in nats per sample."""
-        rows = self.epoch_rows()
-        return {
-            name: np.array([row[name] for row in rows])
-            for name in (rows[0] if rows else [])
-        }
-
     def epoch_rows(self):
         """The history without its batches: a list of one dict an epoch."""
         return [
@@ -219,10 +166,20 @@ class VAENet(NeuralNet):
             for row in self.history
         ]
 
+    def epochs(self):
+        """The history as a dict of arrays, one value an epoch, in nats per sample."""
+        rows = self.epoch_rows()
+        names = rows[0] if rows else ()
+        return {name: np.array([row[name] for row in rows]) for name in names}
+
+    def stopping(self):
+        """The callbacks that stop early."""
+        return [c for _, c in self.callbacks_ if isinstance(c, EarlyStopping)]
+
     def best_epoch(self):
         """The epoch, from 1, whose weights the module has."""
-        for _, callback in self.callbacks_:
-            if isinstance(callback, WarmEarlyStopping) and callback.best_epoch_:
+        for callback in self.stopping():
+            if callback.load_best and callback.best_epoch_:
                 return callback.best_epoch_
         return len(self.history)
 
@@ -275,14 +232,3 @@ def load_optimizer(optimizer, state):
                 like = parameter if value.shape == parameter.shape else value
                 own = torch.empty_like(like, dtype=value.dtype, device=value.device)
                 values[name] = own.copy_(value)
-
-
-def keep_freed_memory():
-    """Let the C library keep what a step frees, for the next step, up to 64 MB.
-
-    glibc returns large blocks to the system, which then costs a page fault every 4 kB,
-    until it has seen a block as large as this one freed (mallopt(3), M_MMAP_THRESHOLD).
-    A step of the thread's final network at batch 256 had 6000 to 20 000 page faults
-    without, a few hundred with it.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)  # never touched, so it takes no memory
