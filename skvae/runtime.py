@@ -14,10 +14,17 @@ import torch
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_info, threadpool_limits
 
-# Folders of skvae, and of scikit-learn, which calls it.
-BETWEEN = (str(Path(__file__).parent), str(Path(sklearn.__file__).parent))
+# What may stand between the user's code and a warning: skvae, and what calls it.
+BETWEEN = (
+    str(Path(__file__).parent),
+    str(Path(sklearn.__file__).parent),
+    contextlib.__file__,
+)
 # Of torch's global generators; reentrant, since a fit evaluates with draws of its own.
 RANDOM_STATE_LOCK = threading.RLock()
+# PyTorch's number of threads outside `torch_threads`, of each thread that is inside.
+THREADS_OUTSIDE = {}
+THREADS_LOCK = threading.Lock()
 
 # Smaller batches take other matrix kernels, whose last bit differs.
 MIN_INFERENCE_BATCH = 16
@@ -57,30 +64,9 @@ def resolve_device(device, *, training):
 def warn_user(message, category=UserWarning):
     """Warn at the line of the user's code from which skvae was called."""
     frame, level = inspect.currentframe().f_back, 2
-    while frame.f_back is not None and is_between(frame.f_code.co_filename):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(BETWEEN):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
-
-
-def is_between(filename):
-    """Whether code of the file may stand between the user's and a warning."""
-    return filename.startswith(BETWEEN) or filename == contextlib.__file__
-
-
-class TorchThreads(threading.local):
-    """How often the calling thread has limited PyTorch's threads; and what they were.
-
-    PyTorch's number is that of the calling thread and of those that start, so the last
-    of several threads to leave has to bring back what the first found.
-    """
-
-    lock = threading.Lock()
-    n_inside = 0  # of all threads
-    before = None
-    depth = 0  # of this thread: an attribute set on it is the thread's own
-
-
-TORCH_THREADS = TorchThreads()
 
 
 @contextlib.contextmanager
@@ -88,23 +74,23 @@ def torch_threads(n_threads):
     """At most so many threads of PyTorch inside, as before outside.
 
     Threads that wait for each other's small pieces of work keep all cores busy, and any
-    other process slows them down many times.
+    other process slows them down many times. PyTorch's number is that of the calling
+    thread and of those that start, so one that starts meanwhile finds the limit of
+    another: what it has to bring back is what the first of them found.
     """
-    shared, own = TorchThreads, TORCH_THREADS
-    with shared.lock:
+    thread = threading.get_ident()
+    with THREADS_LOCK:
         found = torch.get_num_threads()
-        if shared.n_inside == 0:
-            shared.before = found
         torch.set_num_threads(min(n_threads, found))
-        shared.n_inside += 1
-        own.depth += 1
+        is_nested = thread in THREADS_OUTSIDE
+        if not is_nested:
+            THREADS_OUTSIDE[thread] = next(iter(THREADS_OUTSIDE.values()), found)
     try:
         yield
     finally:
-        with shared.lock:
-            shared.n_inside -= 1
-            own.depth -= 1
-            torch.set_num_threads(found if own.depth else shared.before)
+        with THREADS_LOCK:
+            outside = found if is_nested else THREADS_OUTSIDE.pop(thread)
+            torch.set_num_threads(outside)
 
 
 @contextlib.contextmanager
@@ -174,29 +160,24 @@ def map_batches(function, read, n_samples, n_timepoints, device):
         batch = torch.as_tensor(read(slice(start, start + batch_size)))
         return apply_filled(function, batch, device)
 
+    def fill(start):
+        result[start : start + batch_size] = run(start)
+
     starts = range(0, n_samples, batch_size)
     n_threads = torch.get_num_threads() if device.type == "cpu" else 1
-    n_threads = min(n_threads, len(starts) // MIN_BATCHES)
-    with torch_threads(1):
+    n_threads = max(1, min(n_threads, len(starts) // MIN_BATCHES))
+    limit = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    with torch_threads(1), ThreadPoolExecutor(n_threads, **limit) as threads:
         first = run(0)
         result = np.empty((n_samples, *first.shape[1:]), first.dtype)
         result[: len(first)] = first
-
-        def fill(start):
-            result[start : start + batch_size] = run(start)
-
-        if n_threads > 1:
-            limit = {"initializer": torch.set_num_threads, "initargs": (1,)}
-            with ThreadPoolExecutor(n_threads, **limit) as threads:
-                deque(threads.map(fill, starts[1:]), maxlen=0)
-        else:
-            for start in starts[1:]:
-                fill(start)
+        in_turn = threads.map if n_threads > 1 else map
+        deque(in_turn(fill, starts[1:]), maxlen=0)
     return result
 
 
 def apply_filled(function, batch, device):
-    """The function's result for a batch (b, ...), which may be small, an ndarray.
+    """The function's result for a batch (b, ...), an ndarray; small ones are filled up.
 
     On a GPU without memory for it, that of its halves.
     """

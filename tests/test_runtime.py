@@ -77,7 +77,7 @@ def test_the_number_of_threads_is_limited_inside_only(two_threads):
 
 def test_a_number_of_threads_that_is_refused_changes_nothing(two_threads, monkeypatch):
     # So that other tests find it as it was, should this one fail.
-    monkeypatch.setattr(runtime.TorchThreads, "n_inside", 0)
+    monkeypatch.setattr(runtime, "THREADS_OUTSIDE", {})
     with pytest.raises((RuntimeError, ValueError)), torch_threads(0):
         pass
     torch.set_num_threads(1)

@@ -130,44 +130,39 @@ FAILING = {
 
 @pytest.mark.parametrize("name", FAILING)
 def test_the_number_of_threads_is_as_before_where_a_call_raises(
-    fitted, name, n_threads
+    fitted, name, n_threads, monkeypatch
 ):
     vae = copy.deepcopy(fitted)
-    inside = runtime.TorchThreads.n_inside
+    # What one test leaves is not the next's.
+    monkeypatch.setattr(runtime, "THREADS_OUTSIDE", {})
     with threadpool_limits(2, user_api="blas"):
         with pytest.raises((ValueError, FloatingPointError, RuntimeError)):
             FAILING[name](vae)
         assert torch.get_num_threads() == n_threads
         assert blas_threads() == 2
-    leaked = runtime.TorchThreads.n_inside - inside
-    runtime.TorchThreads.n_inside = inside  # what one test leaves is not the next's
-    assert leaked == 0
+    assert runtime.THREADS_OUTSIDE == {}
 
 
-def test_a_setting_after_a_refused_one_is_kept(waves, two_threads):
+def test_a_setting_after_a_refused_one_is_kept(waves, two_threads, monkeypatch):
     """A number of threads that raises leaves no trace in later calls."""
+    monkeypatch.setattr(runtime, "THREADS_OUTSIDE", {})
     vae = ConvVAETransformer(**TINY).fit(waves)
-    inside = runtime.TorchThreads.n_inside
-    try:
-        broken = ConvVAETransformer(**TINY, net_params={"n_threads": 0})
-        with pytest.raises((ValueError, TypeError, RuntimeError)):
-            broken.fit(waves)
-        torch.set_num_threads(1)
-        vae.transform(waves)
-        assert torch.get_num_threads() == 1
-    finally:
-        runtime.TorchThreads.n_inside = inside
+    broken = ConvVAETransformer(**TINY, net_params={"n_threads": 0})
+    with pytest.raises((ValueError, TypeError, RuntimeError)):
+        broken.fit(waves)
+    torch.set_num_threads(1)
+    vae.transform(waves)
+    assert torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize("value", [0, -1, "two", 1.5])
-def test_an_unusable_number_of_threads_is_refused_in_our_words(waves, value):
+def test_an_unusable_number_of_threads_is_refused_in_our_words(
+    waves, value, monkeypatch
+):
+    monkeypatch.setattr(runtime, "THREADS_OUTSIDE", {})
     vae = ConvVAETransformer(**TINY, net_params={"n_threads": value})
-    inside = runtime.TorchThreads.n_inside
-    try:
-        with pytest.raises((ValueError, TypeError), match=r"n_threads.*positive int"):
-            vae.fit(waves)
-    finally:
-        runtime.TorchThreads.n_inside = inside
+    with pytest.raises((ValueError, TypeError), match=r"n_threads.*positive int"):
+        vae.fit(waves)
 
 
 @pytest.mark.parametrize("asks_before", [True, False])
