@@ -1,13 +1,32 @@
 """What comes in: signals X, latents Z and targets y, as arrays of one form."""
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn.utils._param_validation import (
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 from skorch.callbacks import Callback
+
+# Of a target: float64 holds its variance.
+MAX_NUMBER = 1e150
+# What the values in `net_params` may be.
+NET_PARAMS = {
+    "module__init": [StrOptions({"he", "glorot", "torch"})],
+    "module__hidden_dropout": [Interval(Real, 0, 1, closed="left")],
+    "module__output_activation": [StrOptions({"sigmoid"}), None],
+    "module__output_kernel_size": [Interval(Integral, 1, None, closed="left"), None],
+    "criterion__free_bits": [Interval(Real, 0, 1e6, closed="both")],
+    "kl_warmup": [Interval(Real, 0, 1, closed="both")],
+    "cuda_graphs": ["boolean"],
+    "n_threads": [Interval(Integral, 1, None, closed="left")],
+}
 
 
 @np.errstate(invalid="ignore")  # scikit-learn adds infinities of both signs
@@ -34,15 +53,13 @@ def check_signals(estimator, X, *, reset, min_samples=1):
     Raises
     ------
     ValueError, TypeError
-        If X is not numeric, finite, dense and rectangular, or does not have the shape
-        that was asked for or fitted.
+        If X is not numeric, finite, dense and rectangular, or of another shape.
     """
     X = to_numpy(X)
     if np.ma.is_masked(X):
         raise ValueError(
-            "X is a masked array with masked values, which would be read as if they "
-            "were measured. Impute them first, for example with "
-            "sklearn.impute.SimpleImputer."
+            "X has masked values, which would be read as if they were measured. Impute "
+            "them first, for example with sklearn.impute.SimpleImputer."
         )
     n_dims = getattr(X, "ndim", 0)
     if n_dims > 3:
@@ -132,21 +149,18 @@ def check_latents(estimator, Z, latent_dim):
 
 
 def check_options(estimator, X):
-    """Check what only several parameters together, or they and X (n, c, t), tell."""
+    """Check what only several parameters together, or they and X (n, c, t), tell.
+
+    Of `net_params` the values; the names are the net's to check.
+    """
     net_params = estimator.net_params or {}
+    validate_parameter_constraints(NET_PARAMS, net_params, "net_params")
     optimizer = net_params.get("optimizer", torch.optim.Adam)
-    is_optimizer = isinstance(optimizer, type) and issubclass(
-        optimizer, torch.optim.Optimizer
-    )
+    is_optimizer = torch.optim.Optimizer in getattr(optimizer, "__mro__", ())
     if not is_optimizer or optimizer is torch.optim.LBFGS:
         raise ValueError(
             f"optimizer={optimizer!r} in net_params, expected a class of torch.optim "
             "other than LBFGS, which trains on no batches."
-        )
-    n_threads = net_params.get("n_threads", 1)
-    if not isinstance(n_threads, Integral) or n_threads < 1:
-        raise ValueError(
-            f"n_threads={n_threads!r} in net_params, expected a positive integer."
         )
     for name in ("conv_channels", "hidden_dims"):
         sizes = getattr(estimator, name)
@@ -259,10 +273,11 @@ def is_continuous(y):
     """Whether y holds numbers rather than labels, missing ones left out."""
     if y.dtype.kind not in "fiu":
         return False
-    if y.dtype.kind == "f" and np.isinf(y).any():
+    largest = np.nanmax(np.abs(y, dtype=np.float64), initial=0.0)
+    if largest > MAX_NUMBER:
         raise ValueError(
-            "y has infinite values. Expected finite numbers, or NaN where a sample is "
-            "unlabelled."
+            f"y has values as large as {largest:.0e}. Expected finite numbers, of at "
+            f"most {MAX_NUMBER:.0e}, or NaN where a sample is unlabelled."
         )
     known = y[~np.isnan(y.reshape(len(y), -1)).any(axis=1)]
     if (y.ndim == 2 and y.shape[1] > 1) or not len(known):
@@ -288,11 +303,10 @@ def encode_numbers(y, before=None):
                 f"{len(offset)}. Expected as many."
             )
     else:
-        with np.errstate(all="ignore"):
-            offset = known.mean(axis=0) if len(known) else np.zeros(values.shape[1])
-            scale = known.std(axis=0) if len(known) else np.zeros(values.shape[1])
+        some = known if len(known) else np.zeros((1, values.shape[1]))
+        offset, scale = some.mean(axis=0), some.std(axis=0)
         # Of so small a spread that a number divided by it is none.
-        if not (np.isfinite(scale).all() and (scale > 1e-300).all()):
+        if not (scale > 1e-300).all():
             raise ValueError(
                 f"y has {len(known)} numbers besides NaN, which means unlabelled, and "
                 f"a column of them is constant: standard deviation {scale}. Expected "

@@ -205,5 +205,3 @@ def test_torch_weights_are_left_as_they_were():
     draw_weights(layer, "torch")
     assert torch.equal(layer.weight, before[0])
     assert torch.equal(layer.bias, before[1])
-    with pytest.raises(ValueError, match=r"init.*he.*glorot.*torch"):
-        draw_weights(layer, "zeros")

@@ -299,17 +299,17 @@ WRONG = {
     "one word": (np.full(60, "a"), r"1 class\(es\).*at least 2"),
     "infinite": (
         np.where(np.arange(60) == 3, np.inf, NUMBERS),
-        "infinite values.*finite numbers, or NaN",
+        "values as large as inf.*finite numbers, .*or NaN",
     ),
     "minus infinite": (
         np.where(np.arange(60) == 3, -np.inf, NUMBERS)[:, None],
-        "infinite values.*finite numbers, or NaN",
+        "values as large as inf.*finite numbers, .*or NaN",
     ),
     "infinite in the second column": (
         np.column_stack([NUMBERS, np.where(np.arange(60) == 3, np.inf, NUMBERS)]),
-        "infinite values.*finite numbers, or NaN",
+        "values as large as inf.*finite numbers, .*or NaN",
     ),
-    "infinite labels": (np.repeat([0.0, np.inf], 30), "infinite values"),
+    "infinite labels": (np.repeat([0.0, np.inf], 30), "large as inf"),
     "constant": (np.full(60, 0.5), r"constant.*at least 2 that differ"),
     "constant column": (
         np.column_stack([NUMBERS, np.full(60, 0.5)]),
@@ -319,6 +319,8 @@ WRONG = {
         np.where(np.arange(60) == 3, 0.5, np.nan),
         r"1 numbers besides NaN.*at least 2 that differ",
     ),
+    "huge": (NUMBERS * 1e200, r"values as large as \de\+200.*at most 1e\+150, or NaN"),
+    "tiny": (NUMBERS * 1e-305, r"constant: standard deviation"),
     "too few": (NUMBERS[:59], r"X has 60 samples and y has 59.*Expected one"),
     "too many": (np.arange(61) % 2, r"X has 60 samples and y has 61.*Expected one"),
     "NaN among labels": (
@@ -368,7 +370,7 @@ def test_an_unusable_label_weight_is_refused(weight):
         (np.column_stack([NUMBERS] * 2), NUMBERS, "y has 1 columns.*had 2"),
         (NUMBERS, None, "requires y"),
         (NUMBERS, NUMBERS[:9], "60 samples and y has 9"),
-        (NUMBERS, np.where(NUMBERS > 1, np.inf, NUMBERS), "infinite"),
+        (NUMBERS, np.where(NUMBERS > 1, np.inf, NUMBERS), "large as inf"),
         (NUMBERS, np.repeat(["a", "b"], 30), r"y has.*Expected.*numbers"),
         (np.arange(60) % 2, np.arange(60) % 3, r"labels \[2\].*Expected \[0, 1\]"),
         (np.arange(60) % 2, NUMBERS, r"Expected|[Cc]ontinuous"),

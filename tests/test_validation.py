@@ -74,6 +74,47 @@ def test_other_shapes_than_the_fitted_are_refused(shape):
         check_signals(estimator, np.ones(shape), reset=False)
 
 
+WRONG_NET_PARAMS = {
+    "module__init": ["zeros", None],
+    "module__hidden_dropout": [-0.1, 1.0, np.nan, "0.5"],
+    "module__output_activation": ["tanh", True],
+    "module__output_kernel_size": [0, -1, 2.5, "8"],
+    "criterion__free_bits": [-1, np.nan, np.inf, "1", None],
+    "kl_warmup": [-1, 1.5, np.nan, "0.5", None],
+    "cuda_graphs": ["yes", None],
+    "n_threads": [0, -1, 1.5, "two"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in WRONG_NET_PARAMS.items() for value in values],
+)
+def test_a_wrong_value_in_net_params_is_refused_in_words(name, value):
+    estimator = ConvVAETransformer(net_params={name: value})
+    message = rf"'{name}' parameter of net_params must be .*\. Got {value!r} instead"
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(np.eye(4))
+    assert vars(estimator) == vars(ConvVAETransformer(net_params={name: value}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("module__hidden_dropout", 0),
+        ("module__output_kernel_size", np.int64(3)),
+        ("module__output_kernel_size", None),
+        ("module__output_activation", None),
+        ("criterion__free_bits", np.float32(0.5)),
+        ("kl_warmup", 1),
+        ("n_threads", 2),
+    ],
+)
+def test_right_values_in_net_params_fit(name, value):
+    estimator = ConvVAETransformer(2, max_epochs=1, net_params={name: value})
+    assert np.isfinite(estimator.fit_transform(np.eye(4))).all()
+
+
 def test_labels_become_indicators():
     target = check_target(["b", "a", "b"], 3)
     np.testing.assert_array_equal(target.classes, ["a", "b"])
