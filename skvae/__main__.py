@@ -51,10 +51,10 @@ def main(arguments=None):
         print(f"  {name} = {value}")
 
     latent_dim = pipeline["vae"].latent_dim
-    flat = make_pipeline(FunctionTransformer(flatten), KNeighborsClassifier())
-    n_components = min(latent_dim, len(X_train), X_train[0].size)
-    pca = make_pipeline(
-        FunctionTransformer(flatten), PCA(n_components), KNeighborsClassifier()
+    pca = PCA(min(latent_dim, len(X_train), X_train[0].size))
+    flat, pca = (
+        make_pipeline(FunctionTransformer(flatten), *steps, KNeighborsClassifier())
+        for steps in ([], [pca])
     )
     taught = clone(pipeline).set_params(**TAUGHT)
     scaler = ChannelScaler("standard").fit(X_train)
@@ -102,14 +102,10 @@ def load(path):
     """X_train, X_test, y_train, y_test, groups: X (n, c, t), groups None or (n,)."""
     if path is None:
         train, test = load_watch(subset="train"), load_watch(subset="test")
-        names = np.asarray(train.target_names)
-        return (
-            train.data,
-            test.data,
-            names[train.target],
-            names[test.target],
-            train.subject,
+        y_train, y_test = (
+            np.asarray(part.target_names)[part.target] for part in (train, test)
         )
+        return train.data, test.data, y_train, y_test, train.subject
     X, y = read(path)
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) < 2 or counts.min() < 2 * N_FOLDS:
@@ -160,22 +156,22 @@ def read_csv(path):
         rows = [row for row in csv.reader(file) if row]
     if rows and not all(map(is_number, rows[0][:-1])):
         del rows[0]  # names of columns
-    for i, row in enumerate(rows):
+    if not rows:
+        raise ValueError("no signals. Expected a signal a line, y in the last column.")
+    for i, row in enumerate(rows, 1):
         if len(row) != len(rows[0]) or len(row) < 2:
             raise ValueError(
-                f"signal {i + 1} has {len(row)} columns, the first has "
-                f"{len(rows[0])}. Expected equally many, the last of them y."
+                f"signal {i} has {len(row)} columns, the first has {len(rows[0])}. "
+                "Expected equally many, the last of them y."
             )
-        for j, cell in enumerate(row[:-1]):
+        for j, cell in enumerate(row[:-1], 1):
             if not is_number(cell):
                 what = repr(cell) if cell.strip() else "nothing"
                 raise ValueError(
-                    f"signal {i + 1} holds {what} in column {j + 1}. Expected numbers, "
+                    f"signal {i} holds {what} in column {j}. Expected numbers, "
                     "separated by commas, with a decimal point; the last column is y."
                 )
-    if not rows:
-        raise ValueError("no signals. Expected a signal a line, y in the last column.")
-    X = np.array([[float(cell) for cell in row[:-1]] for row in rows])
+    X = np.array([row[:-1] for row in rows], dtype=float)
     return X, np.array([row[-1].strip() for row in rows])
 
 
@@ -189,14 +185,11 @@ def is_number(text):
 
 def tune(X, y, groups, options):
     """The fitted grid search; it prints a line for each fit."""
-    pipeline = Pipeline(
-        [("vae", ConvVAETransformer(random_state=0)), ("knn", KNeighborsClassifier())]
-    )
-    folds = StratifiedKFold(N_FOLDS) if groups is None else GroupKFold(N_FOLDS)
+    vae = ConvVAETransformer(random_state=0)
     search = GridSearchCV(
-        pipeline,
+        Pipeline([("vae", vae), ("knn", KNeighborsClassifier())]),
         QUICK_GRID if options.quick else GRID,
-        cv=folds,
+        cv=StratifiedKFold(N_FOLDS) if groups is None else GroupKFold(N_FOLDS),
         n_jobs=options.n_jobs,
         verbose=3,
         error_score="raise",
@@ -246,12 +239,10 @@ def write(folder, pipeline, table, X, y):
         writer.writerows(table)
     written = ["pipeline.joblib", "table.csv"]
     try:
-        import matplotlib  # noqa: F401 (is it installed?)
-    except ImportError:
-        print("\nWithout matplotlib no figure: pip install skvae[plot]")
-    else:
         draw(pipeline["vae"], X, y, folder / "figure.png")
         written.append("figure.png")
+    except ImportError:
+        print("\nWithout matplotlib no figure: pip install skvae[plot]")
     print(f"\nWritten to {folder}: {', '.join(written)}")
 
 
@@ -263,26 +254,20 @@ def draw(vae, X, y, path):
     from skvae.plotting import LatentSpaceDisplay, ReconstructionDisplay
 
     with matplotlib.rc_context({"backend": "agg", "figure.dpi": 120}):
-        panels = []
-        for display in (
-            LatentSpaceDisplay.from_estimator(vae, X, y),
-            ReconstructionDisplay.from_estimator(
-                vae, X, samples="random", n_samples=3, random_state=0
-            ),
-        ):
-            display.figure_.canvas.draw()
-            panels.append(np.asarray(display.figure_.canvas.buffer_rgba()))
-            plt.close(display.figure_)
-    height = max(len(panel) for panel in panels)
-    panels = [
-        np.pad(
-            panel,
-            [(0, height - len(panel)), (0, 0), (0, 0)],
-            constant_values=255,
+        latents = LatentSpaceDisplay.from_estimator(vae, X, y)
+        signals = ReconstructionDisplay.from_estimator(
+            vae, X, samples="random", n_samples=3, random_state=0
         )
-        for panel in panels
-    ]
-    plt.imsave(path, np.concatenate(panels, axis=1))
+        panels = []
+        for figure in (latents.figure_, signals.figure_):
+            figure.canvas.draw()
+            panels.append(np.asarray(figure.canvas.buffer_rgba()))
+            plt.close(figure)
+    image = np.full((max(map(len, panels)), 0, 4), 255, np.uint8)
+    for panel in panels:
+        below = [(0, len(image) - len(panel)), (0, 0), (0, 0)]
+        image = np.hstack([image, np.pad(panel, below, constant_values=255)])
+    plt.imsave(path, image)
 
 
 if __name__ == "__main__":
