@@ -14,6 +14,11 @@ MIN_ABSOLUTE_ERROR = 1e-4
 class Likelihood:
     """What the three have in common."""
 
+    def distortion(self, x_hat, x):
+        """Sum of the errors of each sample, (n,), of x_hat and x (n, c, t), scaled."""
+        check_same_shape("x_hat", x_hat, "x", x)
+        return self.errors(x_hat, x).flatten(1).sum(dim=1)
+
     def log_prob(self, x_hat, x, weight):
         """log p(x|z) of each sample, (n,), in nats, all constants kept."""
         constant = self.log_normalizer(weight, x[0].numel())
@@ -23,10 +28,8 @@ class Likelihood:
 class Gaussian(Likelihood):
     """Squared error; the variance is ``1 / (2 weight)``."""
 
-    def distortion(self, x_hat, x):
-        """SSE of each sample, (n,), of x_hat and x (n, c, t) in scaled units."""
-        check_same_shape("x_hat", x_hat, "x", x)
-        return (x_hat - x).square().flatten(1).sum(dim=1)
+    def errors(self, x_hat, x):
+        return (x_hat - x).square()
 
     def optimal_weight(self, mean_distortion, n_values):
         """Weight at which the likelihood of a mean distortion is largest.
@@ -68,10 +71,8 @@ class Gaussian(Likelihood):
 class Laplace(Likelihood):
     """Absolute error; the scale is ``1 / weight``."""
 
-    def distortion(self, x_hat, x):
-        """SAE of each sample, (n,)."""
-        check_same_shape("x_hat", x_hat, "x", x)
-        return (x_hat - x).abs().flatten(1).sum(dim=1)
+    def errors(self, x_hat, x):
+        return (x_hat - x).abs()
 
     def optimal_weight(self, mean_distortion, n_values):
         return n_values / at_least(mean_distortion, n_values * MIN_ABSOLUTE_ERROR)
@@ -92,12 +93,9 @@ class Laplace(Likelihood):
 class Bernoulli(Likelihood):
     """Binary cross-entropy, which is its negative log-likelihood: weight 1 at best."""
 
-    def distortion(self, x_hat, x):
-        """BCE of each sample, (n,), in nats; x outside [0, 1] counts as 0 or 1."""
-        check_same_shape("x_hat", x_hat, "x", x)
+    def errors(self, x_hat, x):
         # Signals not trained on may lie outside the range that was scaled to [0, 1].
-        values = F.binary_cross_entropy(x_hat, x.clamp(0, 1), reduction="none")
-        return values.flatten(1).sum(dim=1)
+        return F.binary_cross_entropy(x_hat, x.clamp(0, 1), reduction="none")
 
     def log_prob(self, x_hat, x, weight):
         return -self.distortion(x_hat, x)  # a weight of the objective is none of p
@@ -136,6 +134,6 @@ def check_same_shape(name, value, other_name, other):
     if value.shape != other.shape:
         raise ValueError(
             f"{name} has shape {tuple(value.shape)} and {other_name} has shape "
-            f"{tuple(other.shape)}. They must be equal: broadcasting would give a "
-            "wrong loss without an error."
+            f"{tuple(other.shape)}. Expected equal shapes: broadcasting would give a "
+            "wrong loss in silence."
         )

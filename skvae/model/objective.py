@@ -117,12 +117,12 @@ class Objective(nn.Module):
             so that an epoch adds them up without waiting for the device.
         """
         x_hat, z_mean, z_log_var, *predicted = output
-        mean_distortion = self.likelihood.distortion(x_hat, x).mean()
+        distortion = self.likelihood.distortion(x_hat, x).mean()
         kl = kl_per_dim(z_mean, z_log_var).mean(dim=0)
-        loss = kl.new_zeros(())
+        label = kl.new_zeros(())
         if predicted:
-            loss = label_loss(predicted[0], y, self.classes)
-        return torch.cat([mean_distortion[None], loss[None], kl])
+            label = label_loss(predicted[0], y, self.classes)
+        return torch.cat([distortion[None], label[None], kl])
 
     def loss(self, terms, n_values, warmup=1.0):
         """The loss, a Tensor of shape (), of the terms that `forward` gives.
@@ -135,11 +135,10 @@ class Objective(nn.Module):
         warmup : float
             Factor of beta, from 0 to 1 during the warm-up.
         """
-        mean_distortion, label_term, kl = terms[0], terms[1], terms[2:]
         return (
-            self.reconstruction(mean_distortion, n_values)
-            + self.beta * warmup * kl.clamp(min=self.free_bits).sum()
-            + self.label_weight * n_values / 2 * label_term
+            self.reconstruction(terms[0], n_values)
+            + self.beta * warmup * terms[2:].clamp(min=self.free_bits).sum()
+            + self.label_weight * n_values / 2 * terms[1]
         )
 
     def reconstruction(self, mean_distortion, n_values):

@@ -11,15 +11,13 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.utils import noop
 
-LR_SCHEDULES = ("one_cycle",)
-
 
 def schedule_callbacks(lr_schedule, n_steps):
     """skorch callbacks that change the learning rate after each step."""
-    if lr_schedule not in (None, *LR_SCHEDULES):
+    if lr_schedule not in (None, "one_cycle"):
         raise ValueError(
-            f"lr_schedule={lr_schedule!r} in net_params, expected one of "
-            f"{LR_SCHEDULES} or None. Others are skorch callbacks: pass an LRScheduler."
+            f"lr_schedule={lr_schedule!r} in net_params, expected 'one_cycle' or None. "
+            "Others are skorch callbacks: pass an LRScheduler."
         )
     if lr_schedule is None or not n_steps:
         return []
@@ -108,21 +106,19 @@ class Progress(Callback):
 
     def show(self, net, n_left):
         row = net.history[-1]
-        values = {
+        columns = {
             "ELBO": -(row["train_reconstruction"] + row["train_kl"]),
             "reconstruction": row["train_reconstruction"],
             "KL": row["train_kl"],
         }
         if net.criterion_.label_weight:
-            values["label"] = row["train_label"]
+            columns["label"] = row["train_label"]
         if "valid_kl" in row:
-            values["valid ELBO"] = -(row["valid_reconstruction"] + row["valid_kl"])
+            columns["valid ELBO"] = -(row["valid_reconstruction"] + row["valid_kl"])
         seconds = (time.perf_counter() - self.start_) / self.n_epochs_ * n_left
-        cells = {
-            "epoch": f"{len(net.history)}/{net.max_epochs}",
-            **{name: f"{value:.2f}" for name, value in values.items()},
-            "time left": str(timedelta(seconds=round(seconds))),
-        }
+        cells = {name: f"{value:.2f}" for name, value in columns.items()}
+        cells = {"epoch": f"{len(net.history)}/{net.max_epochs}", **cells}
+        cells["time left"] = str(timedelta(seconds=round(seconds)))
         widths = [max(9, len(name)) for name in cells]
         if not self.n_shown_:
             print(*map(str.rjust, cells, widths))
