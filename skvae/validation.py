@@ -94,9 +94,8 @@ def _learn_shape(estimator, X):
                 "three-dimensional X."
             )
         if 0 in X.shape[1:]:
-            what = "timepoints" if X.shape[1] else "channels"
             raise ValueError(
-                f"X has 0 {what}, shape {X.shape}. At least 1 is required."
+                f"X has 0 channels or timepoints, shape {X.shape}. Expected at least 1."
             )
         # scikit-learn would count the channels alone, and keep names of an older fit.
         estimator.n_features_in_ = X.shape[1] * X.shape[2]
@@ -235,36 +234,26 @@ def check_target(y, n_samples, before=None, classes=None):
     Returns
     -------
     Target
-
-    Raises
-    ------
-    ValueError
     """
     y = target_array(y)
-    if y.ndim not in (1, 2):
+    if y.ndim not in (1, 2) or len(y) != n_samples:
         raise ValueError(
-            f"y has {y.ndim} dimensions, shape {y.shape}. Expected (n_samples,), or "
-            "(n_samples, n_targets) for numbers in several columns."
-        )
-    if len(y) != n_samples:
-        raise ValueError(
-            f"X has {n_samples} samples and y has {len(y)}. Expected one label or one "
-            "row of numbers per sample."
+            f"X has {n_samples} samples and y has shape {y.shape}. Expected one label "
+            "or one row of numbers per sample: (n_samples,) or (n_samples, n_targets)."
         )
     if before is not None and classes is None:
         classes = before.classes
-    if classes is None and (is_continuous(y) or (before and before.classes is None)):
+    if classes is None and (is_continuous(y) or before is not None):
         return encode_numbers(y, before)
     return encode_labels(column_or_1d(y, warn=True), classes)
 
 
 def target_array(y):
     """y as an array, NaN where numbers of a DataFrame or Series are missing."""
-    missing = y.isna().to_numpy() if hasattr(y, "isna") else None
+    missing = y.isna().to_numpy() if hasattr(y, "isna") else np.False_
     y = np.asarray(to_numpy(y))
-    if missing is None or not missing.any() or y.dtype != object:
-        return y
-    if any(isinstance(value, str) for value in y.ravel()):
+    is_text = y.dtype != object or any(isinstance(value, str) for value in y.ravel())
+    if is_text or not missing.any():
         return y
     return np.where(missing, np.nan, y).astype(np.float64)
 

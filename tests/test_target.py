@@ -321,8 +321,14 @@ WRONG = {
     ),
     "huge": (NUMBERS * 1e200, r"values as large as \de\+200.*at most 1e\+150, or NaN"),
     "tiny": (NUMBERS * 1e-305, r"constant: standard deviation"),
-    "too few": (NUMBERS[:59], r"X has 60 samples and y has 59.*Expected one"),
-    "too many": (np.arange(61) % 2, r"X has 60 samples and y has 61.*Expected one"),
+    "too few": (
+        NUMBERS[:59],
+        r"60 samples and y has shape \(59,\).*Expected one",
+    ),
+    "too many": (
+        np.arange(61) % 2,
+        r"X has 60 samples and y has shape \(61,\).*Expected one",
+    ),
     "NaN among labels": (
         np.where(np.arange(60) == 3, np.nan, np.arange(60) % 2),
         r"missing labels.*Expected -1",
@@ -369,7 +375,7 @@ def test_an_unusable_label_weight_is_refused(weight):
         (NUMBERS, np.column_stack([NUMBERS] * 2), "y has 2 columns.*had 1"),
         (np.column_stack([NUMBERS] * 2), NUMBERS, "y has 1 columns.*had 2"),
         (NUMBERS, None, "requires y"),
-        (NUMBERS, NUMBERS[:9], "60 samples and y has 9"),
+        (NUMBERS, NUMBERS[:9], r"60 samples and y has shape \(9,\)"),
         (NUMBERS, np.where(NUMBERS > 1, np.inf, NUMBERS), "large as inf"),
         (NUMBERS, np.repeat(["a", "b"], 30), r"y has.*Expected.*numbers"),
         (np.arange(60) % 2, np.arange(60) % 3, r"labels \[2\].*Expected \[0, 1\]"),

@@ -92,38 +92,28 @@ class ConvVAE(nn.Module):
         correct_mean=True,
     ):
         super().__init__()
-        convolutions = Convolutions(
-            (n_channels, *conv_channels),
-            lengths_after(n_timepoints, len(conv_channels), stride),
-            kernel_size,
-            stride,
-            batch_norm,
-        )
+        shape, channels = (n_channels, n_timepoints), (n_channels, *conv_channels)
+        lengths = lengths_after(n_timepoints, len(conv_channels), stride)
+        parts = Convolutions(channels, lengths, kernel_size, stride, batch_norm)
         if linear_path:
-            features = None
-            if with_features:
-                features = RandomConvolutions(n_channels, n_timepoints)
+            features = RandomConvolutions(*shape) if with_features else None
             widths = (max(latent_dim, n_components), *hidden_dims)
-            n_values = n_channels * n_timepoints
             self.encoder = LinearEncoder(
-                n_values, features, widths, latent_dim, dropout
+                math.prod(shape), features, widths, latent_dim, dropout
             )
             self.encoder.z_mean.requires_grad_(correct_mean)
         else:
             self.encoder = ConvEncoder(
-                convolutions, hidden_dims, latent_dim, dropout, hidden_dropout
+                parts, hidden_dims, latent_dim, dropout, hidden_dropout
             )
         last_size = output_kernel_size or kernel_size - 1 + kernel_size % 2
         activation = OUTPUT_ACTIVATIONS[output_activation]()
-        self.decoder = Decoder(
-            convolutions, latent_dim, last_size, activation, linear_path
-        )
+        self.decoder = Decoder(parts, latent_dim, last_size, activation, linear_path)
         self.head = nn.Linear(latent_dim, n_targets) if n_targets else None
         draw_weights(self, init)
         if linear_path:
-            for layer in self.trusted_layers()[1:]:
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
+            for parameter in self.trusted_parameters()[2:]:  # the networks' last layers
+                nn.init.zeros_(parameter)
         self.to(memory_format=torch.channels_last)
 
     def represent(self, x):
@@ -180,20 +170,17 @@ class ConvVAE(nn.Module):
         decoder.linear.weight.copy_(loadings)
         decoder.linear.bias.copy_(mean)
 
-    def trusted_layers(self):
-        """The layers that tell a trained network from its start, none without one.
-
-        The linear decoder, and the last layers of the networks beside the linear maps,
-        which start at zero.
-        """
-        if self.decoder.linear is None:
-            return []
-        encoder, decoder = self.encoder, self.decoder
-        return [decoder.linear, encoder.z_mean, encoder.z_log_var, decoder.output]
-
     def trusted_parameters(self):
-        """The weights and biases of `trusted_layers`."""
-        return [p for layer in self.trusted_layers() for p in layer.parameters()]
+        """The parameters that tell a trained network from its start, none without one.
+
+        Those of the linear decoder, and of the last layers of the networks beside the
+        linear maps, which start at zero.
+        """
+        encoder, decoder = self.encoder, self.decoder
+        if decoder.linear is None:
+            return []
+        layers = (decoder.linear, encoder.z_mean, encoder.z_log_var, decoder.output)
+        return [parameter for layer in layers for parameter in layer.parameters()]
 
 
 class Convolutions(NamedTuple):

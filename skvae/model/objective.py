@@ -61,12 +61,8 @@ class Objective(nn.Module):
 
     Parameters
     ----------
-    likelihood : str
-        A key of `LIKELIHOODS`.
-    reconstruction_weight : float or "auto"
-        "auto": the optimal one of the batch.
-    beta : float
-        Weight of the KL term (beta-VAE).
+    likelihood, reconstruction_weight, beta
+        As of the estimator; "auto" is the optimal weight of the batch.
     free_bits : float
         Nats per latent dimension, of the mean over the batch, that cost nothing.
     label_weight : float

@@ -29,8 +29,7 @@ class ScaledSignals:
         self.scaler = scaler
         self.device = torch.device(device)
         self.x = self._read_all() if self._fits() else None
-        self.h = None
-        self.represent = None
+        self.h = self.represent = None
 
     def _fits(self):
         limit = RESIDENT_BYTES
@@ -136,14 +135,7 @@ class Batches:
     """Iterate over a `SignalDataset` in batches that are sliced, not collated.
 
     No sample is dropped and no batch holds a single one, which BatchNorm refuses: a
-    remainder of 1 joins the batch before it.
-
-    Parameters
-    ----------
-    dataset : SignalDataset
-    batch_size : int
-    shuffle : bool
-        By torch's global generator.
+    remainder of 1 joins the batch before it. Shuffled by torch's global generator.
     """
 
     def __init__(self, dataset, batch_size, shuffle=False):
@@ -165,7 +157,7 @@ class Batches:
 
 
 def n_batches(n_samples, batch_size):
-    """Number of batches of an epoch; a remainder of 1 joins the batch before it."""
+    """Number of batches of an epoch."""
     n_full, remainder = divmod(n_samples, batch_size)
     return max(1, n_full + (remainder > 1))
 

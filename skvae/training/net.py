@@ -54,6 +54,7 @@ class VAENet(NeuralNet):
         return (self.step_graph_ or self.plain_train_step)(batch)
 
     def plain_train_step(self, batch):
+        """skorch's step."""
         return super().train_step(batch)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
@@ -200,12 +201,10 @@ class VAENet(NeuralNet):
         return self
 
     def __getstate__(self):
-        # Weights are read onto the CPU, which every machine has; the device is
-        # resolved when the net is used.
-        # What only training needs stays behind, also where it is pickled meanwhile.
-        only_training = ("step_graph_", "warmup_", "terms_")
-        state = super().__getstate__() | dict.fromkeys(only_training)
-        return {**state, "device": "cpu"}
+        # Without what only training needs. Read onto the CPU, which every machine has;
+        # the device is resolved when the net is used.
+        only_training = dict.fromkeys(("step_graph_", "warmup_", "terms_"))
+        return super().__getstate__() | only_training | {"device": "cpu"}
 
     def to(self, device):
         """Move module and optimizer state to a device, and say so in `device`."""
