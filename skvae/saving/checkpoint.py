@@ -14,24 +14,11 @@ from skvae.training.net import load_optimizer
 
 
 class Checkpoint(Callback):
-    """Writes the state of a fit after each epoch, and restores it at the start.
+    """Writes the state of a fit to `path` after each epoch, and restores it.
 
-    It is the last of the callbacks of a net, whose state it writes too. The file stays
-    when the fit is finished; the same fit started again then returns after one epoch
-    at most.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-    run : dict of str to value
-        What a fit must have in common with the one in the file, to go on from it.
-    seed : int
-        Of this fit.
-
-    Attributes
-    ----------
-    seed : int
-        Of the fit in the file, if there is one.
+    It is the last callback of a net, since it writes their state too. The file stays;
+    the same fit started again then returns after one epoch at most. `run` holds what a
+    fit must have in common with the one in the file; of that is then `seed`.
 
     Raises
     ------

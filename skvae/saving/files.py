@@ -62,11 +62,7 @@ def write(path, kind, content):
 def read(path, kind):
     """The content that `write` was given.
 
-    Raises
-    ------
-    FileNotFoundError
-    ValueError
-        If the file is not one of that kind and format, or any byte of it changed.
+    A ValueError if the file is not of that kind and format, or any byte of it changed.
     """
     load = import_safetensors().load
     data = Path(path).read_bytes()
