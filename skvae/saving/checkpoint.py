@@ -17,8 +17,8 @@ class Checkpoint(Callback):
     """Writes the state of a fit to `path` after each epoch, and restores it.
 
     It is the last callback of a net, since it writes their state too. The file stays;
-    the same fit started again then returns after one epoch at most. `run` holds what a
-    fit must have in common with the one in the file; of that is then `seed`.
+    the same fit started again then returns after one epoch at most. `run` is what a fit
+    must have in common with the one in the file to go on from it, with its `seed`.
 
     Raises
     ------
