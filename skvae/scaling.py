@@ -2,15 +2,13 @@
 
 import numpy as np
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.utils import gen_batches
 
 SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler}
 
-# Signals are taken up to this size: float32, in which results are, ends at 3e38, and
-# latents sum over a signal.
+# Of signals: float32, in which results are, ends at 3e38, and latents are sums.
 MAX_VALUE = 1e35
-# And scaled ones up to this size, so that sums of squares fit.
-MAX_SCALED = 1e15
-
+MAX_SCALED = 1e15  # so that sums of squares fit
 BLOCK_VALUES = 2**22  # values held in float64 at a time: 32 MiB
 
 
@@ -42,17 +40,16 @@ class ChannelScaler:
         """
         n_channels = X.shape[1]
         scaler = SCALERS[self.kind or "standard"]()
-        for block in iter_blocks(X):
-            rows = np.moveaxis(block, 1, 2).reshape(-1, n_channels)
-            largest = max(abs(float(rows.min())), abs(float(rows.max())))
+        for rows in gen_batches(len(X), max(1, BLOCK_VALUES // X[0].size)):
+            block = np.moveaxis(X[rows], 1, 2).reshape(-1, n_channels)
+            largest = max(abs(float(block.min())), abs(float(block.max())))
             if largest > MAX_VALUE:
                 raise ValueError(
                     f"X has values as large as {largest:.3g}. Expected at most "
                     f"{MAX_VALUE:.0g}, so that results fit float32. Divide X by a "
                     "constant."
                 )
-            if self.kind is not None:
-                scaler.partial_fit(rows.astype(np.float64))
+            scaler.partial_fit(block.astype(np.float64))
         if self.kind is None:
             offset, scale = np.zeros(n_channels), np.ones(n_channels)
         elif self.kind == "standard":
@@ -67,24 +64,16 @@ class ChannelScaler:
 
     def transform(self, X):
         """Scaled copy of X, float32, of the same shape (n, c, t), C-contiguous."""
+        scaled = X - self.offset_  # float64
         with np.errstate(over="ignore"):
-            if self.kind is None:
-                scaled = X.astype(np.float32, order="C")
-            else:
-                scaled = X - self.offset_  # float64
-                scaled /= self.scale_
-        return to_float32(
-            scaled,
-            MAX_SCALED,
-            "X is in other units than the fitted signals, or needs another `scale`",
-        )
+            scaled /= self.scale_
+        reason = "X is in other units than the fitted signals, or needs another `scale`"
+        return to_float32(scaled, MAX_SCALED, reason)
 
     def inverse_transform(self, X):
         """X of shape (n, c, t) in the units of the data, float32."""
-        unscaled = X if self.kind is None else X * self.scale_ + self.offset_
-        return to_float32(
-            unscaled, np.inf, "The latents are in other units than the fitted ones"
-        )
+        reason = "The latents are in other units than the fitted ones"
+        return to_float32(X * self.scale_ + self.offset_, np.inf, reason)
 
     def log_det(self, n_timepoints):
         """Log-determinant of `transform`, in nats per sample.
@@ -104,10 +93,3 @@ def to_float32(X, limit, reason):
             f"{reason}: values reach {largest:.3g}, where float32 does not suffice."
         )
     return result
-
-
-def iter_blocks(X):
-    """Yield X in blocks of consecutive samples of at most `BLOCK_VALUES` values."""
-    step = max(1, BLOCK_VALUES // max(1, X[0].size))
-    for start in range(0, len(X), step):
-        yield X[start : start + step]

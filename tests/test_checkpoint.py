@@ -1,8 +1,6 @@
 """Checkpoints: a fit that was killed goes on, and ends with the same bits."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -133,15 +131,41 @@ def test_a_killed_fit_goes_on_to_the_same_bits(
 def test_a_fit_killed_while_writing_goes_on(waves, tmp_path, killed_fit, after):
     params = TINY | {"checkpoint": str(tmp_path / "checkpoint")}
     killed_fit(ConvVAETransformer(**params), waves, after=after, in_writing=True)
-    # What a SIGKILL would have left behind, of a process that is gone; and what is the
-    # user's own.
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    (tmp_path / f"checkpoint.{gone.pid}.ab3_defg.tmp").write_bytes(b"half a file")
+    # What a SIGKILL would have left behind; and what is the user's own.
+    (tmp_path / "checkpoint.ab3fdef0.tmp").write_bytes(b"half a file")
     (tmp_path / "checkpoint.mine.tmp").write_bytes(b"not skvae's")
     estimator = ConvVAETransformer(**params).fit(waves)
     assert_same_bits(estimator, ConvVAETransformer(**TINY).fit(waves), waves)
     assert sorted(os.listdir(tmp_path)) == ["checkpoint", "checkpoint.mine.tmp"]
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_ctrl_c_while_writing_is_no_early_stopping(
+    waves, tmp_path, monkeypatch, early_stopping
+):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "fsync", interrupt)
+    params = TINY | {"checkpoint": tmp_path / "checkpoint"}
+    estimator = ConvVAETransformer(**params, early_stopping=early_stopping)
+    with pytest.raises(KeyboardInterrupt, match="interrupted in epoch 1"):
+        estimator.fit(waves)
+    assert not hasattr(estimator, "net_")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_time_left_is_that_of_this_run(waves, tmp_path, killed_fit, capsys):
+    """A clock that another machine started says nothing."""
+    params = TINY | {"checkpoint": tmp_path / "checkpoint", "verbose": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.perf_counter", lambda: 1e9)
+        killed_fit(ConvVAETransformer(**params), waves, after=2)
+    capsys.readouterr()
+    ConvVAETransformer(**params).fit(waves)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["epoch", "3/4", "4/4"]
+    assert lines[1].endswith(" 0:00:00")
 
 
 def test_it_goes_on_twice(waves, tmp_path, killed_fit):

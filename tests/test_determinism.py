@@ -48,7 +48,7 @@ def digest_of_fit(X, setting, n_threads):
     arrays += [estimator.history_, dict(estimator.module_.state_dict())]
     digest = hashlib.sha256(str(files.encode(arrays, tensors)).encode())
     for array in tensors.values():
-        digest.update(array)
+        digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
 
 

@@ -471,6 +471,19 @@ def test_plane_of_two_latents(waves):
     assert correlation == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("n_channels", [3, 4])
+def test_each_column_of_planes_is_labelled(waves, n_channels):
+    X = waves[: 40 * n_channels].reshape(40, n_channels, 48)
+    vae = ConvVAETransformer(2, max_epochs=0, random_state=0).fit(X)
+    display = LatentTraversalDisplay.from_estimator(vae, n_steps=3)
+    panels = [ax for ax in display.axes_.flat if ax in display.figure_.axes]
+    titles = [panel.get_title() for panel in panels]
+    assert titles == [f"channel {k}" for k in range(n_channels)]
+    for panel in panels[-3:]:  # the lowest of each column
+        assert "prior sd" in panel.get_xlabel()
+        assert all(label.get_visible() for label in panel.get_xticklabels())
+
+
 def test_samples_beside_signals(vae, channels):
     display = SamplesDisplay.from_estimator(
         vae, channels, n_samples=3, random_state=np.random.RandomState(0)
@@ -481,13 +494,9 @@ def test_samples_beside_signals(vae, channels):
     for column, drawn in enumerate([display.signals, display.generated]):
         lines = display.axes_[1, column].lines
         np.testing.assert_array_equal([line.get_ydata() for line in lines], drawn[:, 1])
-    assert display.ax_.lines[0].get_color() == pytest.approx(
-        matplotlib.colors.to_rgb(SIGNAL_COLOR)
-    )
-    right = display.axes_[0, 1]
-    assert right.lines[0].get_color() == pytest.approx(
-        matplotlib.colors.to_rgb(MODEL_COLOR)
-    )
+    for panel, color in zip(display.axes_[0], (SIGNAL_COLOR, MODEL_COLOR), strict=True):
+        assert [line.get_color() for line in panel.lines] == 3 * [color]
+        assert [line.get_alpha() for line in panel.lines] == [1, 2 / 3, 1 / 3]
 
 
 @pytest.mark.parametrize(("noise", "word"), [(True, "with"), (False, "without")])

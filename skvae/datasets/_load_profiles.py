@@ -5,45 +5,19 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils import check_random_state, check_scalar
 
-# The daily activities of each kind of building: hour, width (standard deviation in
-# hours), and height on weekdays, on Saturdays and on Sundays, in [0, 1].
-BUILDINGS = {
-    "commuters": [
-        (7, 1, 0.35, 0.15, 0.1),
-        (13, 3, 0.1, 0.3, 0.3),
-        (19, 2, 0.5, 0.4, 0.4),
-    ],
-    "family at home": [
-        (8, 2, 0.3, 0.25, 0.25),
-        (12.5, 2, 0.3, 0.3, 0.4),
-        (19, 2, 0.4, 0.4, 0.4),
-    ],
-    "night storage heating": [
-        (2, 2.5, 0.5, 0.5, 0.5),
-        (12, 3, 0.1, 0.25, 0.25),
-        (19, 2, 0.3, 0.3, 0.3),
-    ],
-    "office": [
-        (10, 2, 0.4, 0.1, 0.0),
-        (15, 2, 0.4, 0.0, 0.0),
-        (12.5, 3, 0.1, 0.1, 0.1),
-    ],
-    "shop": [
-        (10, 2, 0.3, 0.4, 0.0),
-        (15, 3, 0.4, 0.3, 0.0),
-        (19, 1.5, 0.25, 0.0, 0.0),
-    ],
-    "restaurant": [
-        (12, 2, 0.3, 0.3, 0.4),
-        (16, 3, 0.1, 0.1, 0.1),
-        (20, 2, 0.4, 0.5, 0.25),
-    ],
-    "two shifts": [
-        (8, 2.5, 0.3, 0.25, 0.0),
-        (14, 3, 0.3, 0.0, 0.0),
-        (20, 2.5, 0.3, 0.0, 0.0),
-    ],
-}
+# Of each kind of building, its three activities in a day: hour, width (standard
+# deviation in hours), and height on weekdays, on Saturdays and on Sundays, in percent.
+BUILDINGS = np.array(
+    [
+        [(7, 1, 35, 15, 10), (13, 3, 10, 30, 30), (19, 2, 50, 40, 40)],  # commuters
+        [(8, 2, 30, 25, 25), (12.5, 2, 30, 30, 40), (19, 2, 40, 40, 40)],  # family
+        [(2, 2.5, 50, 50, 50), (12, 3, 10, 25, 25), (19, 2, 30, 30, 30)],  # heating
+        [(10, 2, 40, 10, 0), (15, 2, 40, 0, 0), (12.5, 3, 10, 10, 10)],  # office
+        [(10, 2, 30, 40, 0), (15, 3, 40, 30, 0), (19, 1.5, 25, 0, 0)],  # shop
+        [(12, 2, 30, 30, 40), (16, 3, 10, 10, 10), (20, 2, 40, 50, 25)],  # restaurant
+        [(8, 2.5, 30, 25, 0), (14, 3, 30, 0, 0), (20, 2.5, 30, 0, 0)],  # two shifts
+    ]
+)
 SATURDAY, SUNDAY = 1, 2  # among the heights, after the weekdays' at 0
 WEEK = [0, 0, 0, 0, 0, SATURDAY, SUNDAY]
 
@@ -55,31 +29,26 @@ HOLIDAYS = 0.1  # share of days
 
 
 def make_load_profiles(
-    n_samples=500,
-    *,
-    n_classes=7,
-    n_timepoints=336,
-    noise=0.1,
-    random_state=None,
+    n_samples=500, *, n_classes=7, n_timepoints=336, noise=0.1, random_state=None
 ):
     """Make up weekly load profiles of several kinds of buildings (classification).
 
     A profile is a base load plus three daily activities, each a bump over the hours
     whose height depends on the kind of building and on weekday, Saturday or Sunday.
-    Buildings of one kind differ: the whole week is early or late, each day is a little
-    earlier or later again, activities are stronger or weaker, and one day in ten goes
-    as on Sundays. The classes therefore overlap, and lie on curved
-    sheets rather than in flat ones: a shift in time is no linear change.
+    Buildings of one kind differ: the whole week is early or late, each day again,
+    activities are stronger or weaker, and one day in ten goes as on Sundays. The
+    classes therefore overlap, and lie on curved sheets rather than in flat ones: a
+    shift in time is no linear change.
 
     Parameters
     ----------
     n_samples : int, default=500
-        How many profiles, at least 1.
+        At least 1.
     n_classes : int, default=7
         The kinds: commuters, family at home, night storage heating, office, shop,
         restaurant, factory with two shifts. From the eighth on they come again, each
-        time three hours later. Classes do not depend on `random_state`, so two calls
-        can make training and test signals. Counts per class differ by at most one.
+        time three hours later. They do not depend on `random_state`, so two calls can
+        make training and test signals. Counts per class differ by at most one.
     n_timepoints : int, default=336
         Points in the week, which starts on a Monday at midnight; 336 are half-hours.
     noise : float, default=0.1
@@ -111,7 +80,6 @@ def make_load_profiles(
 
     y = rng.permutation(np.arange(n_samples) % n_classes)
     repeat, kind = np.divmod(y, len(BUILDINGS))
-    buildings = np.array(list(BUILDINGS.values()))[kind]  # (n, activity, 5)
 
     # What holds for a day has shape (n, 7); [:, day] spreads it over the points.
     points = np.arange(n_timepoints)
@@ -123,9 +91,9 @@ def make_load_profiles(
 
     X = rng.normal(0, noise, (n_samples, n_timepoints))
     X += rng.uniform(0.02, 0.15, (n_samples, 1))
-    for activity in buildings.transpose(1, 2, 0):  # (5, n)
+    for activity in BUILDINGS[kind].transpose(1, 2, 0):  # (5, n)
         centre, width = activity[:2, :, None]  # (n, 1)
-        height = np.take_along_axis(activity[2:].T, day_type, axis=1)  # (n, 7)
+        height = np.take_along_axis(activity[2:].T / 100, day_type, axis=1)  # (n, 7)
         height = height * rng.lognormal(0, STRENGTH, (n_samples, 1))
         height = height * rng.lognormal(0, STRENGTH, (n_samples, 7))
         apart = (hour - centre - late[:, day] + 12) % 24 - 12  # (n, t), -12 to 12 h

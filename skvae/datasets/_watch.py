@@ -1,7 +1,7 @@
 """Shoulder exercises recorded by a wristwatch."""
 
 from importlib import resources
-from numbers import Integral, Number
+from numbers import Number
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -16,21 +16,9 @@ TARGET_NAMES = (
     "lower trapezius row",
     "bent-over row",
 )
+POSITIONS = {str(key): i for i, name in enumerate(CHANNEL_NAMES) for key in (i, name)}
 SAMPLING_RATE = 50.0  # Hz
 SUBSETS = {"train": range(1, 8), "test": range(8, 11), "all": range(1, 11)}  # subjects
-
-
-def _channel_index(channel):
-    if isinstance(channel, str) and channel in CHANNEL_NAMES:
-        return CHANNEL_NAMES.index(channel)
-    is_index = isinstance(channel, Integral) and not isinstance(channel, bool)
-    if is_index and 0 <= channel < len(CHANNEL_NAMES):
-        return int(channel)
-    raise ValueError(
-        f"channels has {channel!r}, but the recordings have {CHANNEL_NAMES}. Name "
-        f"these, or give their positions from 0 to {len(CHANNEL_NAMES) - 1}, or None "
-        "for all of them."
-    )
 
 
 def load_watch(*, subset="train", channels=None, return_X_y=False):
@@ -85,12 +73,16 @@ def load_watch(*, subset="train", channels=None, return_X_y=False):
         channels = CHANNEL_NAMES
     elif isinstance(channels, (str, Number)):
         channels = [channels]
-    channels = [_channel_index(channel) for channel in channels]
+    expected = (
+        f"the recordings have {CHANNEL_NAMES}. Name some of these, or give their "
+        f"positions from 0 to {len(CHANNEL_NAMES) - 1}, or None for all of them."
+    )
+    for channel in channels:
+        if str(channel) not in POSITIONS:
+            raise ValueError(f"channels has {channel!r}, but {expected}")
+    channels = [POSITIONS[str(channel)] for channel in channels]
     if not channels:
-        raise ValueError(
-            "channels is empty, but at least one is needed. Name some of "
-            f"{CHANNEL_NAMES}, or give None for all of them."
-        )
+        raise ValueError(f"channels is empty, but {expected}")
 
     folder = resources.files("skvae.datasets") / "data"
     with (folder / "watch.npz").open("rb") as file, np.load(file) as stored:

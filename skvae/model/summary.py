@@ -25,27 +25,18 @@ class Summary(list):
         ]
         a, b, c = (max(map(len, column)) for column in zip(*table, strict=True))
         lines = [f"{row[0]:<{a}}  {row[1]:<{b}}  {row[2]:>{c}}" for row in table]
-        rule = "-" * len(lines[0])
-        n_rows = len(self) + 1
-        return "\n".join([lines[0], rule, *lines[1:n_rows], rule, *lines[n_rows:]])
+        for i in (len(self) + 1, 1):
+            lines.insert(i, "-" * len(lines[0]))
+        return "\n".join(lines)
 
 
 @torch.no_grad()
 def summarize(module, n_channels, n_timepoints):
-    """Layers of a `ConvVAE` in the order of use, for a signal of the given shape.
+    """`Summary` of a `ConvVAE` in evaluation mode, in the order of use.
 
-    Parameters
-    ----------
-    module : ConvVAE
-        In evaluation mode.
-    n_channels, n_timepoints : int
-
-    Returns
-    -------
-    Summary
-        A list of tuples ``(name, output_shape, n_parameters)``: the name in the module
-        and the type; the shape of a sample's output, (channels, timepoints) after a
-        convolution; the number of weights and biases.
+    Its names are those in the module, with the type; its shapes those of a sample's
+    output, (channels, timepoints) after a convolution; its numbers those of weights
+    and biases.
     """
     rows = Summary()
 
@@ -72,8 +63,7 @@ def summarize(module, n_channels, n_timepoints):
 def named_layers(module, prefix=""):
     """Yield the layers in a module, with their names: what has weights or no parts."""
     for name, child in module.named_children():
-        has_weights = any(True for _ in child.parameters(recurse=False))
-        if len(list(child.children())) and not has_weights:
+        if list(child.children()) and not list(child.parameters(recurse=False)):
             yield from named_layers(child, f"{prefix}{name}.")
         elif not isinstance(child, (nn.Identity, nn.Sequential)):  # nothing to do
             yield prefix + name, child

@@ -1,5 +1,7 @@
 """Latents of signals in the plane, by class."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -12,6 +14,7 @@ EMBEDDINGS = {"pca": "PCA", "tsne": "t-SNE"}
 MAX_TICK_LABELS = 20
 
 
+@dataclass(repr=False, eq=False)
 class LatentSpaceDisplay(shared.Display):
     """Latents of signals in the plane, by class.
 
@@ -43,22 +46,13 @@ class LatentSpaceDisplay(shared.Display):
     >>> plt.show()
     """
 
-    def __init__(
-        self,
-        points,
-        *,
-        y=None,
-        std=None,
-        axis_labels=("latent 0", "latent 1"),
-        other=None,
-        other_name=None,
-    ):
-        self.points = points
-        self.y = y
-        self.std = std
-        self.axis_labels = axis_labels
-        self.other = other
-        self.other_name = other_name
+    points: np.ndarray
+    _: KW_ONLY
+    y: np.ndarray | None = None
+    std: np.ndarray | None = None
+    axis_labels: tuple = ("latent 0", "latent 1")
+    other: np.ndarray | None = None
+    other_name: str | None = None
 
     @classmethod
     def from_estimator(
@@ -71,7 +65,6 @@ class LatentSpaceDisplay(shared.Display):
         uncertainty=False,
         compare=None,
         random_state=None,
-        ax=None,
         **kwargs,
     ):
         """Encode signals and draw their latents.
@@ -94,18 +87,18 @@ class LatentSpaceDisplay(shared.Display):
             scales them, beside the latents.
         random_state : int, RandomState instance or None
             Of t-SNE.
-        ax, **kwargs : as for `plot`
+        **kwargs : as for `plot`
         """
         if uncertainty and method is not None:
             raise ValueError(
                 f"uncertainty=True with method={method!r}: the ellipses are those of "
                 "latent dimensions. Use method=None."
             )
-        shared.check_matplotlib()
+        shared.pyplot()
         check_consistent_length(X, y)
         mean, std = estimator.posterior(X)
         if not uncertainty:
-            std, method = None, method or compare
+            method = method or compare
         other = None
         if compare is not None:
             signals = shared.fold(estimator, X) / estimator.scaler_.scale_
@@ -116,16 +109,14 @@ class LatentSpaceDisplay(shared.Display):
         return cls(
             points,
             y=y,
-            std=None if std is None else std[:, dims],
+            std=std[:, dims] if uncertainty else None,
             axis_labels=axis_labels,
             other=other,
             other_name=f"{EMBEDDINGS.get(compare)} of the signals",
-        ).plot(ax, **kwargs)
+        ).plot(**kwargs)
 
     @classmethod
-    def from_latents(
-        cls, Z, y=None, *, method=None, random_state=None, ax=None, **kwargs
-    ):
+    def from_latents(cls, Z, y=None, *, method=None, random_state=None, **kwargs):
         """Draw latents, for example those of a pipeline.
 
         Parameters
@@ -133,59 +124,45 @@ class LatentSpaceDisplay(shared.Display):
         Z : array-like of shape (n_samples, latent_dim)
         y, method, random_state : as for `from_estimator`
             ``method=None`` takes the two columns of the largest variance.
-        ax, **kwargs : as for `plot`
+        **kwargs : as for `plot`
         """
-        shared.check_matplotlib()
+        shared.pyplot()
         check_consistent_length(Z, y)
         Z = np.asarray(Z)
         names = [f"latent {k}" for k in range(Z.shape[1])]
         spread = Z.var(axis=0)
         points, axis_labels, _ = _to_plane(Z, spread, names, method, random_state)
-        return cls(points, y=y, axis_labels=axis_labels).plot(ax, **kwargs)
+        return cls(points, y=y, axis_labels=axis_labels).plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw the latents.
-
-        Parameters
-        ----------
-        ax : Axes or array of Axes, optional
-        **kwargs : as for `Axes.scatter`
-        """
-        n_panels = 1 if self.other is None else 2
+        """Draw the latents, beside the other embedding if there is one."""
         colors = _ClassColors(self.y, len(self.points))
+        n_panels = 1 if self.other is None else 2
         # One dimension has its classes on the axis already.
         is_row = self.points.shape[1] == 1
         has_key = len(colors.names) > 1 and not (is_row and n_panels == 1)
         size = (5.0 + has_key * 2.0 / n_panels, 4.5)
         self.axes_ = shared.make_axes(ax, 1, n_panels, size, sharex=False, sharey=False)
+        points, std = self.points, self.std
         if is_row:
-            self._plot_rows(colors, kwargs)
+            jitter = check_random_state(0).uniform(-0.3, 0.3, len(points))
+            points = np.column_stack([points, colors.codes + jitter])
+            std = None if std is None else np.pad(std, [(0, 0), (0, 1)])
+            self.ax_.set_yticks(colors.ticks, colors.tick_names)
+            self.ax_.invert_yaxis()
         else:
-            _scatter(self.ax_, self.points, colors, self.std, kwargs)
-            self.ax_.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1])
+            self.ax_.set_ylabel(self.axis_labels[1])
+        self.ax_.set_xlabel(self.axis_labels[0])
+        _scatter(self.ax_, points, colors, std, kwargs)
         if self.other is not None:
             right = self.axes_[0, 1]
             _scatter(right, self.other, colors, None, kwargs)
             right.set(xticks=[], yticks=[])
-            for panel, title in zip(
-                self.axes_[0], ("latents", self.other_name), strict=True
-            ):
-                panel.set_title(title, fontsize="medium")
+            right.set_title(self.other_name, fontsize="medium")
+            self.ax_.set_title("latents", fontsize="medium")
         if has_key:
             self._add_key(colors, ax)
         return self
-
-    def _plot_rows(self, colors, kwargs):
-        jitter = check_random_state(0).uniform(-0.3, 0.3, len(self.points))
-        points = np.column_stack([self.points[:, 0], colors.codes + jitter])
-        std = self.std
-        if std is not None:
-            std = np.column_stack([std[:, 0], np.zeros(len(std))])
-        _scatter(self.ax_, points, colors, std, kwargs)
-        self.ax_.set_xlabel(self.axis_labels[0])
-        names = colors.tick_names() if len(colors.names) > 1 else [""]
-        self.ax_.set_yticks(colors.tick_codes(), names)
-        self.ax_.invert_yaxis()
 
     def _add_key(self, colors, ax):
         """A legend of few classes, else a colour bar."""
@@ -193,12 +170,12 @@ class LatentSpaceDisplay(shared.Display):
         if colors.few:
             dots = dots[: len(colors.names)]
             style = {"loc": "right upper", "markerscale": 1.5}
-            shared.add_legend(self.axes_, ax, dots, colors.tick_names(), **style)
+            shared.add_legend(self.axes_, ax, dots, colors.tick_names, **style)
             return
         bar = self.figure_.colorbar(dots[0], ax=self.axes_[0, -1])
         bar.solids.set_alpha(1)
         if colors.values is colors.codes:
-            bar.set_ticks(colors.tick_codes(), labels=colors.tick_names())
+            bar.set_ticks(colors.ticks, labels=colors.tick_names)
             bar.ax.invert_yaxis()
 
 
@@ -206,17 +183,14 @@ class _ClassColors:
     """Numbers of the classes, and the values that stand for them in a colour bar."""
 
     def __init__(self, y, n_samples):
-        y = np.zeros(n_samples) if y is None else np.asarray(y)
+        y = np.full(n_samples, "") if y is None else np.asarray(y)
         self.names, self.codes = np.unique(y, return_inverse=True)
         self.few = len(self.names) <= len(shared.COLORS)
         is_number = self.names.dtype.kind in "iuf"
         self.values = y if is_number and not self.few else self.codes
-
-    def tick_codes(self):
-        return np.arange(0, len(self.names), -(-len(self.names) // MAX_TICK_LABELS))
-
-    def tick_names(self):
-        return [str(self.names[code]) for code in self.tick_codes()]
+        step = -(-len(self.names) // MAX_TICK_LABELS)
+        self.ticks = range(0, len(self.names), step)
+        self.tick_names = [str(name) for name in self.names[::step]]
 
 
 def _scatter(ax, points, colors, std, kwargs):

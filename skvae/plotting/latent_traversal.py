@@ -1,5 +1,7 @@
 """Signals decoded along latent axes, or over the plane of two."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 
 from skvae.plotting import shared
@@ -7,6 +9,7 @@ from skvae.plotting import shared
 PRIOR_UNIT = "prior sd"
 
 
+@dataclass(repr=False, eq=False)
 class LatentTraversalDisplay(shared.Display):
     """Signals decoded along latent axes, or over the plane of two.
 
@@ -25,12 +28,12 @@ class LatentTraversalDisplay(shared.Display):
     channel_names : sequence of str, optional
     """
 
-    def __init__(self, decoded, steps, *, axis_labels, plane=False, channel_names=None):
-        self.decoded = decoded
-        self.steps = steps
-        self.axis_labels = axis_labels
-        self.plane = plane
-        self.channel_names = channel_names
+    decoded: np.ndarray
+    steps: np.ndarray
+    _: KW_ONLY
+    axis_labels: list
+    plane: bool = False
+    channel_names: list | None = None
 
     @classmethod
     def from_estimator(
@@ -42,7 +45,6 @@ class LatentTraversalDisplay(shared.Display):
         limit=2.0,
         plane="auto",
         channel_names=None,
-        ax=None,
         **kwargs,
     ):
         """Decode latents along the most active axes and draw the signals.
@@ -59,9 +61,9 @@ class LatentTraversalDisplay(shared.Display):
         plane : bool or "auto"
             Decode over the plane of the two most active axes; "auto": with two latents.
         channel_names : sequence of str, optional
-        ax, **kwargs : as for `plot`
+        **kwargs : as for `plot`
         """
-        shared.check_matplotlib()
+        shared.pyplot()
         kl = estimator.kl_per_dim_
         if plane == "auto":
             plane = len(kl) == 2
@@ -70,12 +72,10 @@ class LatentTraversalDisplay(shared.Display):
         steps = np.linspace(-limit, limit, n_steps)
         Z = np.zeros((n_steps if plane else n_dims, n_steps, len(kl)))
         if plane:
-            Z[:, :, dims[0]] = steps
-            Z[:, :, dims[1]] = steps[:, None]
+            Z[:, :, dims] = np.stack(np.meshgrid(steps, steps), axis=-1)
         else:
             Z[np.arange(n_dims), :, dims] = steps
-        Z *= estimator.latent_scale_
-        Z_rows = Z.reshape(-1, len(kl))
+        Z_rows = (Z * estimator.latent_scale_).reshape(-1, len(kl))
         decoded = shared.fold(estimator, estimator.inverse_transform(Z_rows))
         return cls(
             decoded.reshape(*Z.shape[:2], *decoded.shape[1:]),
@@ -83,18 +83,10 @@ class LatentTraversalDisplay(shared.Display):
             axis_labels=[f"latent {k}" for k in dims],
             plane=plane,
             channel_names=channel_names,
-        ).plot(ax, **kwargs)
+        ).plot(**kwargs)
 
     def plot(self, ax=None, *, cmap="viridis", **kwargs):
-        """Draw the signals.
-
-        Parameters
-        ----------
-        ax : Axes or array of Axes, optional
-        cmap : str or Colormap
-            Of the position along an axis.
-        **kwargs : as for `Axes.plot`
-        """
+        """Draw the signals; `cmap` (str or Colormap) is of the position on an axis."""
         if self.plane:
             self._plot_plane(ax, kwargs)
         else:
@@ -102,8 +94,7 @@ class LatentTraversalDisplay(shared.Display):
         return self
 
     def _plot_axes(self, ax, cmap, kwargs):
-        import matplotlib.pyplot as plt
-
+        plt = shared.pyplot()
         n_dims, _, n_channels, _ = self.decoded.shape
         # One channel leaves room to wrap; several are rows under the same axis.
         n_rows = -(-n_dims // 4) if n_channels == 1 else 1
@@ -112,9 +103,8 @@ class LatentTraversalDisplay(shared.Display):
         self.axes_ = shared.make_axes(ax, n_rows * n_channels, n_columns, sharey=sharey)
         norm = plt.Normalize(self.steps[0], self.steps[-1])
         colors = plt.get_cmap(cmap)(norm(self.steps))
-        for k in range(n_dims):
-            row, column = divmod(k, n_columns)
-            panels = self.axes_[row * n_channels :, column][:n_channels]
+        groups = self.axes_.reshape(n_rows, n_channels, n_columns).swapaxes(1, 2)
+        for k, panels in enumerate(groups.reshape(-1, n_channels)[:n_dims]):
             panels[0].set_title(self.axis_labels[k], fontsize="medium")
             for x, color in zip(self.decoded[k], colors, strict=True):
                 shared.draw_signal(panels, x, kwargs, color)
@@ -148,8 +138,6 @@ class LatentTraversalDisplay(shared.Display):
             panel.set_aspect("equal")
             if n_channels > 1:
                 panel.set_title(names[channel], fontsize="medium")
-        shared.drop_unused(self.axes_)
-        for panel in self.axes_[-1]:
-            panel.set_xlabel(f"{self.axis_labels[0]} ({PRIOR_UNIT})")
+        shared.label_below(self.axes_, f"{self.axis_labels[0]} ({PRIOR_UNIT})")
         for panel in self.axes_[:, 0]:
             panel.set_ylabel(f"{self.axis_labels[1]} ({PRIOR_UNIT})")

@@ -1,8 +1,11 @@
 """Signals against their reconstructions, side by side or one by one in a window."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 from sklearn.utils import check_random_state
 
+from skvae.model.likelihoods import LIKELIHOODS
 from skvae.plotting import shared
 
 ERROR_UNITS = {"standard": " sd", "minmax": " of range", None: ""}
@@ -12,10 +15,9 @@ ORDERS = {
     "best": "best first",
     "random": "at random",
 }
-# Of the decoder, for weight w: p(x|z) is exp(-w * SSE), exp(-w * SAE), normalised.
-NOISE_STDS = {"gaussian": lambda w: (0.5 / w) ** 0.5, "laplace": lambda w: 2**0.5 / w}
 
 
+@dataclass(repr=False, eq=False)
 class ReconstructionDisplay(shared.Display):
     """Signals against their reconstructions, in the order of display.
 
@@ -35,26 +37,15 @@ class ReconstructionDisplay(shared.Display):
     channel_names : sequence of str, optional
     """
 
-    def __init__(
-        self,
-        signals,
-        reconstructions,
-        *,
-        noise_std=None,
-        errors=None,
-        error_unit="",
-        indices=None,
-        order=None,
-        channel_names=None,
-    ):
-        self.signals = signals
-        self.reconstructions = reconstructions
-        self.noise_std = noise_std
-        self.errors = errors
-        self.error_unit = error_unit
-        self.indices = indices
-        self.order = order
-        self.channel_names = channel_names
+    signals: np.ndarray
+    reconstructions: np.ndarray
+    _: KW_ONLY
+    noise_std: np.ndarray | None = None
+    errors: np.ndarray | None = None
+    error_unit: str = ""
+    indices: np.ndarray | None = None
+    order: str | None = None
+    channel_names: list | None = None
 
     @classmethod
     def from_estimator(
@@ -65,7 +56,6 @@ class ReconstructionDisplay(shared.Display):
         samples="worst",
         channel_names=None,
         random_state=None,
-        ax=None,
         **kwargs,
     ):
         """Reconstruct signals and draw some of them.
@@ -80,18 +70,19 @@ class ReconstructionDisplay(shared.Display):
         channel_names : sequence of str, optional
         random_state : int, RandomState instance or None
             Of ``samples="random"``.
-        ax, **kwargs : as for `plot`
+        **kwargs : as for `plot`
         """
-        shared.check_matplotlib()
+        shared.pyplot()
         reconstructions = shared.fold(estimator, estimator.reconstruct(X))
         signals = shared.fold(estimator, X)
         scale = estimator.scaler_.scale_
         squared_errors = ((signals - reconstructions) / scale) ** 2
         errors = np.sqrt(squared_errors.mean(axis=(1, 2)))
         indices = _sort(errors, samples, random_state)
-        noise_std = NOISE_STDS.get(estimator.likelihood)
-        if noise_std is not None:
-            noise_std = scale[:, 0] * noise_std(estimator.reconstruction_weight_)
+        noise_std = None
+        if estimator.likelihood != "bernoulli":  # whose noise is another at each value
+            std = LIKELIHOODS[estimator.likelihood].std
+            noise_std = scale[:, 0] * std(estimator.reconstruction_weight_, None)
         return cls(
             signals[indices],
             reconstructions[indices],
@@ -101,17 +92,10 @@ class ReconstructionDisplay(shared.Display):
             indices=indices,
             order=samples if isinstance(samples, str) else None,
             channel_names=channel_names,
-        ).plot(ax, **kwargs)
+        ).plot(**kwargs)
 
     def plot(self, ax=None, *, n_samples=4, **kwargs):
-        """Draw the first samples, a column each; channels are rows.
-
-        Parameters
-        ----------
-        ax : Axes or array of Axes, optional
-        n_samples : int
-        **kwargs : as for `Axes.plot`
-        """
+        """Draw the first `n_samples` samples, a column each; channels are rows."""
         n_channels = self.signals.shape[1]
         n_samples = min(n_samples, len(self.signals))
         self.axes_ = shared.make_axes(ax, n_channels, n_samples)
@@ -122,16 +106,10 @@ class ReconstructionDisplay(shared.Display):
         return self
 
     def browse(self, start=0, **kwargs):
-        """Open a window in which the left and right arrow keys step through samples.
+        """Open a window in which left and right arrow keys step through samples.
 
-        Parameters
-        ----------
-        start : int
-            Which of the samples to show first.
-        **kwargs : as for `Axes.plot`
+        It shows that of number `start` first; keywords are as for `plot`.
         """
-        import matplotlib.pyplot as plt
-
         n_samples, n_channels, _ = self.signals.shape
         self.axes_ = shared.make_axes(None, n_channels, 1, (8.0, 2.2))
         self.position_ = start % n_samples
@@ -159,7 +137,7 @@ class ReconstructionDisplay(shared.Display):
         canvas = self.figure_.canvas
         canvas.mpl_disconnect(canvas.manager.key_press_handler_id)
         canvas.mpl_connect("key_press_event", on_key)
-        plt.show()
+        shared.pyplot().show()
         return self
 
     def _draw(self, axes, i, kwargs):

@@ -1,10 +1,14 @@
 """Signals beside samples of the model."""
 
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
 from sklearn.utils import check_random_state
 
 from skvae.plotting import shared
 
 
+@dataclass(repr=False, eq=False)
 class SamplesDisplay(shared.Display):
     """Signals beside samples of the model.
 
@@ -16,11 +20,11 @@ class SamplesDisplay(shared.Display):
     channel_names : sequence of str, optional
     """
 
-    def __init__(self, signals, generated, *, noise=False, channel_names=None):
-        self.signals = signals
-        self.generated = generated
-        self.noise = noise
-        self.channel_names = channel_names
+    signals: np.ndarray
+    generated: np.ndarray
+    _: KW_ONLY
+    noise: bool = False
+    channel_names: list | None = None
 
     @classmethod
     def from_estimator(
@@ -32,7 +36,6 @@ class SamplesDisplay(shared.Display):
         noise=False,
         channel_names=None,
         random_state=None,
-        ax=None,
         **kwargs,
     ):
         """Draw samples of the model and as many random ones of the signals.
@@ -41,43 +44,32 @@ class SamplesDisplay(shared.Display):
         ----------
         estimator : fitted ConvVAETransformer
         X : array-like, as for its `transform`
-        n_samples : int
-        noise : bool
-            With the noise of the decoder, as `sample`.
+        n_samples, noise, random_state : as for its `sample`
         channel_names : sequence of str, optional
-        random_state : int, RandomState instance or None
-        ax, **kwargs : as for `plot`
+        **kwargs : as for `plot`
         """
-        shared.check_matplotlib()
+        shared.pyplot()
         rng = check_random_state(random_state)
         signals = shared.fold(estimator, X)
-        rows = rng.permutation(len(signals))[:n_samples]
+        signals = signals[rng.permutation(len(signals))[:n_samples]]
         generated = estimator.sample(n_samples, noise=noise, random_state=rng)
-        return cls(
-            signals[rows],
-            shared.fold(estimator, generated),
-            noise=noise,
-            channel_names=channel_names,
-        ).plot(ax, **kwargs)
+        generated = shared.fold(estimator, generated)
+        names = {"channel_names": channel_names}
+        return cls(signals, generated, noise=noise, **names).plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw signals on the left and samples on the right; channels are rows.
-
-        Parameters
-        ----------
-        ax : Axes or array of Axes, optional
-        **kwargs : as for `Axes.plot`
-        """
+        """Draw signals on the left and samples on the right; channels are rows."""
         n_channels = self.signals.shape[1]
         self.axes_ = shared.make_axes(ax, n_channels, 2, (4.5, 2.2))
-        sides = (self.signals, self.generated)
-        colors = (shared.SIGNAL_COLOR, shared.MODEL_COLOR)
-        for column, X, color in zip(self.axes_.T, sides, colors, strict=True):
-            for x, shade in zip(X, shared.shades(color, len(X)), strict=True):
-                shared.draw_signal(column, x, kwargs, shade)
         noise = "with" if self.noise else "without"
-        titles = "signals", f"samples of the model\n{noise} its noise"
-        for panel, title in zip(self.axes_[0], titles, strict=True):
-            panel.set_title(title, fontsize="medium")
+        title = f"samples of the model\n{noise} its noise"
+        sides = (
+            (self.signals, shared.SIGNAL_COLOR, "signals"),
+            (self.generated, shared.MODEL_COLOR, title),
+        )
+        for panels, (X, color, title) in zip(self.axes_.T, sides, strict=True):
+            for x, alpha in zip(X, np.linspace(1, 1 / 3, len(X)), strict=True):
+                shared.draw_signal(panels, x, {"alpha": alpha} | kwargs, color)
+            panels[0].set_title(title, fontsize="medium")
         shared.label_signals(self.axes_, n_channels, self.channel_names)
         return self

@@ -5,17 +5,9 @@ import numpy as np
 # Of classes, told apart with any kind of colour vision: Petroff (2021),
 # https://arxiv.org/abs/2107.02270.
 COLORS = (
-    "#3f90da",
-    "#ffa90e",
-    "#bd1f01",
-    "#832db6",
-    "#94a4a2",
-    "#a96b59",
-    "#e76300",
-    "#b9ac70",
-    "#717581",
-    "#92dadd",
-)
+    "#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#94a4a2",
+    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+)  # fmt: skip
 MARKERS = "os^DvP<X>*"
 # Of signals, and of what the model makes of them.
 SIGNAL_COLOR, MODEL_COLOR = "#555555", "#bd1f01"
@@ -25,7 +17,16 @@ FIGURE_SIZES = (5, 3), (18, 10)  # from, to what a screen can show
 
 
 class Display:
-    """Base of the displays, which keep the axes that they drew in.
+    """What `plot` of all displays takes, and what it leaves in the display it returns.
+
+    Parameters
+    ----------
+    ax : Axes or array of Axes, optional
+        Where to draw: as many axes as there are panels, or one that they divide; None
+        makes a figure.
+    **kwargs
+        matplotlib's, of `Axes.plot` or, for points, `Axes.scatter`. `from_estimator`
+        passes those that it does not know, and `ax`, on to `plot`.
 
     Attributes
     ----------
@@ -43,21 +44,20 @@ class Display:
         return self.ax_.figure
 
 
-def check_matplotlib():
-    """Raise an ImportError that says what to install, before any work is done."""
+def pyplot():
+    """matplotlib's; called before any work is done, to say what to install."""
     try:
-        import matplotlib  # noqa: F401 (is it installed?)
+        import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
             "Displays need matplotlib. Install it with `pip install skvae[plot]`."
         ) from error
+    return plt
 
 
 def make_axes(ax, n_rows, n_columns, size=PANEL_SIZE, *, sharex=True, sharey="row"):
     """Axes (n_rows, n_columns): of a new figure, as given, or inside a given one."""
-    check_matplotlib()
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     share = {"sharex": sharex, "sharey": sharey}
     if ax is None:
         figsize = np.clip(np.multiply(size, (n_columns, n_rows)), *FIGURE_SIZES)
@@ -103,32 +103,25 @@ def draw_signal(panels, x, kwargs, color):
     """Draw the channels of x (c, t), each in its panel."""
     for panel, channel in zip(panels, x, strict=True):
         panel.plot(channel, **line_style(kwargs, color=color))
-
-
-def shades(color, n_shades):
-    """The color, and lighter ones down to a third of it."""
-    from matplotlib.colors import to_rgb
-
-    strength = np.linspace(1, 1 / 3, n_shades)[:, None]
-    return 1 - strength * (1 - np.array(to_rgb(color)))
+        panel.margins(x=0)
 
 
 def label_signals(axes, n_channels, channel_names):
-    """Label panels of signals: channels left, repeating down the rows; time below.
-
-    Panels left empty are removed.
-    """
+    """Label panels of signals: channels left, repeating down the rows; time below."""
     if n_channels > 1 or channel_names is not None:
         names = name_channels(channel_names, n_channels)
         for i, panel in enumerate(axes[:, 0]):
             # Level: many channels leave no height for a name.
             panel.set_ylabel(names[i % n_channels], rotation=0, ha="right", va="center")
+    label_below(axes, "time step")
+
+
+def label_below(axes, label):
+    """Label the lowest panel of each column; those left empty are removed."""
     for column in axes.T:
-        panels = drop_unused(column)
-        for panel in panels:
-            panel.margins(x=0)
-        panels[-1].set_xlabel("time step")
-        panels[-1].tick_params(labelbottom=True)
+        panel = drop_unused(column)[-1]
+        panel.set_xlabel(label)
+        panel.tick_params(labelbottom=True)
 
 
 def drop_unused(axes):

@@ -1,5 +1,7 @@
 """Terms of the objective over training."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 
 from skvae.plotting import shared
@@ -7,6 +9,7 @@ from skvae.plotting import shared
 TERMS = {"loss": "loss", "reconstruction": "reconstruction", "kl": "KL"}
 
 
+@dataclass(repr=False, eq=False)
 class TrainingCurveDisplay(shared.Display):
     """Terms of the objective over training, a panel each.
 
@@ -18,30 +21,17 @@ class TrainingCurveDisplay(shared.Display):
         Marked, counted from 1, if signals were held back.
     """
 
-    def __init__(self, history, *, best_epoch=None):
-        self.history = history
-        self.best_epoch = best_epoch
+    history: dict
+    _: KW_ONLY
+    best_epoch: int | None = None
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, **kwargs):
-        """Draw the history of a fitted estimator.
-
-        Parameters
-        ----------
-        estimator : fitted ConvVAETransformer
-        ax, **kwargs : as for `plot`
-        """
-        display = cls(estimator.history_, best_epoch=estimator.best_epoch_)
-        return display.plot(ax, **kwargs)
+    def from_estimator(cls, estimator, **kwargs):
+        """Draw the history of a fitted ConvVAETransformer; keywords as for `plot`."""
+        return cls(estimator.history_, best_epoch=estimator.best_epoch_).plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw the terms, those of held-back signals beside those of training.
-
-        Parameters
-        ----------
-        ax : Axes or array of Axes, optional
-        **kwargs : as for `Axes.plot`
-        """
+        """Draw the terms, those of held-back signals beside those of training."""
         if "train_loss" not in self.history:
             raise ValueError(
                 "The history has no epochs, nothing was trained. Use max_epochs > 0."

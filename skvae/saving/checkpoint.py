@@ -1,38 +1,24 @@
 """Checkpoints: a fit that was killed goes on from its last finished epoch."""
 
-import copy
 import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback, PrintLog
+from skorch.callbacks import Callback
 
 from skvae.saving import files
+from skvae.training.callbacks import Progress
 from skvae.training.net import load_optimizer
 
 
 class Checkpoint(Callback):
-    """Writes the state of a fit after each epoch, and restores it at the start.
+    """Writes the state of a fit to `path` after each epoch, and restores it.
 
-    A fit may train several nets, one after the other, with the same checkpoint: each
-    goes on where its own training was. It comes last of the callbacks of a net, whose
-    state it holds too. The file stays when the fit is finished; the same fit started
-    again then returns after one epoch at most.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-    run : dict of str to value
-        What a fit must have in common with the one in the file, to go on from it.
-    seed : int
-        Of this fit.
-
-    Attributes
-    ----------
-    seed : int
-        Of the fit in the file, if there is one.
+    It is the last callback of a net, since it writes their state too. The file stays;
+    the same fit started again then returns after one epoch at most. `run` is what a fit
+    must have in common with the one in the file to go on from it, with its `seed`.
 
     Raises
     ------
@@ -46,14 +32,12 @@ class Checkpoint(Callback):
         self.path = Path(path)
         self.run = {name: describe(name, value) for name, value in run.items()}
         self.seed = seed
-        self.stages = []
-        self.stage = -1
+        self.state = None
         files.remove_temporary_files(self.path)
         if self.path.exists():
             content = files.read(self.path, "checkpoint")
             self._check_same_run(content["run"])
-            self.seed = content["seed"]
-            self.stages = content["stages"]
+            self.seed, self.state = content["seed"], content["state"]
 
     def _check_same_run(self, run):
         differences = [
@@ -69,21 +53,13 @@ class Checkpoint(Callback):
             )
 
     def on_train_begin(self, net, **kwargs):
-        self.stage += 1
-        if self.stage < len(self.stages):
-            restore(net, self.stages[self.stage])
+        if self.state is not None:
+            restore(net, self.state)
+            self.state = None
 
     def on_epoch_end(self, net, **kwargs):
-        self.stages[self.stage :] = [snapshot(net)]
-        content = {"run": self.run, "seed": self.seed, "stages": self.stages}
-        try:
-            files.write(self.path, "checkpoint", content)
-        except KeyboardInterrupt:
-            # With a message: a bare one is how skorch's callbacks end training.
-            raise KeyboardInterrupt("while the checkpoint was written") from None
-
-    def __getstate__(self):
-        return {**vars(self), "stages": []}
+        content = {"run": self.run, "seed": self.seed, "state": snapshot(net)}
+        files.write(self.path, "checkpoint", content)
 
 
 def snapshot(net):
@@ -94,14 +70,14 @@ def snapshot(net):
         "callbacks": {
             name: callback_state(callback)
             for name, callback in net.callbacks_
-            if not isinstance(callback, PrintLog)
+            if not isinstance(callback, Progress)
         },
         "history": net.epoch_rows(),
         "random_state": torch.get_rng_state(),
     }
     if torch.device(net.device).type == "cuda":
         state["cuda_random_state"] = torch.cuda.get_rng_state(net.device)
-    return copy.deepcopy(state)
+    return state
 
 
 def restore(net, state):
@@ -132,17 +108,14 @@ def callback_state(callback):
 
 
 def describe(name, value):
-    """A string that is equal for equal values: JSON, or for arrays a fingerprint."""
-    if isinstance(value, np.ndarray):
-        arrays, text = [value], f"{value.dtype} {list(value.shape)}"
-    else:
-        tensors = {}
-        text = json.dumps(files.encode(value, tensors, name))
-        if not tensors:
-            return text
-        arrays = tensors.values()
+    """A string that is equal for equal values: JSON, or with arrays a fingerprint."""
+    arrays = {}
+    text = json.dumps(files.encode(value, arrays, name))
+    if not arrays:
+        return text
     digest = hashlib.sha256(text.encode())
-    for array in arrays:
+    for array in arrays.values():
+        digest.update(f"{array.dtype} {array.shape}".encode())
         for row in np.atleast_1d(array):  # large or memory-mapped: never copied whole
             digest.update(np.ascontiguousarray(row))
     return digest.hexdigest()[:16]

@@ -14,15 +14,8 @@ def save(estimator, path):
     """Write a fitted estimator to a safetensors file that `load` reads.
 
     The file holds data and no code: weights, optimizer state, parameters, scaling,
-    classes, feature names, history and versions, under a checksum. It replaces a
-    file at `path` in one step.
-
-    Parameters
-    ----------
-    estimator : ConvVAETransformer
-        Fitted. Of its class nothing is kept, of `optimizer` the name, which must be
-        one of `torch.optim`.
-    path : str or os.PathLike
+    classes, feature names, history and versions, under a checksum. Of the estimator's
+    class it keeps nothing, of `optimizer` the name, which must be one of `torch.optim`.
 
     Raises
     ------
@@ -45,38 +38,16 @@ def save(estimator, path):
         "fitted": {**fitted, "scaler_": vars(estimator.scaler_)},
         "net": net_parameters,
         "history": net.epoch_rows(),
-        "module": dict(net.module_.state_dict()),
+        "module": net.module_.state_dict(),
         "optimizer": net.optimizer_.state_dict(),
     }
     files.write(path, "estimator", content)
 
 
 def load(estimator_class, path):
-    """Read an estimator that `save` wrote. No code from the file is run.
+    """An `estimator_class` as `save` wrote it; for errors see `ConvVAETransformer`.
 
-    Parameters
-    ----------
-    estimator_class : type
-        ConvVAETransformer, or one with the same parameters.
-    path : str or os.PathLike
-
-    Returns
-    -------
-    An instance of `estimator_class`
-        Fitted; it transforms with the same bits as the one saved, and `partial_fit`
-        and `warm_start` go on from it.
-
-    Raises
-    ------
-    FileNotFoundError
-    ValueError
-        If the file is a pickle, truncated, changed in any byte, of another format,
-        or has parameters that this version does not know.
-
-    Warns
-    -----
-    UserWarning
-        If other versions of skvae, PyTorch, scikit-learn or skorch wrote it.
+    It warns if other versions of skvae, PyTorch, scikit-learn or skorch wrote it.
     """
     content = files.read(path, "estimator")
     known = estimator_class().get_params()

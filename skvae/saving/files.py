@@ -1,7 +1,7 @@
 """Files of arrays and plain values: safetensors, checked, written atomically, no code.
 
 The values are JSON in the header of a safetensors file, the arrays its tensors. Reading
-builds data only: a type that is not in the tables of `encode` and `decode` is refused.
+builds data only: what is no type of JSON, nor one that `decode` knows, is refused.
 """
 
 import hashlib
@@ -21,7 +21,11 @@ from skvae.runtime import warn_user
 
 FORMAT = 1
 NO_CHECKSUM = "0" * 64
-PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+OPTIMIZERS = {
+    name: value
+    for name, value in vars(torch.optim).items()
+    if isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
+}
 
 
 def import_safetensors():
@@ -36,19 +40,11 @@ def import_safetensors():
 
 
 def write(path, kind, content):
-    """Write content, of the types that `encode` knows, replacing the file at path.
+    """Write a dict of the types that `encode` knows, replacing the file at path.
 
-    A reader, or the next run after a crash, finds the old file or the new one.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-    kind : str
-        What the file holds; `read` asks for it.
-    content : dict
+    `kind` says what the file holds; `read` asks for it.
     """
     save = import_safetensors().save
-
     tensors = {}
     header = {
         "kind": kind,
@@ -57,39 +53,29 @@ def write(path, kind, content):
         "checksum": NO_CHECKSUM,
         "content": encode(content, tensors),
     }
+    tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     data = save(tensors, metadata={"skvae": json.dumps(header)})
-    checksum = checksum_of(data, header_size(data), NO_CHECKSUM)
+    checksum = checksum_of(data, NO_CHECKSUM)
     replace_file(path, data.replace(NO_CHECKSUM.encode(), checksum.encode(), 1))
 
 
 def read(path, kind):
     """The content that `write` was given.
 
-    Raises
-    ------
-    FileNotFoundError
-    ValueError
-        If the file is not one of that kind and format, or any byte of it changed.
+    A ValueError if the file is not of that kind and format, or any byte of it changed.
     """
     load = import_safetensors().load
-
-    path = Path(path)
-    data = path.read_bytes()
+    data = Path(path).read_bytes()
     try:
-        size = header_size(data)
-        header = json.loads(json.loads(data[8:size])["__metadata__"]["skvae"])
+        header = json.loads(data[8 : header_size(data)])["__metadata__"]
+        header = json.loads(header["skvae"])
         found = header["kind"], header["format"]
-        is_whole = checksum_of(data, size, header["checksum"]) == header["checksum"]
+        is_whole = checksum_of(data, header["checksum"]) == header["checksum"]
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        # Not the length of a truncated header, whose last bytes are zero.
-        if data[:2] in PICKLE_STARTS and data[5:8] != bytes(3):
-            raise ValueError(
-                f"{path} is a pickle, not a file written by skvae. Opening a pickle "
-                "can run any code: if you trust it, use pickle.load or joblib.load."
-            ) from error
         raise ValueError(
-            f"{path} is not a file written by skvae, or it is truncated or damaged. "
-            "Write it again."
+            f"{path} is not a file written by skvae, or it is truncated or damaged: "
+            "write it again. If it is a pickle, use pickle.load or joblib.load, but "
+            "only if you trust it: opening a pickle can run any code."
         ) from error
     if found != (kind, FORMAT):
         raise ValueError(
@@ -110,20 +96,16 @@ def header_size(data):
     return 8 + int.from_bytes(data[:8], "little")
 
 
-def checksum_of(data, header_size, checksum):
-    """SHA-256 of all bytes, those of the checksum in the header counted as zeros."""
-    header = data[:header_size].replace(checksum.encode(), NO_CHECKSUM.encode(), 1)
-    digest = hashlib.sha256(header)
-    digest.update(memoryview(data)[header_size:])
-    return digest.hexdigest()
+def checksum_of(data, written):
+    """SHA-256 of a file in which the checksum that is written there counts as zeros."""
+    data = data.replace(written.encode(), NO_CHECKSUM.encode(), 1)
+    return hashlib.sha256(data).hexdigest()
 
 
 def replace_file(path, data):
-    """Write data to a temporary file beside path, then move it there."""
-    path = Path(path)
-    # Of a name that no other thread or process has, and that says whose it was.
-    owner = f"{os.getpid()}.{secrets.token_hex(4)}"
-    temporary = path.with_name(f"{path.name}.{owner}.tmp")
+    """Move data to path in one step: whoever reads it finds the old file or the new."""
+    # Of a name that no other thread or process has.
+    temporary = Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(data)
@@ -132,34 +114,13 @@ def replace_file(path, data):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def remove_temporary_files(path):
-    """Remove what a process that was killed in `replace_file` left beside path."""
-    path = Path(path)
-    of_path = re.compile(re.escape(path.name) + r"\.(\d+)\.\w{8}\.tmp")
-    for leftover in path.parent.iterdir():
-        name = of_path.fullmatch(leftover.name)
-        if name and not is_running(int(name[1])):
-            leftover.unlink(missing_ok=True)
-
-
-def is_running(process):
-    if os.name != "posix":  # elsewhere signal 0 would end it
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+    """Remove what processes that were killed in `replace_file` left beside path."""
+    for other in path.parent.iterdir():
+        if re.fullmatch(re.escape(path.name) + r"\.[0-9a-f]{8}\.tmp", other.name):
+            other.unlink(missing_ok=True)
 
 
 def versions():
@@ -186,46 +147,58 @@ def warn_if_versions_differ(path, written):
         )
 
 
+def random_state_of(state):
+    random_state = np.random.RandomState()
+    random_state.set_state(state)
+    return random_state
+
+
+# Of a type: what is written of it, and what that is made into again.
+TYPES = {
+    "tuple": (tuple, list, tuple),
+    "tensor": (torch.Tensor, lambda x: x.detach().cpu().numpy(), torch.from_numpy),
+    "device": (torch.device, str, torch.device),
+    "RandomState": (
+        np.random.RandomState,
+        lambda random_state: random_state.get_state(legacy=False),
+        random_state_of,
+    ),
+}
+
+
 def encode(value, tensors, name=""):
-    """Value as JSON's types; its arrays and tensors go to the dict `tensors`.
+    """Value as JSON's types; its arrays go to the dict `tensors`.
 
-    Everything that JSON has no type for becomes a dict of one key, the type, whose
-    value `decode` reads.
-
-    Raises
-    ------
-    TypeError
-        If value is of another type than these; `name` says where it is.
+    What JSON has no type for becomes a dict of one key, the kind that `decode` reads.
+    A value of any other type is a TypeError, in which `name` says where it is.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic) and value.dtype.kind in "biufU":
         return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, list):
         return [encode(v, tensors, f"{name}[{i}]") for i, v in enumerate(value)]
-    if isinstance(value, tuple):
-        return {"tuple": encode(list(value), tensors, name)}
     if isinstance(value, dict):
         items = [
             [encode(k, tensors, name), encode(v, tensors, f"{name}.{k}".lstrip("."))]
             for k, v in value.items()
         ]
         return {"dict": items}
-    if isinstance(value, torch.Tensor):
-        return {"tensor": put(value.detach().cpu().numpy(), tensors, name)}
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        return {"array": put(value, tensors, name)}
+        if name in tensors:
+            name = f"{name}#{len(tensors)}"
+        tensors[name] = value
+        return {"array": name}
     if isinstance(value, np.ndarray) and value.dtype.kind in "OU":
         strings = encode(value.tolist(), tensors, name)
         return {"objects": [value.dtype.str.lstrip("|<>"), strings]}
-    if isinstance(value, np.random.RandomState):
-        return {"RandomState": encode(value.get_state(legacy=False), tensors, name)}
-    if isinstance(value, torch.device):
-        return {"device": str(value)}
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if is_optimizer(value) and getattr(torch.optim, value.__name__, None) is value:
+    if isinstance(value, type) and value in OPTIMIZERS.values():
         return {"optimizer": value.__name__}
+    for kind, (known, written_as, _) in TYPES.items():
+        if isinstance(value, known):
+            return {kind: encode(written_as(value), tensors, name)}
     raise TypeError(
         f"{name} is {value!r}, of type {type(value).__name__}, which cannot be written "
         "without pickle. Expected numbers, strings, arrays, and lists, tuples and "
@@ -240,34 +213,14 @@ def decode(value, tensors):
     if not isinstance(value, dict):
         return value
     [(kind, value)] = value.items()
-    if kind == "tuple":
-        return tuple(decode(value, tensors))
     if kind == "dict":
-        return {decode(k, tensors): decode(v, tensors) for k, v in value}
-    if kind == "tensor":
-        return torch.from_numpy(tensors[value].copy())
+        return dict(decode(value, tensors))
     if kind == "array":
         return tensors[value].copy()
     if kind == "objects":
         return np.array(decode(value[1], tensors), dtype=value[0])
-    if kind == "RandomState":
-        random_state = np.random.RandomState()
-        random_state.set_state(decode(value, tensors))
-        return random_state
-    if kind == "device":
-        return torch.device(value)
-    if kind == "optimizer" and is_optimizer(getattr(torch.optim, value, None)):
-        return getattr(torch.optim, value)
+    if kind == "optimizer" and value in OPTIMIZERS:
+        return OPTIMIZERS[value]
+    if kind in TYPES:
+        return TYPES[kind][2](decode(value, tensors))
     raise ValueError(f"The file holds a {kind}: {value!r}, which skvae does not read.")
-
-
-def put(array, tensors, name):
-    """Add a copy of an array to the tensors; the name that it has there."""
-    if name in tensors:
-        name = f"{name}#{len(tensors)}"
-    tensors[name] = np.array(array, order="C")
-    return name
-
-
-def is_optimizer(value):
-    return isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
