@@ -640,38 +640,8 @@ class ConvVAETransformer(
         """
         return float(self.score_samples(X).mean())
 
-    def save(self, path):
-        """Write the fitted estimator to a file that `skvae.load` reads, without pickle.
-
-        Parameters
-        ----------
-        path : str or os.PathLike
-            A safetensors file; it is replaced in one step.
-        """
-        save(self, path)
-
-    @classmethod
-    def load(cls, path):
-        """Read an estimator that `save` wrote. No code from the file is run.
-
-        Parameters
-        ----------
-        path : str or os.PathLike
-
-        Returns
-        -------
-        ConvVAETransformer
-            Fitted. It transforms with the same bits as the one that was saved, and
-            `partial_fit` and `warm_start` go on from it.
-
-        Raises
-        ------
-        FileNotFoundError
-        ValueError
-            If the file is a pickle, truncated, changed in any byte, of an unknown
-            format, or has parameters that this version does not know.
-        """
-        return load(cls, path)
+    save = save
+    load = classmethod(load)
 
     def summary(self):
         """Layers of the fitted network, their output shapes and parameters.

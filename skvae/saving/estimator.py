@@ -11,11 +11,16 @@ from skvae.training.net import VAENet, load_optimizer
 
 
 def save(estimator, path):
-    """Write a fitted estimator to a safetensors file that `load` reads.
+    """Write the fitted estimator to a file that `load` reads, without pickle.
 
     The file holds data and no code: weights, optimizer state, parameters, scaling,
     classes, feature names, history and versions, under a checksum. Of the estimator's
-    class it keeps nothing, of `optimizer` the name, which must be one of `torch.optim`.
+    class it keeps nothing, of an optimizer the name, one of `torch.optim`.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A safetensors file; it is replaced in one step.
 
     Raises
     ------
@@ -45,9 +50,29 @@ def save(estimator, path):
 
 
 def load(estimator_class, path):
-    """An `estimator_class` as `save` wrote it; for errors see `ConvVAETransformer`.
+    """Read an estimator that `save` wrote. No code from the file is run.
 
-    It warns if other versions of skvae, PyTorch, scikit-learn or skorch wrote it.
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    ConvVAETransformer
+        Fitted. It transforms with the same bits as the one that was saved, and
+        `partial_fit` and `warm_start` go on from it.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        If the file is a pickle, truncated, changed in any byte, of an unknown format,
+        or has parameters that this version does not know.
+
+    Warns
+    -----
+    UserWarning
+        If other versions of skvae, PyTorch, scikit-learn or skorch wrote it.
     """
     content = files.read(path, "estimator")
     known = estimator_class().get_params()

@@ -36,8 +36,8 @@ MIN_COMPONENTS = 16
 # longer to learn than shapes.
 AUTO_STEPS = 25
 LABEL_STEPS = 75
-# Signals of which half of what training adds is trusted.
-HALF_TRUSTED = 80
+# Signals for each latent of which half of what training adds is trusted.
+HALF_TRUSTED = 10
 # Numbers to tell of y, for each latent, above which a linear map loses too many.
 TOO_MANY_DIMS = 1.25
 # Time steps that the thresholds of features are quantiles of, of 16 signals at least;
@@ -120,7 +120,7 @@ def fit(params, X, target, device, seed, *, one_epoch=False, checkpoint=None):
     at_start = [p.detach().clone() for p in module.trusted_parameters()]
     if net.max_epochs:
         net.partial_fit((train, valid))
-    share = trusted_share(len(train))
+    share = trusted_share(len(train), params.latent_dim)
     # A head is all that teaches the latents their classes.
     trust(module, at_start, 1.0 if module.head is not None else share)
     after, kl = describe(net, some, draws)
@@ -330,13 +330,13 @@ def start_of(params, module, train, target, seed, is_trained):
     return start, latent_scale, noise
 
 
-def trusted_share(n_samples):
+def trusted_share(n_samples, latent_dim):
     """How far to go from the closed form to the trained network, 0 to 1.
 
-    A network learns few signals by heart, so it is trusted the more, the more there
-    are.
+    A network learns few signals by heart, the better the more latents it has, so it is
+    trusted the more, the more signals there are for each latent.
     """
-    return n_samples / (n_samples + HALF_TRUSTED)
+    return n_samples / (n_samples + HALF_TRUSTED * latent_dim)
 
 
 @torch.no_grad()
@@ -354,8 +354,7 @@ def describe(net, dataset, draws):
     module, likelihood = net.module_.eval(), net.criterion_.likelihood
 
     def rows(index):
-        h, x = dataset[index]
-        x = x if torch.is_tensor(x) else x[0]
+        h, (x, *_) = dataset[index]
         z_mean, z_log_var = module.posterior(h)
         noise = draws[index.cpu()].to(z_mean.device)
         x_hat = module.decode(z_mean + (0.5 * z_log_var).exp() * noise)
