@@ -1,10 +1,9 @@
-"""The forum thread's systems, and what skvae is compared with, each of them once.
+"""The forum thread's systems, and what skvae is compared with, each of them once."""
 
-K1, P1 and P2 are parameters of `ConvVAETransformer`. P2, the thread's final script, is
-here too as one writes it in plain PyTorch, in skorch, in Pythae and in Keras, and K1 in
-Keras. In these nothing is skvae's. The loss is the thread's, mended: weight * SSE + KL,
-summed over time and latents, mean over signals.
-"""
+# K1, P1 and P2 are parameters of `ConvVAETransformer`. P2, the thread's final script,
+# is here too as one writes it in plain PyTorch, in skorch, in Pythae and in Keras, and
+# K1 in Keras. In these nothing is skvae's. The loss is the thread's, mended:
+# weight * SSE + KL, summed over time and latents, mean over signals.
 
 import contextlib
 import logging

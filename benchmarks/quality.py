@@ -158,7 +158,7 @@ def tasks(size):
 
 
 def evaluate(size, name, method, latent_dim, seed):
-    """Fit and judge one method on one set, as a dict.
+    """Fit and judge one method on one set.
 
     - acc1, acc5: test accuracy of 1-NN and 5-NN on the latents; accuracy: of the
       method's own classifier
@@ -249,7 +249,7 @@ def draw_tenth(y, seed):
 
 def report(results, folder):
     table = means(results)
-    large = [name for name in data.SETS_LARGE if any(r["set"] == name for r in results)]
+    found = table["n_seeds"].dropna().index.get_level_values("set")
     return "\n\n".join(
         [
             "# What the latents are worth",
@@ -262,7 +262,11 @@ def report(results, folder):
                 for method, k in product(("skvae", "skvae-signal"), LATENT_DIMS)
             ),
             by_method(table, "Means over the sets", data.SETS),
-            *(by_method(table, name, [name]) for name in large),
+            *(
+                by_method(table, name, [name])
+                for name in data.SETS_LARGE
+                if name in found
+            ),
             *(with_labels(table, k) for k in (2, 8)),
             *(with_few_labels(table, k) for k in (2, 8)),
         ]
