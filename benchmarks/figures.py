@@ -1,10 +1,4 @@
-"""The pictures of the README, drawn into figures/ beside this file.
-
-    pip install skvae[plot]
-    python benchmarks/figures.py            # 2 minutes on 2 cores
-
-Drawn are signals of people whom training has not seen (`load_watch`, test subset).
-"""
+"""The pictures of the README, of signals of people whom training has not seen."""
 
 from pathlib import Path
 
@@ -24,6 +18,15 @@ from skvae.plotting import (
 
 FOLDER = Path(__file__).parent / "figures"
 MAX_BYTES = 150_000
+
+matplotlib.use("agg")
+
+
+def save(figure, path):
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=100)
+    # 256 colours are enough, and a third of the bytes.
+    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
 
 
 def displays():
@@ -55,19 +58,11 @@ def displays():
     yield "training_curve", TrainingCurveDisplay.from_estimator(vae)
 
 
-def main():
-    matplotlib.use("agg")
-    FOLDER.mkdir(exist_ok=True)
+if __name__ == "__main__":
     for name, display in displays():
         path = FOLDER / f"{name}.png"
-        display.figure_.savefig(path, dpi=100)
-        # 256 colours are enough, and a third of the bytes.
-        Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+        save(display.figure_, path)
         n_bytes = path.stat().st_size
         print(f"{path.name}: {n_bytes / 1000:.0f} kB")
         if n_bytes > MAX_BYTES:
             raise SystemExit(f"{path.name} is larger than {MAX_BYTES / 1000:.0f} kB.")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,28 +1,11 @@
-"""How long one waits on a GPU: epochs, large data, precisions.
+"""How long one waits on a GPU: epochs, large data, precisions."""
 
-    pip install -e .                # torch must be a build with CUDA
-    python benchmarks/gpu.py epochs large precision report   # results/gpu.md
-
-It needs skvae's own requirements and no others. Results are lines of results/gpu.jsonl;
-to do one again, delete its line. Nothing else should run. Without a GPU everything runs
-on the CPU, which says nothing but that it runs; `--quick` is for that. What is right or
-wrong on a GPU, and not fast or slow, is in tests/test_gpu.py.
-
-- epochs: of P2 (`peers.py`), 2048 signals of 336 points: the plain loop, the same loop
-  captured by hand as a CUDA graph, skvae without graphs and with them; its defaults.
-  The mean of two epochs after a first, in rounds in which the peers take turns.
-- large: of a million signals a fit of one epoch, from an array and from a memory map,
-  and `transform` and `inverse_transform`; `score_samples` of a tenth.
-- precision: TF32, autotuning and bfloat16 in training; the ELBO of test signals always
-  in float32.
-
-What is timed ends by reading a loss or a result, for which the device must be ready.
-"""
+# What is timed ends by reading a loss or a result, for which the device must be ready.
+# Without a GPU all runs on the CPU, which says nothing but that it runs.
 
 import contextlib
 import tempfile
-import time
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -31,7 +14,7 @@ import harness
 import numpy as np
 import peers
 import torch
-from harness import interleave, median, ratios, seconds_of, spread
+from harness import Part, interleave, median, seconds_of
 
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
@@ -82,19 +65,15 @@ def captured_trainer(X, batch_size):
     with torch.cuda.graph(graph, stream=stream):
         step()
 
-    def train(n_epochs):
-        times = []
-        for _ in range(n_epochs):
-            total.zero_()
-            order = torch.randperm(len(x), device=DEVICE)
-            for rows in order.split(batch_size):
-                torch.index_select(x, 0, rows, out=batch)
-                graph.replay()
-            total.item()
-            times.append(time.perf_counter())
-        return times
+    def train_epoch():
+        total.zero_()
+        order = torch.randperm(len(x), device=DEVICE)
+        for rows in order.split(batch_size):
+            torch.index_select(x, 0, rows, out=batch)
+            graph.replay()
+        total.item()
 
-    return train
+    return peers.by_epoch(train_epoch)
 
 
 def skvae_trainer(latent_dim, params, **net_params):
@@ -113,23 +92,17 @@ TRAINERS = {
 }
 
 
-def epoch_tasks(size):
-    for batch_size in size.batch_sizes:
-        yield {"batch_size": batch_size}, partial(time_epochs, batch_size, size)
-
-
-def time_epochs(batch_size, size):
+def time_epochs(size, batch_size):
+    """Seconds an epoch by peer and round, in which they take turns: the mean of two."""
     X, _ = make_load_profiles(size.n_signals, random_state=0)
-    trains = {}
+    trainer = cache(lambda name: TRAINERS[name](X, batch_size))
 
     def seconds(name):
-        if name not in trains:
-            trains[name] = TRAINERS[name](X, batch_size)
-        return harness.seconds_an_epoch(trains[name](3))
+        return harness.seconds_an_epoch(trainer(name)(3))
 
     jobs = {name: partial(seconds, name) for name in TRAINERS}
-    found, errors = interleave(jobs, size.rounds, warm_up=1)
-    return {"n_steps": -(-len(X) // batch_size), "seconds": found, "errors": errors}
+    figures = {"n_steps": -(-len(X) // batch_size)}
+    return figures | interleave(jobs, size.rounds, warm_up=1)
 
 
 def epoch_section(found):
@@ -138,52 +111,48 @@ def epoch_section(found):
         for r in found
         for name, seconds, ratio in harness.turns(r, "plain loop")
     ]
-    header = "peer | batch | µs a step | epoch to the plain loop's"
-    return harness.section("Epochs", harness.table(header, "s d .0f s", rows))
+    columns = "peer | batch | µs a step:.0f | epoch to the plain loop's"
+    return harness.section("Epochs", harness.table(columns, rows))
 
 
 # --- Large data
 
 
-def large_tasks(size):
-    yield {"signals": size.n_large}, partial(time_large, size)
-
-
-def time_large(size):
+def time_large(size, n_signals):
+    """A fit of one epoch, of an array and of a memory map, and what one does then."""
     few, _ = make_load_profiles(1000, random_state=0)
-    X = np.tile(few, (size.n_large // len(few), 1))
+    X = np.tile(few, (n_signals // len(few), 1))
+    params = {"batch_size": 1024, "max_epochs": 1, "random_state": 0, "device": DEVICE}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "X.npy")
         np.save(path, X)
-        data = {"array": X, "memory map": np.load(path, mmap_mode="r")}
-        params = {"batch_size": 1024, "max_epochs": 1, "random_state": 0}
-        vae = ConvVAETransformer(device=DEVICE, **params).fit(few)
-        Z = vae.transform(X)
+        vae = ConvVAETransformer(**params).fit(few)
         jobs = {
-            f"fit, {name}": partial(ConvVAETransformer(device=DEVICE, **params).fit, X)
-            for name, X in data.items()
+            "fit, array": (ConvVAETransformer(**params).fit, X),
+            "fit, memory map": (
+                ConvVAETransformer(**params).fit,
+                np.load(path, mmap_mode="r"),
+            ),
+            "transform": (vae.transform, X),
+            "inverse_transform": (vae.inverse_transform, vae.transform(X)),
+            "score_samples of a tenth": (vae.score_samples, X[: len(X) // 10]),
         }
-        jobs["transform"] = partial(vae.transform, X)
-        jobs["inverse_transform"] = partial(vae.inverse_transform, Z)
-        jobs["score_samples of a tenth"] = partial(vae.score_samples, X[: len(X) // 10])
-        jobs = {name: partial(seconds_of, job) for name, job in jobs.items()}
-        seconds, errors = interleave(jobs, size.large_rounds)
-        del data, jobs  # the memory map goes before its folder
-    return {"seconds": seconds, "errors": errors}
+        jobs = {name: partial(seconds_of, *job) for name, job in jobs.items()}
+        figures = interleave(jobs, size.large_rounds)
+        del jobs  # the memory map goes before its folder
+    return figures
 
 
 def large_section(found):
     rows = []
     for result in found:
         for name, values in result["seconds"].items():
-            n, seconds = (
-                result["signals"] // (10 if "tenth" in name else 1),
-                median(values),
-            )
+            n, seconds = result["signals"], median(values)
+            n //= 10 if "tenth" in name else 1
             told = result.get("errors", {}).get(name) or f"{n / seconds:,.0f}"
             rows.append((name, n, seconds, told))
-    header = "job | signals | seconds | signals a second"
-    return harness.section("Large data", harness.table(header, "s , .2f s", rows))
+    columns = "job | signals:, | seconds:.2f | signals a second"
+    return harness.section("Large data", harness.table(columns, rows))
 
 
 # --- Precision
@@ -227,11 +196,8 @@ PRECISIONS = {
 }
 
 
-def precision_tasks(size):
-    yield {}, partial(time_precisions, size)
-
-
 def time_precisions(size):
+    """Training in each, in turn; the ELBO of test signals always in float32."""
     X, _ = make_load_profiles(size.n_train, random_state=0)
     X_test, _ = make_load_profiles(size.n_test, random_state=1)
 
@@ -244,8 +210,7 @@ def time_precisions(size):
             return harness.seconds_an_epoch(times), float(vae.score(X_test))
 
     jobs = {name: partial(fit, name) for name in PRECISIONS}
-    found, errors = interleave(jobs, size.large_rounds, warm_up=1)
-    return {"found": found, "errors": errors}
+    return interleave(jobs, size.large_rounds, warm_up=1, figure="found")
 
 
 def precision_section(results):
@@ -255,26 +220,26 @@ def precision_section(results):
         for name, pairs in result["found"].items():
             if pairs:
                 epochs, elbos = zip(*pairs, strict=True)
-                against = ratios(epochs, [epoch for epoch, _ in float32])
+                against = harness.ratio(epochs, [epoch for epoch, _ in float32])
                 loss = median([elbo for _, elbo in float32]) - median(elbos)
-                rows.append((name, 1e3 * median(epochs), spread(against), loss))
+                rows.append((name, 1e3 * median(epochs), against, loss))
             else:
                 rows.append((name, None, result["errors"][name], None))
-    header = "precision | ms an epoch | to float32's | ELBO less than float32's, nats"
-    return harness.section("Precision", harness.table(header, "s .1f s .2f", rows))
+    columns = "precision | ms an epoch:.1f | to float32's | "
+    columns += "ELBO less than float32's, nats:.2f"
+    return harness.section("Precision", harness.table(columns, rows))
 
 
-SECTIONS = {
-    "epochs": epoch_section,
-    "large": large_section,
-    "precision": precision_section,
+PARTS = {
+    "epochs": Part(
+        time_epochs,
+        epoch_section,
+        lambda size: [{"batch_size": batch_size} for batch_size in size.batch_sizes],
+    ),
+    "large": Part(time_large, large_section, lambda size: [{"signals": size.n_large}]),
+    "precision": Part(time_precisions, precision_section),
 }
-
-
-def report(results, folder):
-    return harness.report_parts(results, "How long one waits on a GPU", SECTIONS)
-
+report = partial(harness.report, "How long one waits on a GPU", PARTS)
 
 if __name__ == "__main__":
-    parts = {"epochs": epoch_tasks, "large": large_tasks, "precision": precision_tasks}
-    harness.main(__doc__, "gpu", parts, report, Size(), QUICK)
+    harness.main(__doc__, "gpu", PARTS, report, Size(), QUICK)

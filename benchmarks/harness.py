@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import json
-import math
 import multiprocessing
 import os
 import platform
@@ -11,10 +10,12 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -32,27 +33,24 @@ TURNS = (
 # --- The command line, and what it runs
 
 
-def main(doc, name, parts, report, size, quick):
-    """`PART ...` runs parts, `report` writes the tables beside the results.
+class Part(NamedTuple):
+    """`measure(size, *values)` gives figures of one of the `tasks(size)`, all dicts.
 
-    Parameters
-    ----------
-    doc : str
-        What the benchmark is: its help.
-    name : str
-        Results are lines of results/NAME.jsonl, tables results/NAME.md.
-    parts : dict
-        Of functions of a size, which yield pairs: a task, which is a dict, and a
-        function that measures it and returns a dict of figures.
-    report : callable
-        Makes the text of the tables from a list of results and the folder that holds
-        results/ and figures/.
-    size, quick : object
-        How much is measured, and with --quick, whose results are shown and not kept.
+    `section(results)` of those that did not fail gives text for the report.
     """
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+
+    measure: Callable
+    section: Callable | None = None
+    tasks: Callable = lambda size: [{}]
+
+
+def main(doc, name, parts, report, size, quick):
+    """Run `PART ...`, of a dict; `report` writes tables beside results/NAME.jsonl.
+
+    `report(results, folder)` makes their text; the folder holds results/ and figures/.
+    With --quick the other size is measured, shown and not kept.
+    """
+    parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("parts", nargs="+", choices=[*parts, "report"])
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="KEY=VALUE[,VALUE]", help="some tasks"
@@ -60,47 +58,35 @@ def main(doc, name, parts, report, size, quick):
     parser.add_argument("--quick", action="store_true", help="tiny, nothing is kept")
     args = parser.parse_args()
     wanted = dict(pair.split("=") for pair in args.only)
-    with contextlib.ExitStack() as stack:
-        folder = HERE
-        if args.quick:
-            folder, size = (
-                Path(stack.enter_context(tempfile.TemporaryDirectory())),
-                quick,
-            )
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, size = (Path(scratch), quick) if args.quick else (HERE, size)
         path = folder / "results" / f"{name}.jsonl"
         path.parent.mkdir(exist_ok=True)
         for part in parts:
             if part in args.parts:
-                run(chosen(named(part, parts[part](size)), wanted), path)
+                run(part, parts[part], size, path, wanted)
         if "report" in args.parts or args.quick:
             text = report(read(path), folder)
             path.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
             print(text)
 
 
-def named(part, tasks):
-    """The tasks, which name their part where there are several to tell apart."""
-    for task, measure in tasks:
-        yield {"part": part, **task} if part != "run" else task, measure
+def run(name, part, size, path, wanted=None):
+    """Append a line of JSON for each task that has none yet; a failure is a result.
 
-
-def chosen(tasks, wanted):
-    """The tasks whose values are among the wanted ones, which are given as text."""
-    for task, measure in tasks:
-        if all(str(task.get(key)) in wanted[key].split(",") for key in wanted):
-            yield task, measure
-
-
-def run(tasks, path):
-    """Append a line of JSON for each task that has none yet; a failure is a result."""
-    results = read(path)
-    machine = environment()
-    for task, measure in tasks:
-        if any(task.items() <= result.items() for result in results):
+    Wanted are tasks whose values are among these, which are given as text.
+    """
+    results, machine, wanted = read(path), environment(), wanted or {}
+    for values in part.tasks(size):
+        # The only part of a benchmark is not named in its lines.
+        task = values if name == "run" else {"part": name, **values}
+        if any(task.items() <= result.items() for result in results) or not all(
+            str(task.get(key)) in wanted[key].split(",") for key in wanted
+        ):
             continue
         torch.set_num_threads(machine["threads"])  # aeon's MiniRocket changes it
         try:
-            figures = measure()
+            figures = part.measure(size, *values.values())
         except Exception as error:
             figures = {"error": tell(error)}
         results.append(task | figures | machine)
@@ -111,9 +97,8 @@ def run(tasks, path):
 
 def read(path):
     """The results in a file; none where there is no file."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def tell(error):
@@ -126,22 +111,20 @@ def environment():
     def git(*args):
         return subprocess.run(["git", *args], cwd=HERE, capture_output=True, text=True)
 
-    commit = "unknown"
+    found = {"commit": "unknown", "versions": {"python": platform.python_version()}}
     with contextlib.suppress(OSError):  # no git
-        commit = git("rev-parse", "--short", "HEAD").stdout.strip() or commit
-        edited = git("diff", "--quiet", "HEAD", "--", "../skvae").returncode == 1
-        commit += "+" * edited
-    versions = {"python": platform.python_version()}
+        commit = git("rev-parse", "--short", "HEAD").stdout.strip()
+        edited = git("diff", "--quiet", "HEAD", "--", "../skvae").returncode
+        found["commit"] = commit + "+" * edited if commit else "unknown"
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    cpu = platform.machine()
+            found["versions"][name] = metadata.version(name)
+    found |= {"threads": torch.get_num_threads(), "cpu": platform.machine()}
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line for line in lines if line.startswith("model name"))
-        cpu = cpu.split(":")[1].strip()
-    machine = commit, versions, torch.get_num_threads(), cpu, os.cpu_count()
-    found = dict(zip(MACHINE, machine, strict=False))
+        line = next(line for line in lines if line.startswith("model name"))
+        found["cpu"] = line.split(":")[1].strip()
+    found["cores"] = os.cpu_count()
     if torch.cuda.is_available():
         found["device"] = torch.cuda.get_device_name()
     return found
@@ -150,37 +133,28 @@ def environment():
 # --- Taking turns
 
 
-def interleave(jobs, rounds, warm_up=0):
+def interleave(jobs, rounds, warm_up=0, figure="seconds"):
     """Call each job in turn, round after round, so that all see the same machine.
 
-    A job that fails is not called again.
-
-    Parameters
-    ----------
-    jobs : dict of callables
-    rounds : int
-    warm_up : int
-        Rounds before, whose results are dropped.
+    A job that fails is not called again. The rounds to warm up come first, and what is
+    returned in them is dropped.
 
     Returns
     -------
-    found : dict of lists
-        What each job returned, by round; empty if it failed.
-    errors : dict of str
-        What each job that failed said.
+    dict of the figure, what each job returned, by round, nothing if it failed; and of
+    "errors", what each job that failed said.
     """
     found, errors = {name: [] for name in jobs}, {}
     for i, (name, job) in product(range(warm_up + rounds), jobs.items()):
         if name in errors:
             continue
         try:
-            found[name].append(job())
+            result = job()
         except Exception as error:
             errors[name], found[name] = tell(error), []
-            continue
-        if i < warm_up:
-            found[name].clear()
-    return found, errors
+        else:
+            found[name] += [result] * (i >= warm_up)
+    return {figure: found, "errors": errors}
 
 
 def seconds_of(function, *args):
@@ -194,53 +168,35 @@ def seconds_an_epoch(times):
     return (times[-1] - times[0]) / (len(times) - 1)
 
 
-class FreshProcess:
-    """Calls functions in one spawned process, of which nothing is shared."""
+def fresh_process():
+    """An executor in one spawned process, of which nothing is shared."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
-    def __enter__(self):
-        spawn = multiprocessing.get_context("spawn")
-        self.executor = ProcessPoolExecutor(1, mp_context=spawn)
-        return self
 
-    def __exit__(self, *error):
-        self.executor.shutdown()
-
-    def submit(self, function, *args):
-        """A future of the function's result."""
-        return self.executor.submit(function, *args)
-
-    def __call__(self, function, *args):
-        return self.submit(function, *args).result()
+def call(process, function, *args):
+    return process.submit(function, *args).result()
 
 
 # --- Tables
 
 
-def table(header, formats, rows):
+def table(columns, rows):
     """Markdown of rows; a dash where there is no figure.
 
-    Parameters
-    ----------
-    header : str
-        Titles, as "set | seconds".
-    formats : str
-        How a value of each column is formatted, as "s .2f"; s is for anything.
-    rows : iterable of sequences
+    Columns are titles with their formats, as "set | seconds:.2f"; without one for text.
     """
-    titles, formats = header.split(" | "), formats.split()
+    titles, _, formats = zip(
+        *(column.partition(":") for column in columns.split(" | ")), strict=True
+    )
     lines = [titles, ["---"] * len(titles)]
     for row in rows:
-        lines.append(
-            [
-                "-" if is_missing(value) else format(value, "" if form == "s" else form)
-                for form, value in zip(formats, row, strict=True)
-            ]
-        )
+        cells = zip(row, formats, strict=True)
+        lines.append(["-" if is_missing(v) else f"{v:{form}}" for v, form in cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def is_missing(value):
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or value != value  # NaN
 
 
 def section(title, *paragraphs):
@@ -251,17 +207,9 @@ def describe(results):
     """What ran on what, and the tasks that failed."""
     commits = sorted({result["commit"] for result in results})
     versions = {f"{k} {v}" for r in results for k, v in r["versions"].items()}
+    units = {"device": "", "cpu": "", "cores": " cores", "threads": " threads"}
     machines = {
-        ", ".join(
-            f"{result[key]}{unit}"
-            for key, unit in (
-                ("device", ""),
-                ("cpu", ""),
-                ("cores", " cores"),
-                ("threads", " threads"),
-            )
-            if key in result
-        )
+        ", ".join(f"{result[key]}{units[key]}" for key in units if key in result)
         for result in results
     }
     lines = [
@@ -275,22 +223,15 @@ def describe(results):
     return "\n".join(lines)
 
 
-def report_parts(results, title, sections):
-    """Tables of all parts of which there are results.
-
-    Parameters
-    ----------
-    sections : dict
-        By part, a function of its finished results that returns text.
-    """
+def report(title, parts, results, folder):
+    """Tables of all parts of which there are results."""
     finished = [result for result in results if "error" not in result]
     texts = [f"# {title}", describe(results)]
-    if any("seconds" in result for result in finished):
-        texts.append(TURNS)
-    for part, make_section in sections.items():
-        found = [result for result in finished if result["part"] == part]
+    texts += [TURNS] * any("seconds" in result for result in finished)
+    for name, part in parts.items():
+        found = [result for result in finished if result["part"] == name]
         if found:
-            texts.append(make_section(found))
+            texts.append(part.section(found))
     return "\n\n".join(texts)
 
 
@@ -303,20 +244,15 @@ def turns(result, first):
     for name, values in seconds.items():
         told = errors.get(name)
         if not (told or first in errors):
-            told = spread(ratios(values, seconds[first]))
+            told = ratio(values, seconds[first])
         yield name, median(values), told
-
-
-def ratios(values, others):
-    return [a / b for a, b in zip(values, others, strict=True)]
 
 
 def median(values):
     return statistics.median(values) if values else None
 
 
-def spread(values):
-    """Median and range, as text."""
-    if not values:
-        return None
-    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+def ratio(values, others):
+    """Median and range of the rounds' ratios, as text."""
+    found = [a / b for a, b in zip(values, others, strict=True)]
+    return f"{median(found):.2f} ({min(found):.2f} to {max(found):.2f})"

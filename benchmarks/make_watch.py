@@ -1,12 +1,4 @@
-"""Rebuild the recordings behind `skvae.datasets.load_watch`, byte for byte.
-
-They come from the seglearn package, which must be installed (`pip install --no-deps
-seglearn==1.2.5`) but is not imported: only its data file is read.
-
-    python benchmarks/make_watch.py            # write the file in the package
-
-That the packaged file is what would be written is a test, marked `peer`.
-"""
+"""Rebuild the recordings behind `skvae.datasets.load_watch`, byte for byte."""
 
 import hashlib
 import io
@@ -24,7 +16,7 @@ ADVICE = "Run: pip install --no-deps seglearn==1.2.5"
 
 
 def load_recordings():
-    """The recordings of the installed seglearn: a dict of lists."""
+    """The recordings of seglearn, which is installed, not imported: a dict of lists."""
     spec = find_spec("seglearn")
     if spec is None:
         raise ModuleNotFoundError(f"seglearn is not installed. {ADVICE}")

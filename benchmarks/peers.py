@@ -1,10 +1,9 @@
-"""The forum thread's systems, and what skvae is compared with, each of them once.
+"""The forum thread's systems, and what skvae is compared with, each of them once."""
 
-K1, P1 and P2 are parameters of `ConvVAETransformer`. P2, the thread's final script, is
-here too as one writes it in plain PyTorch, in skorch, in Pythae and in Keras, and K1 in
-Keras. In these nothing is skvae's. The loss is the thread's, mended: weight * SSE + KL,
-summed over time and latents, mean over signals.
-"""
+# K1, P1 and P2 are parameters of `ConvVAETransformer`. P2, the thread's final script,
+# is here too as one writes it in plain PyTorch, in skorch, in Pythae and in Keras, and
+# K1 in Keras. In these nothing is skvae's. The loss is the thread's, mended:
+# weight * SSE + KL, summed over time and latents, mean over signals.
 
 import contextlib
 import logging
@@ -131,11 +130,11 @@ def vae_loss(output, x, weight=100):
     return (weight * sse + kl).mean()
 
 
-def training(X, batch_size=32, weight=100, device="cpu", **options):
+def training(X, batch_size=32, weight=100, device="cpu", module=None):
     """A network for X (n, t) in [0, 1], and a function that trains it for an epoch."""
     x = torch.as_tensor(X, dtype=torch.float32)[:, None]
     loader = DataLoader(TensorDataset(x), batch_size, shuffle=True)
-    module = P2Module(x.shape[2], **options).to(device)
+    module = (module or P2Module(x.shape[2])).to(device)
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
 
     def train_epoch():
@@ -153,48 +152,8 @@ def training(X, batch_size=32, weight=100, device="cpu", **options):
     return module, train_epoch
 
 
-class MinMaxVAE(TransformerMixin, BaseEstimator):
-    """What a network needs to be judged: signals (n, t) in any units.
-
-    Others give `encode` of x (n, 1, t) and `decode` of z, in [0, 1].
-    """
-
-    def __init__(self, latent_dim=2, n_epochs=100, random_state=0):
-        self.latent_dim = latent_dim
-        self.n_epochs = n_epochs
-        self.random_state = random_state
-
-    def fit(self, X, y=None):
-        train_epoch = self.start(X)
-        for _ in range(self.n_epochs):
-            train_epoch()
-        return self
-
-    @torch.no_grad()
-    def posterior(self, X):
-        """Mean and standard deviation of q(z|x), as arrays."""
-        x = torch.as_tensor(self.scale(X), dtype=torch.float32)[:, None]
-        z_mean, z_log_var = self.encode(x)
-        return z_mean.numpy(), (0.5 * z_log_var).exp().numpy()
-
-    def transform(self, X):
-        return self.posterior(X)[0]
-
-    @torch.no_grad()
-    def inverse_transform(self, Z):
-        x_hat = self.decode(torch.as_tensor(Z, dtype=torch.float32))[:, 0].numpy()
-        return x_hat * self.range_ + self.min_
-
-    def learn_scale(self, X):
-        self.min_, self.range_ = X.min(), np.ptp(X)
-        return self.scale(X)
-
-    def scale(self, X):
-        return (X - self.min_) / self.range_
-
-
-class P2Transformer(MinMaxVAE):
-    """P2 in plain PyTorch, as a grid search takes it."""
+class P2Transformer(TransformerMixin, BaseEstimator):
+    """P2 in plain PyTorch, as a grid search takes it; signals (n, t) in any units."""
 
     def __init__(
         self,
@@ -204,38 +163,64 @@ class P2Transformer(MinMaxVAE):
         n_epochs=100,
         random_state=0,
     ):
-        super().__init__(latent_dim, n_epochs, random_state)
+        self.latent_dim = latent_dim
         self.reconstruction_weight = reconstruction_weight
         self.dropout = dropout
+        self.n_epochs = n_epochs
+        self.random_state = random_state
 
     def start(self, X):
-        """A function that trains for an epoch."""
+        """The signals in [0, 1], and a network in `module_`."""
         torch.manual_seed(self.random_state)
-        self.module_, train_epoch = training(
-            self.learn_scale(X),
-            weight=self.reconstruction_weight,
-            latent_dim=self.latent_dim,
-            dropout=self.dropout,
-        )
-        return train_epoch
+        self.min_, self.range_ = X.min(), np.ptp(X)
+        self.module_ = P2Module(X.shape[1], self.latent_dim, self.dropout)
+        return self.scale(X)
 
-    def encode(self, x):
-        return self.module_.eval().encode(x)
+    def scale(self, X):
+        return (X - self.min_) / self.range_
 
-    def decode(self, z):
-        return self.module_.eval().decoder(z)
+    def start_training(self, X):
+        """A function that trains for an epoch."""
+        X, weight = self.start(X), self.reconstruction_weight
+        return training(X, weight=weight, module=self.module_)[1]
+
+    def fit(self, X, y=None):
+        train_epoch = self.start_training(X)
+        for _ in range(self.n_epochs):
+            train_epoch()
+        return self
+
+    @torch.no_grad()
+    def posterior(self, X):
+        """Mean and standard deviation of q(z|x), as arrays."""
+        x = torch.as_tensor(self.scale(X), dtype=torch.float32)[:, None]
+        z_mean, z_log_var = self.module_.eval().encode(x)
+        return z_mean.numpy(), (0.5 * z_log_var).exp().numpy()
+
+    def transform(self, X):
+        return self.posterior(X)[0]
+
+    @torch.no_grad()
+    def inverse_transform(self, Z):
+        z = torch.as_tensor(Z, dtype=torch.float32)
+        x_hat = self.module_.eval().decoder(z)[:, 0].numpy()
+        return x_hat * self.range_ + self.min_
 
 
 # --- Pythae, with the same network
 
 
-def pythae_model(n_timepoints, latent_dim):
-    """Pythae's VAE, whose loss is SSE / 2 + KL."""
+def train_pythae(network, X, n_epochs, batch_size=32):
+    """Train a `P2Module` on X (n, t) in [0, 1]: the times at which the epochs ended.
+
+    Pythae's loss is SSE / 2 + KL; its trainer writes models to a folder.
+    """
+    from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
-
-    network = P2Module(n_timepoints, latent_dim)
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    from pythae.trainers.training_callbacks import TrainingCallback
 
     class Encoder(BaseEncoder):
         def __init__(self):
@@ -257,28 +242,15 @@ def pythae_model(n_timepoints, latent_dim):
         def forward(self, z):
             return ModelOutput(reconstruction=self.layers(z))
 
-    return VAE(
-        VAEConfig((1, n_timepoints), latent_dim=latent_dim), Encoder(), Decoder()
-    )
-
-
-def train_pythae(model, X, n_epochs, batch_size=32):
-    """Train on X (n, t) in [0, 1]: the times at which the epochs ended.
-
-    The trainer keeps the best weights, and writes its models to a folder.
-    """
-    from pythae.data.datasets import BaseDataset
-    from pythae.trainers import BaseTrainer, BaseTrainerConfig
-    from pythae.trainers.training_callbacks import TrainingCallback
-
     times = []
 
     class Clock(TrainingCallback):
         def on_epoch_end(self, training_config, **kwargs):
             times.append(time.perf_counter())
 
+    latent_dim = network.z_mean.out_features
+    model = VAE(VAEConfig((1, X.shape[1]), latent_dim), Encoder(), Decoder())
     x = torch.as_tensor(X, dtype=torch.float32)[:, None]
-    dataset = BaseDataset(x, torch.zeros(len(x)))
     with (
         tempfile.TemporaryDirectory() as folder,
         open(os.devnull, "w") as null,
@@ -292,59 +264,38 @@ def train_pythae(model, X, n_epochs, batch_size=32):
             no_cuda=True,
         )
         logging.disable(logging.INFO)
-        trainer = BaseTrainer(
-            model, dataset, training_config=config, callbacks=[Clock()]
-        )
-        trainer.train()
+        dataset = BaseDataset(x, torch.zeros(len(x)))
+        BaseTrainer(model, dataset, training_config=config, callbacks=[Clock()]).train()
         logging.disable(logging.NOTSET)
     return times
 
 
-class PythaeVAE(MinMaxVAE):
-    """Pythae's VAE, for flat signals."""
+class PythaeVAE(P2Transformer):
+    """P2's network trained by Pythae, its weights the last; for flat signals.
+
+    Not transformed by Pythae's own `embed`, which draws from the posterior.
+    """
 
     def fit(self, X, y=None):
-        torch.manual_seed(self.random_state)
-        x = self.learn_scale(X)
-        self.model_ = pythae_model(X.shape[1], self.latent_dim)
-        train_pythae(self.model_, x, self.n_epochs)
-        self.model_.eval()
+        X = self.start(X)
+        train_pythae(self.module_, X, self.n_epochs)
         return self
-
-    def encode(self, x):
-        """Not Pythae's own `embed`, which draws from the posterior."""
-        output = self.model_.encoder(x)
-        return output.embedding, output.log_covariance
-
-    def decode(self, z):
-        return self.model_.decoder(z).reconstruction
 
 
 # --- Keras
 
 
-def keras_vae(
-    n_timepoints,
-    seed,
-    weight=10.0,
-    dropout=0.0,
-    hidden_dropout=0.3,
-    batch_norm=False,
-    output_kernel_size=8,
-):
-    """The VAE as a Keras user writes it, K1 by default; its input is (n, t, 1).
-
-    Compiled, for the loss weight * SSE + KL.
-    """
+def keras_vae(n_timepoints, seed=0, p2=False):
+    """K1 or P2 as a Keras user writes it, compiled; its input is (n, t, 1)."""
     os.environ.setdefault("KERAS_BACKEND", "torch")
     import keras
     from keras import layers, ops
 
     keras.utils.set_random_seed(seed)
 
-    def regularise(h, rate):
-        if batch_norm:
-            h = layers.BatchNormalization()(h)
+    def regularise(h, k1_rate, p2_rate):
+        h = layers.BatchNormalization()(h) if p2 else h
+        rate = p2_rate if p2 else k1_rate
         return layers.Dropout(rate)(h) if rate else h
 
     x = h = keras.Input((n_timepoints, 1))
@@ -352,28 +303,25 @@ def keras_vae(
     for filters in (16, 16, 32, 32):
         lengths.append(h.shape[1])
         h = layers.Conv1D(filters, 8, strides=2, padding="same", activation="relu")(h)
-        h = regularise(h, dropout)
+        h = regularise(h, 0.0, 0.3)
     start = h.shape[1:]
     h = layers.Dense(64, activation="relu")(layers.Flatten()(h))
-    h = layers.Dense(16, activation="relu")(regularise(h, hidden_dropout))
+    h = layers.Dense(16, activation="relu")(regularise(h, 0.3, 0.5))
     encoder = keras.Model(x, [layers.Dense(2)(h), layers.Dense(2)(h)])
 
+    transposed = partial(layers.Conv1DTranspose, padding="same")
     z = keras.Input((2,))
     h = layers.Dense(start[0] * start[1], activation="relu")(z)
     h = layers.Reshape(start)(h)
     for filters, length in zip((32, 32, 16, 16), reversed(lengths), strict=True):
-        h = layers.Conv1DTranspose(
-            filters, 8, strides=2, padding="same", activation="relu"
-        )(h)
+        h = transposed(filters, 8, strides=2, activation="relu")(h)
         h = layers.Cropping1D((0, h.shape[1] - length))(h)
-        h = regularise(h, 0.0)
-    x_hat = layers.Conv1DTranspose(
-        1, output_kernel_size, padding="same", activation="sigmoid"
-    )(h)
+        h = regularise(h, 0.0, 0.0)
+    x_hat = transposed(1, 7 if p2 else 8, activation="sigmoid")(h)
     decoder = keras.Model(z, x_hat)
 
     def reconstruction_loss(x, x_hat):
-        return weight * ops.sum(ops.square(x - x_hat), axis=(1, 2))
+        return (100.0 if p2 else 10.0) * ops.sum(ops.square(x - x_hat), axis=(1, 2))
 
     class VAE(keras.Model):
         def __init__(self):
@@ -397,20 +345,15 @@ def keras_vae(
     return vae
 
 
-def keras_p2(n_timepoints, seed=0):
-    rates = {"dropout": 0.3, "hidden_dropout": 0.5}
-    return keras_vae(
-        n_timepoints, seed, 100.0, **rates, batch_norm=True, output_kernel_size=7
-    )
-
-
 # --- Trainers of P2: each takes signals (n, t) in [0, 1] and a batch size, and gives a
 # --- function of a number of epochs that trains and returns when each of them ended
 
 
 def plain_trainer(X, batch_size, device="cpu"):
-    train_epoch = training(X, batch_size, device=device)[1]
+    return by_epoch(training(X, batch_size, device=device)[1])
 
+
+def by_epoch(train_epoch):
     def train(n_epochs):
         times = []
         for _ in range(n_epochs):
@@ -466,14 +409,14 @@ def skorch_trainer(X, batch_size):
 
 
 def pythae_trainer(X, batch_size):
-    model = pythae_model(X.shape[1], 2)
-    return lambda n_epochs: train_pythae(model, X, n_epochs, batch_size)
+    network = P2Module(X.shape[1])
+    return lambda n_epochs: train_pythae(network, X, n_epochs, batch_size)
 
 
 def keras_trainer(backend, X, batch_size):
     """In a process that has not imported Keras yet."""
     os.environ["KERAS_BACKEND"] = backend
-    vae = keras_p2(X.shape[1])
+    vae = keras_vae(X.shape[1], p2=True)
     from keras.callbacks import LambdaCallback
 
     def train(n_epochs):

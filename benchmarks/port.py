@@ -1,25 +1,17 @@
-"""The forum thread, reproduced: a Keras VAE, its port, and what each mistake does.
+"""The forum thread, reproduced: a Keras VAE, its port, and what each mistake does."""
 
-    pip install keras matplotlib
-    python benchmarks/port.py equality story report
-
-First, weights copied from Keras to `ConvVAE`: both compute the same. Second, both
-trained from their own random weights on the same made-up load profiles. Third, the
-network trained by a plain PyTorch loop with one mistake of the thread at a time.
-Results are lines of results/port.jsonl; to do one again, delete its line. `report`
-writes results/port.md and figures/port.png.
-"""
-
+import inspect
 import math
 from functools import partial
-from itertools import product
 from typing import NamedTuple
 
+import figures
 import harness
 import numpy as np
 import peers
 import torch
 import torch.nn.functional as F
+from harness import Part
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
@@ -43,22 +35,18 @@ class Size(NamedTuple):
 QUICK = Size(2, (0,), (100,))
 
 
-def make_module(system, n_timepoints=N_TIMEPOINTS, **options):
+def make_module(system, **options):
     """The untrained network of one of the systems in `peers`, with two latents."""
-    names = ("conv_channels", "kernel_size", "stride", "hidden_dims", "linear_path")
-    names += ("dropout", "batch_norm")
-    params = {name: system[name] for name in names if name in system}
-    for name, value in system["net_params"].items():
-        if name.startswith("module__"):
-            params[name.removeprefix("module__")] = value
-    return ConvVAE(1, n_timepoints, 2, **(params | options))
+    params = system | system["net_params"] | options
+    params = {name.removeprefix("module__"): value for name, value in params.items()}
+    known = inspect.signature(ConvVAE).parameters
+    sizes = {"n_channels": 1, "n_timepoints": N_TIMEPOINTS, "latent_dim": 2}
+    return ConvVAE(**(sizes | {k: params[k] for k in params if k in known}))
 
 
-def terms(x, x_hat, z_mean, z_log_var):
-    """SSE of each signal (n, 1, t), and KL of each latent, (n, latent_dim)."""
-    assert x.shape == x_hat.shape
-    kl = -0.5 * (1 + z_log_var - z_mean**2 - z_log_var.exp())
-    return (x_hat - x).square().sum(dim=(1, 2)), kl
+def kl_divergence(z_mean, z_log_var):
+    """Of each latent, (n, latent_dim)."""
+    return -0.5 * (1 + z_log_var - z_mean**2 - z_log_var.exp())
 
 
 def draw(z_mean, z_log_var):
@@ -69,13 +57,11 @@ def draw(z_mean, z_log_var):
 
 
 def copy_weights(vae, module):
-    """Give a `ConvVAE` the weights of a Keras model; both list them layer by layer.
-
-    Kernels are (k, in, out) in Keras, (k, out, in) where transposed, and not flipped.
-    """
+    """Give a `ConvVAE` the weights of a Keras model; both list them layer by layer."""
     for part, model in ((module.encoder, vae.encoder), (module.decoder, vae.decoder)):
         pairs = zip(part.parameters(), model.get_weights(), strict=True)
         for parameter, weight in pairs:
+            # (k, in, out) in Keras, (k, out, in) where transposed, and not flipped.
             weight = torch.from_numpy(weight.T)
             if parameter.ndim == 4:
                 weight = weight.unsqueeze(2)
@@ -85,33 +71,35 @@ def copy_weights(vae, module):
 
 
 @torch.no_grad()
-def equality(n_timepoints, n_signals=64):
+def equality(size, n_timepoints, n_signals=64):
     """Largest differences of Keras and skvae with equal weights, by name.
 
     Biases, which start at zero, are made random too; z is drawn once, for both. With
     the mean loss, in float32 as all else, and the parameter counts of both parts.
     """
     X, _ = make_load_profiles(n_signals, n_timepoints=n_timepoints, random_state=0)
-    vae = peers.keras_vae(n_timepoints, 0, WEIGHT)
+    vae = peers.keras_vae(n_timepoints)
     rng = np.random.default_rng(0)
     for model in (vae.encoder, vae.decoder):
         weights = model.get_weights()
         model.set_weights([w + rng.normal(0, 0.1, w.shape) for w in weights])
-    module = copy_weights(vae, make_module(peers.K1, n_timepoints))
+    module = copy_weights(vae, make_module(peers.K1, n_timepoints=n_timepoints))
 
     x = torch.from_numpy(X)[:, None]  # (n, 1, t)
     noise = torch.from_numpy(rng.normal(size=(n_signals, 2)).astype(np.float32))
     z_mean, z_log_var = module.encode(x)
     x_hat = module.decode(z_mean + (0.5 * z_log_var).exp() * noise)
-    sse, kl = terms(x, x_hat, z_mean, z_log_var)
-    found = z_mean, z_log_var, x_hat, WEIGHT * sse + kl.sum(dim=1)
+    kl = kl_divergence(z_mean, z_log_var).sum(dim=1)
+    sse = (x_hat - x).square().sum(dim=(1, 2))
+    found = z_mean, z_log_var, x_hat, WEIGHT * sse + kl
 
     x = x.mT  # (n, t, 1)
     z_mean, z_log_var = vae.encoder(x, training=False)
     x_hat = vae.decoder(z_mean + (0.5 * z_log_var).exp() * noise, training=False)
     loss = vae.loss(x, x_hat) + vae.kl(z_mean, z_log_var)
     expected = z_mean, z_log_var, x_hat.mT, loss
-    pairs = zip(("z_mean", "z_log_var", "x_hat", "loss"), found, expected, strict=True)
+    names = ("z_mean", "z_log_var", "x_hat", "loss")
+    pairs = zip(names, found, expected, strict=True)
     differences = {name: float((a - b).abs().max()) for name, a, b in pairs}
     n_parameters = [
         sum(p.numel() for p in part.parameters())
@@ -121,54 +109,40 @@ def equality(n_timepoints, n_signals=64):
     return differences | {"mean loss": float(loss.mean()), "parameters": n_parameters}
 
 
-def equality_tasks(size):
-    for n_timepoints in size.lengths:
-        yield {"points": n_timepoints}, partial(equality, n_timepoints)
-
-
 def equality_section(found):
+    figures = ("points", "z_mean", "z_log_var", "x_hat", "loss", "mean loss")
     rows = [
-        (
-            r["points"],
-            *(r[key] for key in ("z_mean", "z_log_var", "x_hat", "loss", "mean loss")),
-            " / ".join(map(str, r["parameters"])),
-        )
+        (*(r[key] for key in figures), " / ".join(map(str, r["parameters"])))
         for r in found
     ]
-    header = "points | z_mean | z_log_var | x_hat | loss | mean loss | parameters"
+    columns = (
+        "points | z_mean:.1e | z_log_var:.1e | x_hat:.1e | loss:.1e | mean loss:.0f | "
+        "parameters"
+    )
     return harness.section(
         "Largest difference of Keras and skvae with equal weights",
-        harness.table(header, "d .1e .1e .1e .1e .0f s", rows),
+        harness.table(columns, rows),
     )
 
 
-# --- The mistakes: losses of x (n, t), x_hat (n, 1, t) and the posterior
+# --- The mistakes
 
 
-def mended(x, x_hat, *posterior):
-    sse, kl = terms(x[:, None], x_hat, *posterior)
-    return WEIGHT * sse.mean() + kl.sum(dim=1).mean()
+def mended(squares, kl):
+    """The loss: of squared errors (n, 1, t), and of KL (n, latent_dim)."""
+    return WEIGHT * squares.sum(dim=2).mean() + kl.sum(dim=1).mean()
 
 
-def broadcast(x, x_hat, *posterior):
-    _, kl = terms(x[:, None], x_hat, *posterior)
-    squared = (x - x_hat).square()  # (n, n, t): every signal against every other
-    return WEIGHT * squared.sum(dim=2).mean() + kl.sum(dim=1).mean()
+def kl_mean_latents(squares, kl):
+    return WEIGHT * squares.sum(dim=2).mean() + kl.mean(dim=1).mean()
 
 
-def kl_mean_latents(x, x_hat, *posterior):
-    sse, kl = terms(x[:, None], x_hat, *posterior)
-    return WEIGHT * sse.mean() + kl.mean(dim=1).mean()
+def sse_sum_kl_mean(squares, kl):
+    return WEIGHT * squares.sum() + kl.mean()
 
 
-def sse_sum_kl_mean(x, x_hat, *posterior):
-    sse, kl = terms(x[:, None], x_hat, *posterior)
-    return WEIGHT * sse.sum() + kl.mean()
-
-
-def all_means(x, x_hat, *posterior):
-    _, kl = terms(x[:, None], x_hat, *posterior)
-    return WEIGHT * F.mse_loss(x_hat, x[:, None]) + kl.mean()
+def all_means(squares, kl):
+    return WEIGHT * squares.mean() + kl.mean()
 
 
 class FunctionalDropout(nn.Module):
@@ -189,7 +163,7 @@ def keep_dropout_on(module):
 
 
 def train_keras(X, seed, n_epochs):
-    vae = peers.keras_vae(N_TIMEPOINTS, seed, WEIGHT)
+    vae = peers.keras_vae(N_TIMEPOINTS, seed)
     x = X[:, :, None]
     history = vae.fit(x, x, batch_size=BATCH_SIZE, epochs=n_epochs, verbose=0).history
     return copy_weights(vae, make_module(peers.K1)), history["loss"][-1]
@@ -206,18 +180,23 @@ def log_normalizer():
     return 0.5 * N_TIMEPOINTS * math.log(WEIGHT / math.pi)
 
 
-def train_torch(X, seed, n_epochs, loss=mended, prepare=None, **options):
+def train_torch(
+    X, seed, n_epochs, loss=mended, broadcast=False, dropout_on=False, **options
+):
     module = make_module(peers.P1, **options)
-    if prepare is not None:
-        prepare(module)
+    if dropout_on:
+        keep_dropout_on(module)
     optimizer = torch.optim.Adam(module.parameters(), lr=LR)
     X = torch.from_numpy(X)
     for _ in range(n_epochs):
         seen = 0.0
         for rows in torch.randperm(len(X)).split(BATCH_SIZE):
-            x = X[rows]
+            x = X[rows]  # (n, t)
             posterior = module.encode(x[:, None])
-            value = loss(x, module.decode(draw(*posterior)), *posterior)
+            x_hat = module.decode(draw(*posterior))  # (n, 1, t)
+            # Of (n, n, t) broadcast: every signal against every other.
+            squares = ((x if broadcast else x[:, None]) - x_hat).square()
+            value = loss(squares, kl_divergence(*posterior))
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
@@ -225,21 +204,17 @@ def train_torch(X, seed, n_epochs, loss=mended, prepare=None, **options):
     return module.eval(), seen
 
 
+REFERENCE = "P1, mended"  # what the mistakes are compared with
 MISTAKES = {
-    "loss broadcast to (n, n, t)": partial(train_torch, loss=broadcast),
+    "loss broadcast to (n, n, t)": partial(train_torch, broadcast=True),
     "KL averaged over latents": partial(train_torch, loss=kl_mean_latents),
     "SSE summed, KL averaged": partial(train_torch, loss=sse_sum_kl_mean),
     "everything averaged": partial(train_torch, loss=all_means),
-    "dropout left on": partial(train_torch, prepare=keep_dropout_on),
+    "dropout left on": partial(train_torch, dropout_on=True),
     "PyTorch's initialisation": partial(train_torch, init="torch"),
 }
-REFERENCE = "P1, mended"  # what the mistakes are compared with
-SYSTEMS = {
-    "Keras, K1": train_keras,
-    "skvae, K1": train_skvae,
-    REFERENCE: train_torch,
-    **MISTAKES,
-}
+SYSTEMS = {"Keras, K1": train_keras, "skvae, K1": train_skvae, REFERENCE: train_torch}
+SYSTEMS |= MISTAKES
 
 
 # --- What came of it
@@ -252,37 +227,30 @@ def load():
     )
 
 
-def story_tasks(size):
-    for seed, name in product(size.seeds, SYSTEMS):
-        task = {"system": name, "seed": seed}
-        yield task, partial(tell_story, name, seed, size.n_epochs)
+def tell_story(size, name, seed):
+    """Train one system from one seed, on one thread, and judge it on test signals.
 
-
-def tell_story(name, seed, n_epochs):
-    """Train one system from one seed, on one thread, and judge it."""
+    By ELBO, relative reconstruction error and 5-NN accuracy; with the latents, and the
+    reconstruction of one signal, for the figure.
+    """
     torch.set_num_threads(1)
     X, y, X_test, y_test = load()
     torch.manual_seed(seed)
-    module, seen = SYSTEMS[name](X, seed, n_epochs)
+    module, seen = SYSTEMS[name](X, seed, size.n_epochs)
     torch.manual_seed(seed)
-    return {"seen": float(seen), **assess(module, X, y, X_test, y_test)}
-
-
-@torch.no_grad()
-def assess(module, X, y, X_test, y_test):
-    """ELBO, relative reconstruction error and 5-NN accuracy on the test signals.
-
-    With the latents, and the reconstruction of one signal, for the figure.
-    """
     x = torch.from_numpy(X_test)[:, None]
-    posterior = module.encode(x)
     elbo = 0.0
-    for _ in range(N_DRAWS):
-        sse, kl = terms(x, module.decode(draw(*posterior)), *posterior)
-        elbo += float((log_normalizer() - WEIGHT * sse - kl.sum(dim=1)).mean())
-    Z, X_hat = posterior[0].numpy(), module.decode(posterior[0])[:, 0].numpy()
-    Z_train = module.encode(torch.from_numpy(X)[:, None])[0].numpy()
+    with torch.no_grad():
+        posterior = module.encode(x)
+        kl = kl_divergence(*posterior).sum(dim=1)
+        for _ in range(N_DRAWS):
+            x_hat = module.decode(draw(*posterior))
+            sse = (x_hat - x).square().sum(dim=(1, 2))
+            elbo += float((log_normalizer() - WEIGHT * sse - kl).mean())
+        Z, X_hat = posterior[0].numpy(), module.decode(posterior[0])[:, 0].numpy()
+        Z_train = module.encode(torch.from_numpy(X)[:, None])[0].numpy()
     return {
+        "seen": float(seen),
         "elbo": elbo / N_DRAWS,
         "squared_error": relative_error(X_hat, X_test, X),
         "accuracy": KNeighborsClassifier(5).fit(Z_train, y).score(Z, y_test),
@@ -324,12 +292,18 @@ def story_section(found):
             against = f"{ratios.mean():.3g} x, {changes.mean():+.2f}"
             if (ratios < 1).all() and (changes < 0).all():
                 deceived.append(name)
-        figures = zip(
-            ("elbo", "squared_error", "accuracy"), (".1f", ".2f", ".2f"), strict=True
-        )
-        cells = [mean_and_deviation(result[key], form) for key, form in figures]
+        cells = [
+            f"{np.mean(values):{form}} ± {np.std(values, ddof=len(values) > 1):{form}}"
+            for values, form in (
+                (result["elbo"], ".1f"),
+                (result["squared_error"], ".2f"),
+                (result["accuracy"], ".2f"),
+            )
+        ]
         rows.append((name, np.mean(result["seen"]), *cells, against))
-    header = "system | loss seen | ELBO | error | 5-NN | loss, 5-NN against P1, mended"
+    columns = (
+        "system | loss seen:.4g | ELBO | error | 5-NN | loss, 5-NN against P1, mended"
+    )
     return harness.section(
         "The port and its mistakes",
         f"Trained on {N_TRAIN} load profiles of 7 classes, tested on {N_TEST}; mean "
@@ -337,16 +311,11 @@ def story_section(found):
         "epoch; the rest is on test signals: ELBO in nats per signal at a decoder "
         "variance of 1/20, squared error of the reconstruction over that of the mean "
         "signal, 5-NN accuracy of the two latent means.",
-        harness.table(header, "s .4g s s s s", rows),
+        harness.table(columns, rows),
         "Lower loss but a worse latent space, with every seed: "
         f"{', '.join(deceived) or 'none'}.",
         without_vae(),
     )
-
-
-def mean_and_deviation(values, form):
-    deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
-    return f"{np.mean(values):{form}} ± {deviation:{form}}"
 
 
 def without_vae():
@@ -368,11 +337,7 @@ def draw_systems(found, path):
 
     Latents are in units of the prior; the axes end at 3 or further out.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
     from matplotlib import pyplot as plt
-    from PIL import Image
 
     from skvae.datasets._load_profiles import BUILDINGS
 
@@ -387,9 +352,8 @@ def draw_systems(found, path):
         points = scatter.scatter(*latents.T, s=7, c=y_test, cmap="Dark2", lw=0)
         limit = max(3, np.ceil(np.abs(latents).max()))
         scatter.set(xlim=(-limit, limit), ylim=(-limit, limit))
-        scatter.text(
-            0.97, 0.03, f"±{limit:.0f}", transform=scatter.transAxes, ha="right"
-        )
+        corner = {"transform": scatter.transAxes, "ha": "right"}
+        scatter.text(0.97, 0.03, f"±{limit:.0f}", **corner)
         accuracy = np.mean(result["accuracy"])
         scatter.set_title(f"{name}\n5-NN accuracy {accuracy:.2f}", fontsize=10)
         signal.plot(X_test[shown(X_test, y_test)], color="0.7", linewidth=0.8)
@@ -399,23 +363,31 @@ def draw_systems(found, path):
         axis.set(xticks=[], yticks=[])
     handles = points.legend_elements()[0]
     fig.legend(handles, BUILDINGS, loc="outside lower center", ncols=4, fontsize=10)
-    fig.canvas.draw()
-    image = Image.fromarray(np.asarray(fig.canvas.buffer_rgba())).convert("RGB")
-    plt.close(fig)
-    path.parent.mkdir(exist_ok=True)
-    image.quantize(256).save(path, optimize=True)  # a third of the size
+    figures.save(fig, path)
 
 
-SECTIONS = {"equality": equality_section, "story": story_section}
+PARTS = {
+    "equality": Part(
+        equality,
+        equality_section,
+        lambda size: [{"points": n_timepoints} for n_timepoints in size.lengths],
+    ),
+    "story": Part(
+        tell_story,
+        story_section,
+        lambda size: [
+            {"system": name, "seed": seed} for seed in size.seeds for name in SYSTEMS
+        ],
+    ),
+}
 
 
 def report(results, folder):
     found = [r for r in results if r["part"] == "story" and "error" not in r]
     if found:
         draw_systems(found, folder / "figures" / "port.png")
-    return harness.report_parts(results, "The forum thread", SECTIONS)
+    return harness.report("The forum thread", PARTS, results, folder)
 
 
 if __name__ == "__main__":
-    parts = {"equality": equality_tasks, "story": story_tasks}
-    harness.main(__doc__, "port", parts, report, Size(), QUICK)
+    harness.main(__doc__, "port", PARTS, report, Size(), QUICK)

@@ -1,27 +1,4 @@
-"""What the latents are worth: k-NN, held-out likelihood and reconstruction.
-
-    pip install -e ".[bench]" && pip install --no-deps seglearn==1.2.5
-    python benchmarks/quality.py run report   # may be stopped any time, and goes on
-    python benchmarks/quality.py run --only set=GunPoint method=pca,skvae seed=0
-
-Results are lines of results/quality.jsonl, one for each set, method, latent_dim and
-seed; to do one again, delete its line. For each:
-
-- acc1, acc5: test accuracy of 1-NN and 5-NN on the latents; accuracy: of the method's
-  own classifier
-- acc1_tenth: of 1-NN that knows the labels of a tenth of the training signals, of a
-  method that knows none; of the "10%" methods all figures are such
-- bound: mean log-likelihood (exact for PCA) or its lower bound, on the test signals, in
-  nats per signal in the units of X
-- reconstruction: mean squared error a value, on the test signals, of standardised ones
-- fit_seconds, transform_seconds: by the clock, the latter of the test signals;
-  fit_cpu_seconds: of the processor, on which other work tells less
-
-Methods but skvae's, minirocket and pca-raw get signals standardised by channel. k1 is
-the forum thread's Keras model, which `port.py` shows to be equal, p2 its final script,
-both for 100 epochs, their latents not scaled; pythae is Pythae's VAE with the network
-of p2, on signals of one channel after the other.
-"""
+"""What the latents are worth: k-NN, held-out likelihood and reconstruction."""
 
 import time
 from collections.abc import Callable
@@ -84,8 +61,13 @@ class Features(TransformerMixin, BaseEstimator):
         return torch.cat([self.convolutions_(x) for x in batches]).numpy()
 
 
-def features(k, seed, *steps):
+def features(k, seed):
+    steps = [PCA(k, svd_solver="full")] if k else []
     return make_pipeline(Features(seed), StandardScaler(), *steps)
+
+
+def pca(k, seed):
+    return PCA(k, svd_solver="full")
 
 
 def vae(**params):
@@ -119,20 +101,16 @@ class Method(NamedTuple):
     large: bool = False  # whether on sets of some thousand signals too
 
 
+# Of the thread's Keras model, which port.py shows to be equal, and its final script the
+# latents are not scaled; Pythae's channels follow one another in one signal.
 own = partial(Method, view="signals", large=True)
 LABELS = {"label_weight": 2.0, "feature_weight": 0.5}
 METHODS = {
     "raw": Method(lambda k, seed: FunctionTransformer(), (None,), large=True),
-    "pca": Method(lambda k, seed: PCA(k, svd_solver="full"), large=True),
-    "pca-raw": Method(
-        lambda k, seed: PCA(k, svd_solver="full"), view="flat", large=True
-    ),
+    "pca": Method(pca, large=True),
+    "pca-raw": Method(pca, view="flat", large=True),
     "features": Method(features, (None,), view="scaled", large=True),
-    "features-pca": Method(
-        lambda k, seed: features(k, seed, PCA(k, svd_solver="full")),
-        view="scaled",
-        large=True,
-    ),
+    "features-pca": Method(features, view="scaled", large=True),
     "skvae": own(vae()),
     "skvae-signal": own(vae(feature_weight=0.0)),
     "skvae-labels": own(vae(**LABELS), (2, 8)),
@@ -172,23 +150,27 @@ def tasks(size):
     for seed, (name, method), set_name in product(
         size.seeds, METHODS.items(), size.sets
     ):
-        if seed not in method.seeds or (
-            set_name in data.SETS_LARGE and not method.large
-        ):
-            continue
-        for k in method.latent_dims:
-            if k in size.latent_dims:
-                task = {
-                    "set": set_name,
-                    "method": name,
-                    "latent_dim": k,
-                    "seed": seed,
-                }
-                yield task, partial(evaluate, *task.values())
+        if seed in method.seeds and (method.large or set_name not in data.SETS_LARGE):
+            for k in method.latent_dims:
+                if k in size.latent_dims:
+                    task = {"set": set_name, "method": name}
+                    yield {**task, "latent_dim": k, "seed": seed}
 
 
-def evaluate(name, method, latent_dim, seed):
-    """Fit and judge one method on one set: a dict of figures."""
+def evaluate(size, name, method, latent_dim, seed):
+    """Fit and judge one method on one set.
+
+    - acc1, acc5: test accuracy of 1-NN and 5-NN on the latents; accuracy: of the
+      method's own classifier
+    - acc1_tenth: of 1-NN that knows the labels of a tenth of the training signals, of a
+      method that knows none; of the "10%" methods all figures are such
+    - bound: mean log-likelihood (exact for PCA) or its lower bound, on the test
+      signals, in nats per signal in the units of X
+    - reconstruction: mean squared error a value, on the test signals, of standardised
+      ones
+    - fit_seconds, transform_seconds: by the clock, the latter of the test signals;
+      fit_cpu_seconds: of the processor, on which other work tells less
+    """
     X_train, y_train, X_test, y_test = data.load(name)
     encoder = LabelEncoder().fit(y_train)
     y_train, y_test = encoder.transform(y_train), encoder.transform(y_test)
@@ -267,7 +249,7 @@ def draw_tenth(y, seed):
 
 def report(results, folder):
     table = means(results)
-    found = table.index.get_level_values("set")
+    found = table["n_seeds"].dropna().index.get_level_values("set")
     return "\n\n".join(
         [
             "# What the latents are worth",
@@ -281,7 +263,7 @@ def report(results, folder):
             ),
             by_method(table, "Means over the sets", data.SETS),
             *(
-                by_method(table, name, (name,))
+                by_method(table, name, [name])
                 for name in data.SETS_LARGE
                 if name in found
             ),
@@ -294,145 +276,124 @@ def report(results, folder):
 def means(results):
     """Means over seeds, a pandas DataFrame: method, latent_dim, set by figure.
 
-    latent_dim is 0 where there is none; n_seeds is how many there were.
+    All that there might be, NaN where there is none. latent_dim is 0 where a method has
+    none; n_seeds is how many there were; the last four compare with PCA.
     """
     import pandas as pd
 
-    columns = ["acc1", "acc5", "acc1_tenth", "accuracy", "bound", "reconstruction"]
-    columns += ["fit_seconds", "transform_seconds"]
+    keys = ["method", "latent_dim", "set"]
+    figures = ["acc1", "acc5", "acc1_tenth", "accuracy", "bound", "reconstruction"]
+    figures += ["fit_seconds", "transform_seconds"]
     frame = pd.DataFrame([r for r in results if "error" not in r])
     frame["latent_dim"] = frame["latent_dim"].fillna(0).astype(int)
-    frame = frame.reindex(columns=["method", "latent_dim", "set", "seed", *columns])
-    groups = frame.groupby(["method", "latent_dim", "set"])
+    groups = frame.reindex(columns=[*keys, "seed", *figures]).groupby(keys)
     # Rounded, so that equal accuracies of different seeds are equal in the mean.
-    table = groups[columns].mean().round(9)
-    return table.assign(n_seeds=groups["seed"].nunique())
+    table = groups[figures].mean().round(9).assign(n_seeds=groups["seed"].nunique())
+    index = product(METHODS, (0, *LATENT_DIMS), data.SETS + data.SETS_LARGE)
+    table = table.reindex(pd.MultiIndex.from_tuples(index, names=keys))
+    pca = table.loc["pca"].reindex(table.index.droplevel("method"))
+    pca = pca.set_axis(table.index)
+    return table.assign(
+        of_pca=pca["acc1"],
+        difference=table["acc1"] - pca["acc1"],
+        margin=table["bound"] - pca["bound"],
+        ratio=table["reconstruction"] / pca["reconstruction"],
+    )
 
 
-def pick(table, method, latent_dim, sets=data.SETS):
-    """Figures of a method by set, in the order of the sets; may be empty."""
-    selected = table[
-        (table.index.get_level_values("method") == method)
-        & (table.index.get_level_values("latent_dim") == latent_dim)
-    ]
-    by_set = selected.droplevel(["method", "latent_dim"])
-    return by_set.reindex([name for name in sets if name in by_set.index])
+def pick(table, method, k, figures):
+    """Figures of a method by set, of those of the means."""
+    rows = [(method, k, name) for name in data.SETS]
+    return table.loc[rows, figures].droplevel(["method", "latent_dim"])
 
 
-def compare(ours, theirs):
-    """By set, what both have: accuracies, bounds and errors against the reference's."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "reference": theirs["acc1"],
-            "acc1": ours["acc1"],
-            "difference": ours["acc1"] - theirs["acc1"],
-            "margin": ours["bound"] - theirs["bound"],
-            "ratio": ours["reconstruction"] / theirs["reconstruction"],
-        }
-    ).reindex(theirs.index.intersection(ours.index, sort=False))
-
-
-def show(title, header, formats, rows):
-    """A section whose table has a row for each set and one of means."""
+def show(title, columns, rows, means=None):
+    """A section with a row for each set, and means below: by default one of all."""
     if len(rows):
-        rows.loc["**mean**"] = rows.mean()
-    return harness.section(title, harness.table(header, formats, cells(rows)))
-
-
-def cells(rows):
-    return rows.astype(object).itertuples(name=None)
+        for name, row in (means or {"mean": rows.mean()}).items():
+            rows.loc[f"**{name}**"] = row
+    cells = rows.astype(object).itertuples(name=None)
+    return harness.section(title, harness.table(columns, cells))
 
 
 def against_pca(table, method, k):
-    ours = pick(table, method, k)
-    rows = compare(ours, pick(table, "pca", k))
-    rows.insert(1, "plain", pick(table, "pca-raw", k)["acc1"].reindex(rows.index))
-    rows["seconds"] = ours["fit_seconds"]
-    header = (
-        f"set | PCA 1-NN | plain PCA 1-NN | {method} 1-NN | difference | bound above "
-        "PCA's, nats | reconstruction error / PCA's | seconds to fit"
+    figures = ["of_pca", "acc1", "difference", "margin", "ratio", "fit_seconds"]
+    rows = pick(table, method, k, figures)
+    rows.insert(1, "plain", pick(table, "pca-raw", k, "acc1"))
+    columns = (
+        f"set | PCA 1-NN:.3f | plain PCA 1-NN:.3f | {method} 1-NN:.3f | "
+        "difference:+.3f | bound above PCA's, nats:+.1f | reconstruction error / "
+        "PCA's:.2f | seconds to fit:.1f"
     )
-    formats = "s .3f .3f .3f +.3f +.1f .2f .1f"
-    return show(f"{method}, no labels, latent_dim {k}", header, formats, rows)
+    title = f"{method}, no labels, latent_dim {k}"
+    return show(title, columns, rows.dropna(subset=["difference"]))
 
 
 def by_method(table, title, sets):
+    table = table[table["n_seeds"].notna() & table.index.isin(sets, level="set")]
     rows = []
-    for method, k in product(METHODS, (0, *LATENT_DIMS)):
-        ours = pick(table, method, k, sets)
-        if len(ours):
-            accuracy = ours["acc1"].fillna(ours["accuracy"])
-            compared = compare(ours, pick(table, "pca", k, sets))
-            margins = compared["margin"].dropna()
-            rows.append(
-                (
-                    method,
-                    k or None,
-                    len(ours),
-                    ours["n_seeds"].max(),
-                    accuracy.mean(),
-                    ours["acc5"].mean(),
-                    ours["acc1_tenth"].mean(),
-                    compared["difference"].mean(),
-                    compared["difference"].min(),
-                    margins.mean(),
-                    f"{(margins > 0).sum()} of {len(margins)}" if len(margins) else "-",
-                    compared["ratio"].mean(),
-                    ours["fit_seconds"].mean(),
-                    ours["transform_seconds"].mean(),
-                )
+    for (method, k), ours in table.groupby(["method", "latent_dim"], sort=False):
+        margins = ours["margin"].dropna()
+        rows.append(
+            (
+                method,
+                k or None,
+                len(ours),
+                int(ours["n_seeds"].max()),
+                ours["acc1"].fillna(ours["accuracy"]).mean(),
+                *ours[["acc5", "acc1_tenth", "difference"]].mean(),
+                ours["difference"].min(),
+                margins.mean(),
+                f"{(margins > 0).sum()} of {len(margins)}" if len(margins) else None,
+                *ours[["ratio", "fit_seconds", "transform_seconds"]].mean(),
             )
-    header = (
-        "method | latent_dim | sets | seeds | 1-NN | 5-NN | 1-NN, a tenth of the "
-        "labels | 1-NN - PCA's | the least of a set | bound above PCA's, nats | above "
-        "on sets | reconstruction error / PCA's | seconds to fit | to transform"
+        )
+    columns = (
+        "method | latent_dim | sets | seeds | 1-NN:.3f | 5-NN:.3f | 1-NN, a tenth of "
+        "the labels:.3f | 1-NN - PCA's:+.3f | the least of a set:+.3f | bound above "
+        "PCA's, nats:+.1f | above on sets | reconstruction error / PCA's:.2f | seconds "
+        "to fit:.2f | to transform:.4f"
     )
-    formats = "s s s s .3f .3f .3f +.3f +.3f +.1f s .2f .2f .4f"
     note = "minirocket's accuracy is that of its ridge classifier."
-    return harness.section(title, harness.table(header, formats, rows), note)
+    return harness.section(title, harness.table(columns, rows), note)
 
 
 def by_peer(table, k, figure, method):
-    """A figure by set, of what is compared with a method that knows labels."""
-    import pandas as pd
-
-    ours = pick(table, method, k)
-    columns = {
-        "raw 1-NN": pick(table, "raw", 0)[figure],
-        "features 1-NN": pick(table, "features", 0)[figure],
-        "PCA 1-NN": pick(table, "pca", k)[figure],
-        "skvae, no labels, 1-NN": pick(table, "skvae", k)[figure],
-        f"**{method}, 1-NN**": ours["acc1"],
-    }
-    return pd.DataFrame(columns, ours.index)
+    """What is compared with a method that knows labels, by set, and its columns."""
+    rows = pick(table, method, k, ["acc1"])
+    compared = {"raw": 0, "features": 0, "pca": k, "skvae": k}
+    for i, (name, latent_dim) in enumerate(compared.items()):
+        rows.insert(i, name, pick(table, name, latent_dim, figure))
+    columns = (
+        "set | raw 1-NN:.3f | features 1-NN:.3f | PCA 1-NN:.3f | skvae, no labels, "
+        f"1-NN:.3f | **{method}, 1-NN**:.3f"
+    )
+    return rows, columns
 
 
 def with_labels(table, k):
     import pandas as pd
 
-    rows = by_peer(table, k, "acc1", "skvae-labels")
-    compared = compare(pick(table, "skvae-labels", k), pick(table, "pca", k))
-    rows["its reconstruction error / PCA's"] = compared["ratio"]
-    rows["MiniRocket + ridge"] = pick(table, "minirocket", 0)["accuracy"]
-    own = list(rows)
+    rows, columns = by_peer(table, k, "acc1", "skvae-labels")
+    rows["ratio"] = pick(table, "skvae-labels", k, "ratio")
+    rows["minirocket"] = pick(table, "minirocket", 0, "accuracy")
+    rows = rows.dropna(subset=["acc1"])
+    mean = rows.mean()
+    columns += " | its reconstruction error / PCA's:.2f | MiniRocket + ridge:.3f"
     names = ("1-NN ED", "1-NN DTW", "T-Loss + 1-NN", "InceptionTime")
-    published = pd.DataFrame(PUBLISHED, [f"{name}, published" for name in names]).T
-    rows = rows.join(published)
+    columns += "".join(f" | {name}, published:.3f" for name in names)
+    rows = rows.join(pd.DataFrame(PUBLISHED, names).T)
     both = rows[rows.index.isin(PUBLISHED)].mean()
-    rows.loc["**mean**"] = rows[own].mean()
-    rows.loc["**mean of those published**"] = both
-    formats = "s" + " .3f" * 5 + " .2f" + " .3f" * 5
-    text = harness.table(" | ".join(["set", *rows]), formats, cells(rows))
-    return harness.section(f"With labels, latent_dim {k}", text)
+    means = {"mean": mean, "mean of those published": both}
+    return show(f"With labels, latent_dim {k}", columns, rows, means)
 
 
 def with_few_labels(table, k):
-    rows = by_peer(table, k, "acc1_tenth", "skvae-10%-labels")
+    rows, columns = by_peer(table, k, "acc1_tenth", "skvae-10%-labels")
     title = f"A tenth of the labels of each class, at least two, latent_dim {k}"
-    return show(title, " | ".join(["set", *rows]), "s" + " .3f" * 5, rows)
+    return show(title, columns, rows.dropna(subset=["acc1"]))
 
 
 if __name__ == "__main__":
-    harness.main(__doc__, "quality", {"run": tasks}, report, Size(), QUICK)
+    parts = {"run": harness.Part(evaluate, tasks=tasks)}
+    harness.main(__doc__, "quality", parts, report, Size(), QUICK)

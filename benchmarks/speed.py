@@ -1,29 +1,4 @@
-"""How long one waits: against a plain PyTorch loop, other trainers, and the machine.
-
-    pip install -e ".[bench]"
-    python benchmarks/speed.py epoch quality-time search transform memory import threads
-    python benchmarks/speed.py report         # results/speed.md
-
-Results are lines of results/speed.jsonl; to do one again, delete its line. Nothing else
-should run, and OMP_NUM_THREADS not be set.
-
-- epoch: seconds an epoch of P2, the final script of the forum thread (`peers.py`), with
-  the same network, batch and number of steps everywhere; 2048 signals of 336 points.
-  The mean of two epochs after a first, in rounds in which the peers take turns.
-- quality-time: P2 in the plain loop, up to 1000 epochs, patience 32, against skvae with
-  `feature_weight=0` and with its defaults: seconds until the ELBO of held-back signals
-  reaches P2's best. At each moment with the decoder variance that suits these signals
-  best. What it takes to evaluate does not count; what a fit does before it trains does.
-- search: the README's grid search, 27 candidates, on one channel of the watch set;
-  against P2 for 100 epochs, of whose grid a third is run.
-- transform: of 100 000 signals, P2 against its bare encoder in inference mode; and of a
-  tenth of them.
-- memory: added by `fit` to an array, and to a memory map of a million signals; and the
-  time for these, a signal, against that for 10 000.
-- import: of skvae, against its three large dependencies.
-- threads: two default fits at once, in two processes, against one alone; score_samples
-  against transform.
-"""
+"""How long one waits: against a plain PyTorch loop, other trainers, and the machine."""
 
 import math
 import subprocess
@@ -42,7 +17,7 @@ import harness
 import numpy as np
 import peers
 import torch
-from harness import FreshProcess, interleave, median, ratios, seconds_of, spread
+from harness import Part, call, fresh_process, interleave, median, seconds_of, turns
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
@@ -50,7 +25,6 @@ from sklearn.pipeline import Pipeline
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
 
-MB = 1e6
 N_DRAWS = 4  # from q(z|x), behind each ELBO
 PLAIN, BARE = "plain PyTorch loop", "bare encoder of P2"
 DEPENDENCIES = "torch, sklearn, skorch"
@@ -74,19 +48,7 @@ class Size(NamedTuple):
     n_array: int = 200_000
 
 
-QUICK = Size(
-    rounds=2,
-    n_signals=128,
-    batch_sizes=(64,),
-    sets=("GunPoint",),
-    max_epochs=3,
-    search_epochs=1,
-    n_values=1,
-    n_transformed=2000,
-    n_mapped=6000,
-    n_small=5500,
-    n_array=6000,
-)
+QUICK = Size(2, 128, (64,), ("GunPoint",), 3, 100.0, 1, 1, 2000, 6000, 5500, 6000)
 
 
 def default_vae(**params):
@@ -104,22 +66,19 @@ def load(name):
 # --- An epoch
 
 
-def epoch_tasks(size):
-    for batch_size in size.batch_sizes:
-        yield {"batch_size": batch_size}, partial(time_epochs, batch_size, size)
+def time_epochs(size, batch_size):
+    """Seconds an epoch of P2, with as many steps everywhere: the mean of two after one.
 
-
-def time_epochs(batch_size, size):
-    """Seconds an epoch of each peer by round, or what its error says."""
+    By peer and round, in which the peers take turns; signals are of 336 points.
+    """
     with ExitStack() as stack:
         jobs = {}
         for name in peers.TRAINERS:
             # What one changes in torch or the environment must not serve another.
-            process = stack.enter_context(FreshProcess())
+            process = stack.enter_context(fresh_process())
             task = name, batch_size, size.n_signals
-            jobs[name] = partial(process, time_trainer, *task)
-        seconds, errors = interleave(jobs, size.rounds, warm_up=1)
-    return {"seconds": seconds, "errors": errors}
+            jobs[name] = partial(call, process, time_trainer, *task)
+        return interleave(jobs, size.rounds, warm_up=1)
 
 
 def time_trainer(*task):
@@ -133,25 +92,24 @@ def trainer(name, batch_size, n_signals):
 
 
 def epoch_section(found):
-    header = "peer | seconds an epoch | to the plain loop"
-    sections = []
+    columns = "peer | seconds an epoch:.3f | to the plain loop"
+    texts = []
     for result in found:
-        rows = harness.turns(result, PLAIN)
-        sections.append(f"Batch {result['batch_size']}:")
-        sections.append(harness.table(header, "s .3f s", rows))
-    return harness.section("An epoch of P2", *sections)
+        rows = turns(result, PLAIN)
+        texts += [f"Batch {result['batch_size']}:", harness.table(columns, rows)]
+    return harness.section("An epoch of P2", *texts)
 
 
 # --- Time to quality
 
 
-def quality_tasks(size):
-    for name in size.sets:
-        yield {"set": name}, partial(time_to_quality, name, size)
+def time_to_quality(size, name):
+    """The best ELBO of held-back signals that P2 reaches, and who reaches it how soon.
 
-
-def time_to_quality(name, size):
-    """P2's best ELBO of held-back signals, and how long each took to reach it."""
+    P2 in the plain loop, with early stopping, against skvae. At each moment with the
+    decoder variance that suits these signals best. What it takes to evaluate does not
+    count; what a fit does before it trains does.
+    """
     X, held_back = load(name)
     default_vae(max_epochs=1).fit(X[:32])  # to warm up
     fits = {setting: [] for setting in SETTINGS}
@@ -166,19 +124,15 @@ def time_to_quality(name, size):
     thread = follow_p2(X, held_back, size)
     follow(range(half, size.rounds))
     for fit in chain(*fits.values()):
-        fit["seconds"] = seconds_to(thread["elbo"], fit.pop("curve"))
+        reached = (t for t, elbo in fit.pop("curve") if elbo >= thread["elbo"])
+        fit["seconds"] = next(reached, None)
     return {"n_train": len(X), "n_timepoints": X.shape[1], "p2": thread, "skvae": fits}
-
-
-def seconds_to(elbo, curve):
-    """The first time in (time, ELBO) pairs at which it is reached, or None."""
-    return next((seconds for seconds, value in curve if value >= elbo), None)
 
 
 def follow_p2(X, held_back, size):
     """Train P2 until its loss on the held-back signals gets no better."""
     model = peers.P2Transformer()
-    train_epoch = model.start(X)
+    train_epoch = model.start_training(X)
     seconds, curve, best_loss, best_epoch, ended = 0.0, [], np.inf, 0, "all epochs"
     for epoch in range(size.max_epochs):
         seconds += seconds_of(train_epoch)
@@ -194,13 +148,8 @@ def follow_p2(X, held_back, size):
             ended = f"stopped after {size.cap:.0f} s"
             break
     elbo, seconds_to_best = max(curve, key=lambda point: point[0])
-    return {
-        "elbo": elbo,
-        "seconds": seconds_to_best,
-        "all_seconds": seconds,
-        "n_epochs": len(curve),
-        "ended": ended,
-    }
+    found = {"elbo": elbo, "seconds": seconds_to_best, "all_seconds": seconds}
+    return found | {"n_epochs": len(curve), "ended": ended}
 
 
 def follow_skvae(X, held_back, params):
@@ -210,30 +159,25 @@ def follow_skvae(X, held_back, params):
     """
     states, times, paused = [], [], 0.0
 
-    def look(net):
+    def look(module):
         nonlocal paused
         pause = time.perf_counter()
         times.append(pause - start - paused)
-        state = net.module_.state_dict()
-        states.append({name: value.clone() for name, value in state.items()})
+        states.append({k: value.clone() for k, value in module.state_dict().items()})
         paused += time.perf_counter() - pause
 
-    vae = default_vae(whiten=True, callbacks=[peers.Look(look)], **params)
+    callback = peers.Look(lambda net: look(net.module_))
+    vae = default_vae(whiten=True, callbacks=[callback], **params)
     start = time.perf_counter()
     vae.fit(X)
-    times.append(time.perf_counter() - start - paused)
-    states.append({name: v.clone() for name, v in vae.module_.state_dict().items()})
+    look(vae.module_)
     curve = []
     for seconds, state in zip(times, states, strict=True):
         vae.module_.load_state_dict(state)
         elbo = best_variance_elbo(*terms(vae, held_back), X.shape[1])
         curve.append((seconds, elbo))
-    return {
-        "curve": curve,
-        "fit_seconds": times[-1],
-        "seconds_before": times[0],
-        "elbo": curve[-1][1],
-    }
+    found = {"curve": curve, "fit_seconds": times[-1], "seconds_before": times[0]}
+    return found | {"elbo": curve[-1][1]}
 
 
 def terms(model, X):
@@ -253,12 +197,7 @@ def terms(model, X):
 def best_variance_elbo(sse, kl, n_values):
     """The largest ELBO that a shared decoder variance gives, which is SSE / n_values.
 
-    Parameters
-    ----------
-    sse, kl : float
-        Means over samples.
-    n_values : int
-        Values a sample.
+    Of means over samples, each of n_values.
     """
     return -0.5 * n_values * (math.log(2 * math.pi * sse / n_values) + 1) - kl
 
@@ -266,45 +205,33 @@ def best_variance_elbo(sse, kl, n_values):
 def quality_section(found):
     rows = []
     for result, setting in product(found, SETTINGS):
-        thread, fits = result["p2"], result["skvae"][setting]
+        p2, fits = result["p2"], result["skvae"][setting]
         reached = [fit["seconds"] for fit in fits if fit["seconds"] is not None]
         # A fit that never got there takes for ever.
         seconds = median(reached + [math.inf] * (len(fits) - len(reached)))
         rows.append(
             (
                 f"{result['set']}, {result['n_train']} x {result['n_timepoints']}",
-                thread["elbo"],
-                thread["seconds"],
-                f"{thread['all_seconds']:.1f} ({thread['n_epochs']}, "
-                f"{thread['ended']})",
+                p2["elbo"],
+                p2["seconds"],
+                f"{p2['all_seconds']:.1f} ({p2['n_epochs']}, {p2['ended']})",
                 setting,
                 f"{seconds:.2f} ({len(reached)} of {len(fits)} fits)",
-                seconds / thread["seconds"],
-                *(
-                    median([fit[key] for fit in fits])
-                    for key in ("seconds_before", "fit_seconds", "elbo")
-                ),
+                seconds / p2["seconds"],
+                median([fit["seconds_before"] for fit in fits]),
+                median([fit["fit_seconds"] for fit in fits]),
+                median([fit["elbo"] for fit in fits]),
             )
         )
-    header = (
-        "set | P2's best ELBO, nats | seconds to it | all its seconds (epochs, ended "
-        "by) | skvae | seconds to that ELBO | ratio | seconds before training | "
-        "of the whole fit | ELBO then"
+    columns = (
+        "set | P2's best ELBO, nats:.1f | seconds to it:.1f | all its seconds (epochs, "
+        "ended by) | skvae | seconds to that ELBO | ratio:.3f | seconds before "
+        "training:.2f | of the whole fit:.2f | ELBO then:.1f"
     )
-    formats = "s .1f .1f s s s .3f .2f .2f .1f"
-    return harness.section(
-        "Time to P2's best ELBO", harness.table(header, formats, rows)
-    )
+    return harness.section("Time to P2's best ELBO", harness.table(columns, rows))
 
 
 # --- The search
-
-
-def search_tasks(size):
-    yield {"system": "skvae"}, partial(search_skvae, size)
-    for candidate in third_of_grid(size):
-        task = {"system": "P2", "candidate": candidate}
-        yield task, partial(search_p2, candidate, size)
 
 
 def grid(size, **values):
@@ -312,30 +239,29 @@ def grid(size, **values):
     return {name: choices[: size.n_values] for name, choices in values.items()}
 
 
-def third_of_grid(size):
-    """Candidates of P2's grid in which each two values meet once: a Latin square."""
+def search_tasks(size):
+    """skvae, and a third of P2's grid in which each two values meet: a Latin square."""
+    yield {"system": "skvae"}
     choices = grid(size, reconstruction_weight=[1, 10, 100])
     for places in product(range(size.n_values), repeat=3):
         if sum(places) % 3 == 0:
             pairs = zip(choices.items(), places, strict=True)
-            yield {name: values[i] for (name, values), i in pairs}
+            candidate = {name: values[i] for (name, values), i in pairs}
+            yield {"system": "P2", "candidate": candidate}
 
 
-def search_skvae(size):
-    return search(default_vae(), grid(size, feature_weight=[0.0, 0.5, 1.0]), n_jobs=2)
-
-
-def search_p2(candidate, size):
-    model = peers.P2Transformer(n_epochs=size.search_epochs)
-    return search(model, {name: [value] for name, value in candidate.items()})
-
-
-def search(vae, grid, **options):
-    """Search on one channel of the watch set, fit the best, and test it."""
+def search(size, system, candidate=None):
+    """The README's search on one channel of the watch set, tested there."""
+    if system == "skvae":
+        vae, options = default_vae(), {"n_jobs": 2}
+        values = grid(size, feature_weight=[0.0, 0.5, 1.0])
+    else:
+        vae, options = peers.P2Transformer(n_epochs=size.search_epochs), {}
+        values = {name: [value] for name, value in candidate.items()}
     X, y, X_test, y_test = data.load("watch")
     pipeline = Pipeline([("vae", vae), ("knn", KNeighborsClassifier())])
-    grid = {f"vae__{name}": values for name, values in grid.items()}
-    found = GridSearchCV(pipeline, grid, cv=5, **options)
+    values = {f"vae__{name}": choices for name, choices in values.items()}
+    found = GridSearchCV(pipeline, values, cv=5, **options)
     seconds = seconds_of(found.fit, X, y)
     return {
         "seconds": seconds - found.refit_time_,
@@ -351,76 +277,70 @@ def search_section(found):
     ours = [r for r in found if r["system"] == "skvae"]
     theirs = [r for r in found if r["system"] == "P2"]
     n_candidates = ours[0]["n_candidates"] if ours else 27
-    rows, notes = [], []
+    rows, notes, seconds = [], [], None
+
+    def add(name, seconds, share, result, best):
+        accuracies = result["accuracy"], result["test_accuracy"]
+        rows.append((name, seconds, share, *accuracies, best))
+
     if theirs:
         best = max(theirs, key=lambda result: result["accuracy"])
         searched = sum(result["seconds"] for result in theirs)
         times = n_candidates / len(theirs)
         seconds = times * searched + best["refit_seconds"]
-        chosen = best["candidate"]
-        rows.append(("P2, n_jobs=1", seconds, None, best, chosen))
         notes.append(
             f"P2's seconds are those of {len(theirs)} candidates, {searched:.0f}, "
             f"times {times:.3g}, and of a fit of the best of them."
         )
     for r in ours:
         taken = r["seconds"] + r["refit_seconds"]
-        share = taken / seconds if theirs else None
-        rows.insert(0, ("skvae, n_jobs=2", taken, share, r, r["best"]))
-    header = (
-        "system | seconds | ratio | best accuracy, 5 folds | accuracy of the test "
-        "set | best candidate"
+        add("skvae, n_jobs=2", taken, seconds and taken / seconds, r, r["best"])
+    if theirs:
+        add("P2, n_jobs=1", seconds, None, best, best["candidate"])
+    columns = (
+        "system | seconds:.0f | ratio:.3f | best accuracy, 5 folds:.3f | accuracy of "
+        "the test set:.3f | best candidate"
     )
-    formats = "s .0f .3f .3f .3f s"
-    rows = [
-        (*start, result["accuracy"], result["test_accuracy"], chosen)
-        for *start, result, chosen in rows
-    ]
     return harness.section(
         "The grid search",
         f"One run, {n_candidates} candidates, 5 folds, and a fit of the best.",
         *notes,
-        harness.table(header, formats, rows),
+        harness.table(columns, rows),
     )
 
 
 # --- Transform
 
 
-def transform_tasks(size):
-    yield {}, partial(time_transform, size)
-
-
 def time_transform(size):
+    """`transform` of many signals, P2's against its bare encoder, and of a tenth."""
     X, _ = make_load_profiles(1000, random_state=0)
     run = {"max_epochs": 1, "random_state": 0, "device": "cpu"}
     p2 = ConvVAETransformer(2, **(peers.P2 | run)).fit(X[:256])
     vae = ConvVAETransformer(**run).fit(X[:256])
-    module = p2.module_.eval()
+    encode = partial(encode_bare, p2.module_.eval())
 
     X = np.tile(X, (size.n_transformed // len(X), 1))
     x, few = torch.from_numpy(X)[:, None], X[: len(X) // 10]
-    encode_bare(module, x[: len(few)], 256)  # to warm up
-    batch_sizes = {
-        2**i: partial(seconds_of, encode_bare, module, x[: len(few)], 2**i)
-        for i in range(4, 13)
-    }
-    times, _ = interleave(batch_sizes, 3)
+    encode(x[: len(few)], 256)  # to warm up
+    batch_sizes = [2**i for i in range(4, 13)]
+    jobs = {n: partial(seconds_of, encode, x[: len(few)], n) for n in batch_sizes}
+    times = interleave(jobs, 3)["seconds"]
     best = min(times, key=lambda batch_size: min(times[batch_size]))
     jobs = {
-        BARE: partial(encode_bare, module, x, best),
-        "transform, P2": partial(p2.transform, X),
-        "transform, defaults": partial(vae.transform, X),
-        "transform of a tenth, defaults": partial(vae.transform, few),
-        "inverse_transform of a tenth, defaults": partial(
-            vae.inverse_transform, vae.transform(few)
+        BARE: (encode, x, best),
+        "transform, P2": (p2.transform, X),
+        "transform, defaults": (vae.transform, X),
+        "transform of a tenth, defaults": (vae.transform, few),
+        "inverse_transform of a tenth, defaults": (
+            vae.inverse_transform,
+            vae.transform(few),
         ),
     }
-    jobs = {name: partial(seconds_of, job) for name, job in jobs.items()}
-    seconds, errors = interleave(jobs, size.rounds)
+    jobs = {name: partial(seconds_of, *job) for name, job in jobs.items()}
     n_signals = {name: len(few if "tenth" in name else X) for name in jobs}
     figures = {"best_batch_size": best, "n_signals": n_signals}
-    return figures | {"seconds": seconds, "errors": errors}
+    return figures | interleave(jobs, size.rounds)
 
 
 @torch.inference_mode()
@@ -431,28 +351,24 @@ def encode_bare(module, x, batch_size):
 
 def transform_section(found):
     result, rows = found[-1], []
-    for name, seconds, ratio in harness.turns(result, BARE):
+    for name, seconds, ratio in turns(result, BARE):
         n = result["n_signals"][name]
         micro = seconds and 1e6 * seconds / n
         rows.append((name, n, seconds, micro, None if "tenth" in name else ratio))
-    header = "job | signals | seconds | µs a signal | to the bare encoder"
+    columns = "job | signals:, | seconds:.2f | µs a signal:.1f | to the bare encoder"
     note = f"The bare encoder's batches are of {result['best_batch_size']}."
-    return harness.section(
-        "Transform", note, harness.table(header, "s , .2f .1f s", rows)
-    )
+    return harness.section("Transform", note, harness.table(columns, rows))
 
 
 # --- Memory
 
 
-def memory_tasks(size):
-    yield {"data": "memory map"}, partial(fit_memory_map, size)
-    yield {"data": "array"}, partial(fit_array, size)
-
-
-def fit_memory_map(size):
-    X, _ = make_load_profiles(1000, random_state=0)
-    with tempfile.TemporaryDirectory() as folder, FreshProcess() as process:
+def measure_memory(size, kind):
+    """What `fit` adds, to a memory map and to an array, and how long it takes."""
+    with tempfile.TemporaryDirectory() as folder, fresh_process() as process:
+        if kind == "array":
+            return call(process, fit_tiled, size.n_array)
+        X, _ = make_load_profiles(1000, random_state=0)
         path = Path(folder, "X.npy")
         shape = (size.n_mapped, X.shape[1])
         on_disk = np.lib.format.open_memmap(path, "w+", np.float32, shape)
@@ -460,7 +376,7 @@ def fit_memory_map(size):
             on_disk[start : start + len(X)] = X
         on_disk.flush()
         del on_disk
-        return process(fit_mapped, path, size.n_small, size.rounds)
+        return call(process, fit_mapped, path, size.n_small, size.rounds)
 
 
 def fit_mapped(path, n_small, rounds):
@@ -472,11 +388,6 @@ def fit_mapped(path, n_small, rounds):
     }
 
 
-def fit_array(size):
-    with FreshProcess() as process:
-        return process(fit_tiled, size.n_array)
-
-
 def fit_tiled(n_signals):
     X, _ = make_load_profiles(1000, random_state=0)
     return measure_fit(np.tile(X, (n_signals // len(X), 1)))
@@ -485,12 +396,8 @@ def fit_tiled(n_signals):
 def measure_fit(X):
     with PeakMemory() as memory:
         seconds = time_fit(X)
-    return {
-        "n_signals": len(X),
-        "data_bytes": X.nbytes,
-        "added_bytes": memory.added,
-        "seconds": seconds,
-    }
+    figures = {"n_signals": len(X), "data_bytes": X.nbytes}
+    return figures | {"added_bytes": memory.added, "seconds": seconds}
 
 
 def time_fit(X):
@@ -520,8 +427,7 @@ class PeakMemory:
     def __exit__(self, *error):
         self.ended.set()
         self.thread.join()
-        self.peak = max(self.peak, anonymous_memory())
-        self.added = self.peak - self.before
+        self.added = max(self.peak, anonymous_memory()) - self.before
 
 
 def anonymous_memory():
@@ -532,41 +438,37 @@ def anonymous_memory():
 
 def memory_section(found):
     rows = []
+
+    def add(name, n, seconds, *megabytes):
+        micro = [1e6 * seconds[key] / n for key in ("fit", "epoch")]
+        rows.append((name, n, *micro, *megabytes))
+
     for result in found:
-        parts = [("", result["n_signals"], result["seconds"], result["added_bytes"])]
+        megabytes = [result[key] / 1e6 for key in ("data_bytes", "added_bytes")]
+        add(result["data"], result["n_signals"], result["seconds"], *megabytes)
         if "n_small" in result:
-            small = {
-                name: median([seconds[name] for seconds in result["seconds_small"]])
-                for name in ("fit", "epoch")
-            }
-            parts.append((", its beginning", result["n_small"], small, None))
-        for name, n, seconds, added in parts:
-            micro = [1e6 * seconds[key] / n for key in ("fit", "epoch")]
-            size = None if added is None else result["data_bytes"] / MB
-            added = None if added is None else added / MB
-            rows.append((result["data"] + name, n, *micro, size, added))
-    header = (
-        "data | signals of 336 points | fit, µs a signal | of it the epoch | "
-        "MB of data | MB added"
+            fits = result["seconds_small"]
+            seconds = {key: median([fit[key] for fit in fits]) for key in fits[0]}
+            name = f"{result['data']}, its beginning"
+            add(name, result["n_small"], seconds, None, None)
+    columns = (
+        "data | signals of 336 points:, | fit, µs a signal:.0f | of it the epoch:.0f | "
+        "MB of data:.0f | MB added:.0f"
     )
-    formats = "s , .0f .0f .0f .0f"
     note = (
         "Default settings but for batches of 256 and one epoch; anonymous memory, in a "
         "fresh process; of the beginning the median of several fits."
     )
-    return harness.section("Memory", note, harness.table(header, formats, rows))
+    return harness.section("Memory", note, harness.table(columns, rows))
 
 
 # --- Import
 
 
-def import_tasks(size):
-    yield {}, partial(time_imports, size)
-
-
 def time_imports(size):
+    """The import of skvae, against its three large dependencies."""
     jobs = {names: partial(time_import, names) for names in ("skvae", DEPENDENCIES)}
-    return {"seconds": interleave(jobs, size.rounds, warm_up=1)[0]}
+    return interleave(jobs, size.rounds, warm_up=1)
 
 
 def time_import(names):
@@ -580,21 +482,17 @@ def time_import(names):
 
 
 def import_section(found):
-    rows = harness.turns(found[-1], DEPENDENCIES)
-    header = "import | seconds | ratio"
-    return harness.section("Import", harness.table(header, "s .2f s", rows))
+    rows = turns(found[-1], DEPENDENCIES)
+    table = harness.table("import | seconds:.2f | ratio", rows)
+    return harness.section("Import", table)
 
 
 # --- Threads
 
 
-def thread_tasks(size):
-    for name in size.sets[:2]:
-        yield {"set": name}, partial(time_at_once, name, size)
-
-
-def time_at_once(name, size):
-    with FreshProcess() as first, FreshProcess() as second:
+def time_at_once(size, name):
+    """Two default fits in two processes against one; score_samples and transform."""
+    with fresh_process() as first, fresh_process() as second:
 
         def at_once():
             """The seconds of the slower of two."""
@@ -602,13 +500,12 @@ def time_at_once(name, size):
             return max(future.result() for future in futures)
 
         jobs = {
-            "a default fit alone": partial(first, time_default_fit, name),
+            "a default fit alone": partial(call, first, time_default_fit, name),
             "two at once": at_once,
-            "transform": partial(first, time_method, name, "transform"),
-            "score_samples": partial(first, time_method, name, "score_samples"),
+            "transform": partial(call, first, time_method, name, "transform"),
+            "score_samples": partial(call, first, time_method, name, "score_samples"),
         }
-        seconds, errors = interleave(jobs, size.rounds, warm_up=1)
-    return {"seconds": seconds, "errors": errors}
+        return interleave(jobs, size.rounds, warm_up=1)
 
 
 fitted = {}  # by name of the set, in the process that fitted it
@@ -629,51 +526,42 @@ def thread_section(found):
     rows = []
     for result in found:
         alone, both, transform, score = result["seconds"].values()
-        rows.append(
-            (
-                result["set"],
-                median(alone),
-                median(both),
-                spread(ratios(both, alone)),
-                1e3 * median(transform),
-                1e3 * median(score),
-                spread(ratios(score, transform)),
-            )
-        )
-    header = (
-        "set | a default fit alone, s | the slower of two at once | ratio | "
-        "transform, ms | score_samples | ratio of these"
+        fits = median(alone), median(both), harness.ratio(both, alone)
+        milli = 1e3 * median(transform), 1e3 * median(score)
+        rows.append((result["set"], *fits, *milli, harness.ratio(score, transform)))
+    columns = (
+        "set | a default fit alone, s:.2f | the slower of two at once:.2f | ratio | "
+        "transform, ms:.1f | score_samples:.1f | ratio of these"
     )
-    formats = "s .2f .2f s .1f .1f s"
-    return harness.section("Two at once", harness.table(header, formats, rows))
+    return harness.section("Two at once", harness.table(columns, rows))
 
 
-# --- Report
-
-
-SECTIONS = {
-    "epoch": epoch_section,
-    "quality-time": quality_section,
-    "search": search_section,
-    "transform": transform_section,
-    "memory": memory_section,
-    "import": import_section,
-    "threads": thread_section,
-}
 PARTS = {
-    "epoch": epoch_tasks,
-    "quality-time": quality_tasks,
-    "search": search_tasks,
-    "transform": transform_tasks,
-    "memory": memory_tasks,
-    "import": import_tasks,
-    "threads": thread_tasks,
+    "epoch": Part(
+        time_epochs,
+        epoch_section,
+        lambda size: [{"batch_size": batch_size} for batch_size in size.batch_sizes],
+    ),
+    "quality-time": Part(
+        time_to_quality,
+        quality_section,
+        lambda size: [{"set": name} for name in size.sets],
+    ),
+    "search": Part(search, search_section, search_tasks),
+    "transform": Part(time_transform, transform_section),
+    "memory": Part(
+        measure_memory,
+        memory_section,
+        lambda size: [{"data": "memory map"}, {"data": "array"}],
+    ),
+    "import": Part(time_imports, import_section),
+    "threads": Part(
+        time_at_once,
+        thread_section,
+        lambda size: [{"set": name} for name in size.sets[:2]],
+    ),
 }
-
-
-def report(results, folder):
-    return harness.report_parts(results, "How long one waits", SECTIONS)
-
+report = partial(harness.report, "How long one waits", PARTS)
 
 if __name__ == "__main__":
     harness.main(__doc__, "speed", PARTS, report, Size(), QUICK)
