@@ -112,7 +112,7 @@ def test_training_on_few_signals_is_trusted_in_part(monkeypatch):
     assert variance > error[:30].mean()
     assert variance == pytest.approx(error[30:].mean(), rel=0.3)
     assert vae.held_back_excess_ > 1.0
-    monkeypatch.setattr(fit, "trusted_share", lambda n_samples: 1.0)
+    monkeypatch.setattr(fit, "trusted_share", lambda *_: 1.0)
     blind = ConvVAETransformer(3, **too_long).fit(X[:30])
     assert vae.score(X[30:]) > blind.score(X[30:]) + 1.0
 

@@ -36,7 +36,7 @@ MIN_COMPONENTS = 16
 # longer to learn than shapes.
 AUTO_STEPS = 25
 LABEL_STEPS = 75
-# Signals for each latent of which half of what training adds is trusted.
+# Signals for each latent, of 8 at least, of which half of training is trusted.
 HALF_TRUSTED = 10
 # Numbers to tell of y, for each latent, above which a linear map loses too many.
 TOO_MANY_DIMS = 1.25
@@ -336,7 +336,7 @@ def trusted_share(n_samples, latent_dim):
     A network learns few signals by heart, the better the more latents it has, so it is
     trusted the more, the more signals there are for each latent.
     """
-    return n_samples / (n_samples + HALF_TRUSTED * latent_dim)
+    return n_samples / (n_samples + HALF_TRUSTED * max(8, latent_dim))
 
 
 @torch.no_grad()
