@@ -32,7 +32,7 @@ MIN_INFERENCE_BATCH = 16
 MIN_BATCHES = 4
 # Time steps per inference batch: what stays in the cache of a core, or keeps a GPU
 # busy.
-INFERENCE_TIMEPOINTS = {"cpu": 2**17, "cuda": 2**23}
+INFERENCE_TIMEPOINTS = {"cpu": 2**18, "cuda": 2**23}
 
 
 def resolve_device(device, *, training):
