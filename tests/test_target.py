@@ -392,3 +392,12 @@ def test_partial_fit_refuses_another_y_and_leaves_the_estimator(first, second, m
     assert vars(vae).keys() == before.keys()
     assert all(vars(vae)[key] is value for key, value in before.items())
     np.testing.assert_array_equal(vae.transform(X), Z)
+
+
+def test_a_head_needs_its_labels_to_go_on():
+    X = np.random.default_rng(0).standard_normal((30, 20))
+    vae = ConvVAETransformer(2, label_weight=2.0, max_epochs=1, warm_start=True)
+    vae.fit(X, np.arange(30) % 7)
+    with pytest.raises(ValueError, match="describe another network"):
+        vae.set_params(label_weight=0.0).fit(X)
+    assert vae.set_params(label_weight=2.0).fit(X, np.arange(30) % 7) is vae

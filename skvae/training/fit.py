@@ -101,9 +101,11 @@ def fit(params, X, target, device, seed, *, one_epoch=False, checkpoint=None):
     Fitted
     """
     scaler = ChannelScaler(params.scale).fit(X)
-    signals, train, valid = split(params, X, scaler, target, device, one_epoch)
-    net = make_net(params, X, target, device, len(train), one_epoch, checkpoint)
-    net.initialize()
+    has_head = needs_head(params, target)
+    y = target.values if has_head else None
+    signals, train, valid = split(params, X, y, scaler, device, one_epoch)
+    options = device, len(train), one_epoch, checkpoint
+    net = make_net(params, X, target, has_head, *options).initialize()
     module, latent_scale, distortion = net.module_, None, None
     n_values = X[0].size
     if params.linear_path:
@@ -144,9 +146,12 @@ def go_on(params, X, target, device, before, *, one_epoch=False, checkpoint=None
         Scaling and closed form stay as they are.
     """
     scaler, n_values = before.scaler, X[0].size
-    signals, train, valid = split(params, X, scaler, target, device, one_epoch)
-    net = make_net(params, X, target, device, len(train), one_epoch, checkpoint, before)
-    net.initialize().start_from(before.net)
+    has_head = target is not None and before.net.module_.head is not None
+    y = target.values if has_head else None
+    signals, train, valid = split(params, X, y, scaler, device, one_epoch)
+    options = device, len(train), one_epoch, checkpoint
+    net = make_net(params, X, target, has_head, *options).initialize()
+    net.start_from(before.net)
     signals.represent_by(net.module_.eval())
     net.partial_fit((train, valid))
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
@@ -160,10 +165,10 @@ def go_on(params, X, target, device, before, *, one_epoch=False, checkpoint=None
     return sum_up(net, scaler, distortion, after, kl, latent_scale, n_values)
 
 
-def split(params, X, scaler, target, device, one_epoch):
+def split(params, X, y, scaler, device, one_epoch):
     """Scaled signals, those to train on, and those held back or None."""
     signals = ScaledSignals(X, scaler, device)
-    dataset = SignalDataset(signals, None if target is None else target.values)
+    dataset = SignalDataset(signals, y)
     if one_epoch or not params.early_stopping:
         return signals, dataset, None
     n_train = len(X) - math.ceil(params.validation_fraction * len(X))
@@ -177,15 +182,17 @@ def split(params, X, scaler, target, device, one_epoch):
     return signals, *dataset.split(n_train)
 
 
-def make_net(params, X, target, device, n_train, one_epoch, checkpoint, before=None):
-    """The skorch net that parameters describe, not initialized."""
-    has_head = target is not None and (
+def needs_head(params, target):
+    """Whether targets have more to tell than the closed form's latents can hold."""
+    return target is not None and (
         not params.linear_path
         or target.n_dims > TOO_MANY_DIMS * params.latent_dim
         or bool(np.isnan(target.values).any(axis=1).all())  # others come later
     )
-    if before is not None:
-        has_head = before.net.module_.head is not None
+
+
+def make_net(params, X, target, has_head, device, n_train, one_epoch, checkpoint):
+    """The skorch net that parameters describe, not initialized."""
     options = params.net_params or {}
     check_names(options)
     lr_schedule = options.get("lr_schedule", "one_cycle")
