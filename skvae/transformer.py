@@ -196,8 +196,10 @@ class ConvVAETransformer(
                                        (Kingma et al. 2016)
     ``"kl_warmup"``                    fraction of training in which beta ramps up
     ``"optimizer"``                    a class of `torch.optim`, default Adam
-    ``"lr_schedule"``                  "one_cycle" (default; Smith and Topin 2019) or
-                                       None, constant
+    ``"lr_schedule"``                  of `fit`, over all `max_epochs`: "one_cycle"
+                                       (default; Smith and Topin 2019) or None,
+                                       constant; others are skorch's LRScheduler, in
+                                       `callbacks`
     ``"cuda_graphs"``                  True captures training steps on a GPU; not yet
                                        run on one
     ``"n_threads"``                    of PyTorch and BLAS in `fit`; by default as many

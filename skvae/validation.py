@@ -14,10 +14,13 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 from skorch.callbacks import Callback
 
+from skvae.training.callbacks import SCHEDULES
+
 # Of a target: float64 holds its variance.
 MAX_NUMBER = 1e150
 # What the values in `net_params` may be.
 NET_PARAMS = {
+    "lr_schedule": [StrOptions(set(SCHEDULES)), None],
     "module__init": [StrOptions({"he", "glorot", "torch"})],
     "module__hidden_dropout": [Interval(Real, 0, 1, closed="left")],
     "module__output_activation": [StrOptions({"sigmoid"}), None],

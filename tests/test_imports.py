@@ -19,10 +19,10 @@ FILES = {
 # a dot is a folder, whose files may import each other, in one direction.
 LAYERS = [
     ("model.features", "model.layers", "model.likelihoods", "scaling", "runtime",
-     "validation", "datasets."),
+     "datasets."),
     ("model.",),
     ("training.",),
-    ("saving.",),
+    ("saving.", "validation"),
     ("transformer",),
     ("plotting", "plotting."),
     ("__init__",),

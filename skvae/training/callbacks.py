@@ -14,16 +14,11 @@ from skorch.utils import noop
 
 def schedule_callbacks(lr_schedule, n_steps):
     """skorch callbacks that change the learning rate after each step."""
-    if lr_schedule not in (None, "one_cycle"):
-        raise ValueError(
-            f"lr_schedule={lr_schedule!r} in net_params, expected 'one_cycle' or None. "
-            "Others are skorch callbacks: pass an LRScheduler."
-        )
     if lr_schedule is None or not n_steps:
         return []
     scheduler = LRScheduler(
         torch.optim.lr_scheduler.LambdaLR,
-        lr_lambda=partial(one_cycle, n_steps=n_steps),
+        lr_lambda=partial(SCHEDULES[lr_schedule], n_steps=n_steps),
         step_every="batch",
         event_name=None,
     )
@@ -38,8 +33,12 @@ def one_cycle(step, n_steps):
     Smith & Topin (2019), https://arxiv.org/abs/1708.07120
     """
     progress = step / n_steps
-    rise = min(1.0, 10 * progress + 0.02)
+    rise = min(1.0, 10 * progress + 0.02)  # the first step is not for nothing
     return rise * 0.5 * (1 + math.cos(math.pi * max(0.0, (progress - 0.1) / 0.9)))
+
+
+# (step, n_steps) to the factor of the rate; n_steps are those of all `max_epochs`.
+SCHEDULES = {"one_cycle": one_cycle}
 
 
 def stopping_callbacks(patience):

@@ -266,12 +266,12 @@ def check_names(options):
         part, is_nested, argument = name.partition("__")
         known = of_parts.get(part) if is_nested else of_net
         if known is not None and (argument or name) not in known:
+            own = [*OWN_OPTIONS, *arguments(VAENet) - arguments(NeuralNet)]
             raise ValueError(
                 f"net_params has {name!r}, which nothing takes. Expected an argument "
-                "of skorch.NeuralNet, or 'module__' and one of "
-                f"{', '.join(sorted(of_parts['module']))}, or 'criterion__' and one of "
-                f"{', '.join(sorted(of_parts['criterion']))}, or kl_warmup, "
-                "cuda_graphs, lr_schedule, n_threads."
+                f"of skorch.NeuralNet, one of {sorted(own)}, 'module__' and one of "
+                f"{sorted(of_parts['module'])}, or 'criterion__' and one of "
+                f"{sorted(of_parts['criterion'])}."
             )
 
 
