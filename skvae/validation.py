@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 from skorch.callbacks import Callback
 
+from skvae.model.likelihoods import LIKELIHOODS
 from skvae.training.callbacks import SCHEDULES
 
 # Of a target: float64 holds its variance.
@@ -184,8 +185,8 @@ def check_options(estimator, X):
             "sample say nothing. Use a larger batch_size, or batch_norm=False."
         )
     activation = net_params.get("module__output_activation")
-    unit_range = estimator.likelihood == "bernoulli" or activation
-    if unit_range and estimator.scale != "minmax":
+    is_unit_range = LIKELIHOODS[estimator.likelihood].is_unit_range or activation
+    if is_unit_range and estimator.scale != "minmax":
         limits = [float(X.min()), float(X.max())]
         if estimator.scale == "standard" or limits[0] < 0 or limits[1] > 1:
             raise ValueError(

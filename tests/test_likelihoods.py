@@ -32,10 +32,6 @@ def x_hat():
     return 0.05 + 0.9 * torch.rand(5, 2, 7, generator=generator, dtype=torch.float64)
 
 
-def test_there_are_three():
-    assert list(LIKELIHOODS) == ["gaussian", "laplace", "bernoulli"]
-
-
 @pytest.mark.parametrize("name", LIKELIHOODS)
 @pytest.mark.parametrize("weight", [1.0, 12.5])
 def test_log_prob_matches_torch_distributions(x, x_hat, name, weight):

@@ -12,7 +12,17 @@ MIN_ABSOLUTE_ERROR = 1e-4
 
 
 class Likelihood:
-    """What the three have in common."""
+    """What a likelihood has to say; the first two methods follow from the rest.
+
+    The objective and the optimal weight know of x_hat and x only the mean distortion.
+
+    Attributes
+    ----------
+    is_unit_range : bool
+        x is in [0, 1], and the decoder ends in a sigmoid.
+    """
+
+    is_unit_range = False
 
     def distortion(self, x_hat, x):
         """Sum of the errors of each sample, (n,), of x_hat and x (n, c, t), scaled."""
@@ -24,12 +34,9 @@ class Likelihood:
         constant = self.log_normalizer(weight, x[0].numel())
         return constant - weight * self.distortion(x_hat, x)
 
-
-class Gaussian(Likelihood):
-    """Squared error; the variance is ``1 / (2 weight)``."""
-
     def errors(self, x_hat, x):
-        return (x_hat - x).square()
+        """Error of each value, of the shape of x."""
+        raise NotImplementedError
 
     def optimal_weight(self, mean_distortion, n_values):
         """Weight at which the likelihood of a mean distortion is largest.
@@ -49,22 +56,44 @@ class Gaussian(Likelihood):
         ----------
         Rybkin, Daniilidis & Levine (2021), https://arxiv.org/abs/2006.13202
         """
-        return n_values / (2 * at_least(mean_distortion, n_values * MIN_SQUARED_ERROR))
+        raise NotImplementedError
 
     def log_normalizer(self, weight, n_values):
         """Nats per sample to add to ``-weight * distortion`` for a log-density."""
-        return 0.5 * n_values * log(weight / math.pi)
+        raise NotImplementedError
 
     def expected_distortion(self, variance, n_values):
         """Mean distortion of a sample whose errors are normal with this variance."""
-        return n_values * variance
+        raise NotImplementedError
 
     def std(self, weight, x_hat):
         """Standard deviation of p(x|z) at each value of x_hat."""
-        return math.sqrt(0.5 / weight)
+        raise NotImplementedError
 
     def sample(self, rng, x_hat, weight):
         """Draw from p(x|z), of mean x_hat, an ndarray, by a NumPy Generator."""
+        raise NotImplementedError
+
+
+class Gaussian(Likelihood):
+    """Squared error; the variance is ``1 / (2 weight)``."""
+
+    def errors(self, x_hat, x):
+        return (x_hat - x).square()
+
+    def optimal_weight(self, mean_distortion, n_values):
+        return n_values / (2 * at_least(mean_distortion, n_values * MIN_SQUARED_ERROR))
+
+    def log_normalizer(self, weight, n_values):
+        return 0.5 * n_values * log(weight / math.pi)
+
+    def expected_distortion(self, variance, n_values):
+        return n_values * variance
+
+    def std(self, weight, x_hat):
+        return math.sqrt(0.5 / weight)
+
+    def sample(self, rng, x_hat, weight):
         return rng.normal(x_hat, self.std(weight, x_hat))
 
 
@@ -92,6 +121,8 @@ class Laplace(Likelihood):
 
 class Bernoulli(Likelihood):
     """Binary cross-entropy, which is its negative log-likelihood: weight 1 at best."""
+
+    is_unit_range = True
 
     def errors(self, x_hat, x):
         # Signals not trained on may lie outside the range that was scaled to [0, 1].

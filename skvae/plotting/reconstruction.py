@@ -80,9 +80,10 @@ class ReconstructionDisplay(shared.Display):
         errors = np.sqrt(squared_errors.mean(axis=(1, 2)))
         indices = _sort(errors, samples, random_state)
         noise_std = None
-        if estimator.likelihood != "bernoulli":  # whose noise is another at each value
-            std = LIKELIHOODS[estimator.likelihood].std
-            noise_std = scale[:, 0] * std(estimator.reconstruction_weight_, None)
+        likelihood = LIKELIHOODS[estimator.likelihood]
+        if not likelihood.is_unit_range:  # whose noise is another at each value
+            std = likelihood.std(estimator.reconstruction_weight_, None)
+            noise_std = scale[:, 0] * std
         return cls(
             signals[indices],
             reconstructions[indices],

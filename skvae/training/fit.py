@@ -16,6 +16,7 @@ from skvae.model.closed_form import (
     held_out_noise,
     linear_start,
 )
+from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.network import ConvVAE
 from skvae.model.objective import Objective, kl_per_dim
 from skvae.runtime import map_batches
@@ -243,7 +244,7 @@ def make_net(params, X, target, has_head, device, n_train, one_epoch, checkpoint
         "verbose": 0,
         "device": device,
     }
-    if params.likelihood == "bernoulli":
+    if LIKELIHOODS[params.likelihood].is_unit_range:
         net_params["module__output_activation"] = "sigmoid"
     net_params |= {k: v for k, v in options.items() if k not in OWN_OPTIONS}
     optimizer = net_params["optimizer"]
