@@ -37,6 +37,7 @@ TAUGHT = {"vae__label_weight": 2.0, "vae__feature_weight": 1.0}
 def main(arguments=None):
     """Run the job as the command line asks for; return the table, a list of dicts."""
     options = parse(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
     X_train, X_test, y_train, y_test, groups = load(options.data)
     start = time.perf_counter()
     search = tune(X_train, y_train, groups, options)
@@ -231,7 +232,6 @@ def print_table(table, n_test):
 
 def write(folder, pipeline, table, X, y):
     """Write pipeline.joblib, table.csv and, with matplotlib, figure.png."""
-    folder.mkdir(parents=True, exist_ok=True)
     joblib.dump(pipeline, folder / "pipeline.joblib")
     with (folder / "table.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, table[0])

@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import os
 import threading
 import warnings
 from collections import deque
@@ -16,8 +17,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 # What may stand between the user's code and a warning: skvae, and what calls it.
 BETWEEN = (
-    str(Path(__file__).parent),
-    str(Path(sklearn.__file__).parent),
+    str(Path(__file__).parent) + os.sep,
+    str(Path(sklearn.__file__).parent) + os.sep,
     contextlib.__file__,
 )
 # Of torch's global generators; reentrant, since a fit evaluates with draws of its own.

@@ -194,7 +194,7 @@ class ConvVAETransformer(
     ``"module__output_kernel_size"``   of the last transposed convolution
     ``"criterion__free_bits"``         nats per latent dimension that cost nothing
                                        (Kingma et al. 2016)
-    ``"kl_warmup"``                    fraction of training in which beta ramps up
+    ``"kl_warmup"``                    fraction of `fit` in which beta ramps up
     ``"optimizer"``                    a class of `torch.optim`, default Adam
     ``"lr_schedule"``                  of `fit`, over all `max_epochs`: "one_cycle"
                                        (default; Smith and Topin 2019) or None,
@@ -450,8 +450,8 @@ class ConvVAETransformer(
             )
         if goes_on and not hasattr(self, "classes_"):
             raise ValueError(
-                f"label_weight={self.label_weight}, but the first fit had no labels, "
-                "which its closed form is made of. Fit anew, with warm_start=False, or "
+                f"label_weight={self.label_weight}, but the last fit had no labels, "
+                "which the closed form is made of. Fit anew, with warm_start=False, or "
                 "set label_weight=0."
             )
         before = None
@@ -602,7 +602,7 @@ class ConvVAETransformer(
         """
         check_scalar(n_importance, "n_importance", Integral, min_val=1)
         module = self._module_in_use()
-        likelihood = LIKELIHOODS[self.likelihood]
+        likelihood = self.net_.criterion_.likelihood
         is_elbo = n_importance == 1
         n_draws = N_ELBO_DRAWS if is_elbo else n_importance
         generator = torch.Generator().manual_seed(0)
@@ -699,13 +699,15 @@ class ConvVAETransformer(
         return unfold(self, self.scaler_.inverse_transform(finish(x)))
 
     def _add_decoder_noise(self, rng, x):
-        likelihood = LIKELIHOODS[self.likelihood]
+        likelihood = self.net_.criterion_.likelihood
         return likelihood.sample(rng, x, self.reconstruction_weight_)
 
     def _describe_run(self, X, target, device, before):
         """All that the bits of a fit depend on, besides the seed."""
         y = None if target is None else target.values
-        run = self.get_params(deep=False) | {"device": device, "X": X, "y": y}
+        run = self.get_params(deep=False) | {"device": str(device), "X": X, "y": y}
+        for name in ("conv_channels", "hidden_dims"):
+            run[name] = list(run[name])
         for name in ("checkpoint", "verbose", "warm_start"):
             del run[name]
         if before is not None:

@@ -216,7 +216,7 @@ def test_a_warm_start_goes_on(waves, tmp_path, killed_fit):
     [
         ({"lr": 0.5}, r"differs in lr: 0\.\d+ there, 0\.5 here\. Restore"),
         ({"latent_dim": 3, "beta": 2.0}, r"beta: 1\.0 there, 2\.0 here; latent_dim"),
-        ({"conv_channels": np.array([4, 4])}, "differs in conv_channels"),
+        ({"conv_channels": [4, 8]}, "differs in conv_channels"),
         ({"feature_weight": 0.5}, r"feature_weight: 1\.0 there, 0\.5 here"),
         ({"net_params": {"optimizer": torch.optim.SGD}}, "differs in net_params"),
         ({"random_state": 1}, "differs in random_state"),

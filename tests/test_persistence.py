@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -491,3 +492,10 @@ def test_a_gpu_fit_opens_where_there_is_none(waves, tmp_path, monkeypatch, round
     np.testing.assert_allclose(other.transform(waves), other.transform(waves))
     assert other.net_.device == "cuda"
     other.partial_fit(waves)
+
+
+def test_requests_of_metadata_are_left_out(fitted, tmp_path):
+    with config_context(enable_metadata_routing=True):
+        vae = copy.deepcopy(fitted).set_partial_fit_request(classes=True)
+    vae.save(tmp_path / "vae")
+    assert not hasattr(ConvVAETransformer.load(tmp_path / "vae"), "_metadata_request")

@@ -117,6 +117,21 @@ def test_training_on_few_signals_is_trusted_in_part(monkeypatch):
     assert vae.score(X[30:]) > blind.score(X[30:]) + 1.0
 
 
+def test_nothing_more_to_train_is_no_error(waves):
+    vae = ConvVAETransformer(2, max_epochs=1, early_stopping=True, warm_start=True)
+    latents = vae.fit(waves).transform(waves)
+    again = vae.set_params(max_epochs=0).fit(waves).transform(waves)
+    np.testing.assert_array_equal(again, latents)
+
+
+def test_scores_are_of_the_likelihood_that_was_fitted(waves):
+    vae = ConvVAETransformer(2, max_epochs=0, random_state=0).fit(waves)
+    score, drawn = vae.score(waves), vae.sample(noise=True)
+    vae.set_params(likelihood="laplace")
+    assert vae.score(waves) == score
+    np.testing.assert_array_equal(vae.sample(noise=True), drawn)
+
+
 @pytest.mark.parametrize("likelihood", ["gaussian", "laplace"])
 def test_the_weight_is_near_the_best_for_new_signals(likelihood):
     """No other weight gives signals that were not fitted a much better bound."""

@@ -74,6 +74,16 @@ def test_other_shapes_than_the_fitted_are_refused(shape):
         check_signals(estimator, np.ones(shape), reset=False)
 
 
+@pytest.mark.parametrize(
+    "name", ["max_epochs", "callbacks", "lr", "criterion__beta", "module__dropout"]
+)
+def test_parameters_are_not_set_twice(waves, name):
+    vae = ConvVAETransformer(2, net_params={name: 1})
+    with pytest.raises(ValueError, match=f"net_params has '{name}', which is a param"):
+        vae.fit(waves)
+    assert not hasattr(vae, "net_")
+
+
 WRONG_NET_PARAMS = {
     "module__init": ["zeros", None],
     "module__hidden_dropout": [-0.1, 1.0, np.nan, "0.5"],

@@ -50,9 +50,9 @@ class SamplesDisplay(shared.Display):
         """
         shared.pyplot()
         rng = check_random_state(random_state)
-        signals = shared.fold(estimator, X)
-        signals = signals[rng.permutation(len(signals))[:n_samples]]
+        order = rng.permutation(len(X))[:n_samples]
         generated = estimator.sample(n_samples, noise=noise, random_state=rng)
+        signals = shared.fold(estimator, X)[order]
         generated = shared.fold(estimator, generated)
         names = {"channel_names": channel_names}
         return cls(signals, generated, noise=noise, **names).plot(**kwargs)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from skvae.validation import to_numpy
+
 # Of classes, told apart with any kind of colour vision: Petroff (2021),
 # https://arxiv.org/abs/2107.02270.
 COLORS = (
@@ -139,4 +141,4 @@ def name_channels(names, n_channels):
 def fold(estimator, X):
     """X as an array (n, c, t), in the shape of the fitted signals."""
     shape = estimator.n_channels_in_, estimator.n_timepoints_in_
-    return np.asarray(X).reshape(len(X), *shape)
+    return np.asarray(to_numpy(X)).reshape(len(X), *shape)

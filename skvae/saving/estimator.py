@@ -31,7 +31,9 @@ def save(estimator, path):
     """
     check_is_fitted(estimator)
     parameters = estimator.get_params(deep=False)
-    fitted = {k: v for k, v in vars(estimator).items() if k not in parameters}
+    # Requests of metadata routing are objects; their place is the script.
+    others = parameters.keys() | {"_metadata_request"}
+    fitted = {k: v for k, v in vars(estimator).items() if k not in others}
     net = fitted.pop("net_")
     net_parameters = {
         name: value

@@ -29,7 +29,7 @@ class ScaledSignals:
         self.scaler = scaler
         self.device = torch.device(device)
         self.x = self._read_all() if self._fits() else None
-        self.h = self.represent = None
+        self.h = None
 
     def _fits(self):
         limit = RESIDENT_BYTES
@@ -58,20 +58,20 @@ class ScaledSignals:
         return to_device(x, self.device)
 
     def represent_by(self, module):
-        """Let the network read ``module.represent(x)``, computed once where x is kept.
-
-        That of a `ConvEncoder` is x itself, which is not kept twice.
-        """
-        self.represent = module.represent
-        if self.x is None:
+        """Keep what the network reads, ``module.represent(x)``, where it is not x."""
+        first = self.read(torch.zeros(1, dtype=torch.long, device=self.home))
+        if module.represent(first) is first:
             return
-        if module.represent(probe := self.x[:1]) is probe:
-            self.h = self.x
-        else:
-            n_samples, _, n_timepoints = self.x.shape
-            read = self.x.__getitem__
-            h = map_batches(self.represent, read, n_samples, n_timepoints, self.device)
-            self.h = torch.from_numpy(h).to(self.device)
+        n_samples, _, n_timepoints = self.X.shape
+        rows = torch.arange(n_samples, device=self.home)
+        h = map_batches(
+            module.represent,
+            lambda batch: self.read(rows[batch]),
+            n_samples,
+            n_timepoints,
+            self.device,
+        )
+        self.h = torch.from_numpy(h).to(self.home)
 
 
 class SignalDataset(Dataset):
@@ -99,11 +99,7 @@ class SignalDataset(Dataset):
         """
         rows = self.rows[index]
         x = self.signals.read(rows)
-        if self.signals.h is not None:
-            h = self.signals.h[rows]
-        else:
-            with torch.no_grad():
-                h = self.signals.represent(x)
+        h = x if self.signals.h is None else to_device(self.signals.h[rows], x.device)
         if self.y is None:
             return h, (x,)
         return h, (x, to_device(self.y[rows], x.device))

@@ -154,7 +154,8 @@ def go_on(params, X, target, device, before, *, one_epoch=False, checkpoint=None
     net = make_net(params, X, target, has_head, *options).initialize()
     net.start_from(before.net)
     signals.represent_by(net.module_.eval())
-    net.partial_fit((train, valid))
+    if net.max_epochs:
+        net.partial_fit((train, valid))
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
     after, kl = describe(net, some, torch.randn(len(some), params.latent_dim))
     # Training signals are as much closer than others as they were in the first fit.
@@ -195,10 +196,12 @@ def needs_head(params, target):
 def make_net(params, X, target, has_head, device, n_train, one_epoch, checkpoint):
     """The skorch net that parameters describe, not initialized."""
     options = params.net_params or {}
-    check_names(options)
+    check_names(options, params.get_params(deep=False))
     lr_schedule = options.get("lr_schedule", "one_cycle")
     max_epochs, callbacks = 1, []
-    if not one_epoch:
+    if one_epoch:
+        options = options | {"kl_warmup": 0.0}
+    else:
         max_epochs = params.max_epochs
         if max_epochs == "auto":
             max_epochs = auto_epochs(n_train, params.batch_size, has_head)
@@ -244,9 +247,9 @@ def make_net(params, X, target, has_head, device, n_train, one_epoch, checkpoint
         "verbose": 0,
         "device": device,
     }
+    net_params |= {k: v for k, v in options.items() if k not in OWN_OPTIONS}
     if LIKELIHOODS[params.likelihood].is_unit_range:
         net_params["module__output_activation"] = "sigmoid"
-    net_params |= {k: v for k, v in options.items() if k not in OWN_OPTIONS}
     optimizer = net_params["optimizer"]
     if "fused" in inspect.signature(optimizer).parameters:
         net_params.setdefault("optimizer__fused", True)
@@ -256,14 +259,19 @@ def make_net(params, X, target, has_head, device, n_train, one_epoch, checkpoint
     return VAENet(**net_params)
 
 
-def check_names(options):
-    """Raise a ValueError for a name in `net_params` that reaches nothing."""
+def check_names(options, parameters):
+    """Refuse a name in `net_params` that reaches nothing, or is a parameter."""
     of_net = {*OWN_OPTIONS, *arguments(NeuralNet), *arguments(VAENet)}
     of_parts = {
         "module": arguments(ConvVAE) - set(SET_BY_FIT),
         "criterion": arguments(Objective) - {"classes"},
     }
     for name in map(str, options):
+        if name.rpartition("__")[2] in parameters:
+            raise ValueError(
+                f"net_params has {name!r}, which is a parameter of the estimator. Set "
+                "it there."
+            )
         part, is_nested, argument = name.partition("__")
         known = of_parts.get(part) if is_nested else of_net
         if known is not None and (argument or name) not in known:

@@ -185,7 +185,7 @@ class VAENet(NeuralNet):
     def best_epoch(self):
         """The epoch, from 1, whose weights the module has."""
         for callback in self.stopping():
-            if callback.load_best and callback.best_epoch_:
+            if callback.load_best and getattr(callback, "best_epoch_", None):
                 return callback.best_epoch_
         return len(self.history)
 
