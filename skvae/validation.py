@@ -254,7 +254,7 @@ def check_target(y, n_samples, before=None, classes=None):
 
 def target_array(y):
     """y as an array, NaN where numbers of a DataFrame or Series are missing."""
-    missing = y.isna().to_numpy() if hasattr(y, "isna") else np.False_
+    missing = np.asarray(y.isna() if hasattr(y, "isna") else False)
     y = np.asarray(to_numpy(y))
     is_text = y.dtype != object or any(isinstance(value, str) for value in y.ravel())
     if is_text or not missing.any():

@@ -73,6 +73,8 @@ LABELS = {
     "Series": lambda y: pd.Series(y, index=np.arange(len(y))[::-1]),
     "Series of str": lambda y: pd.Series(words(y)),
     "Categorical": lambda y: pd.Series(words(y), dtype="category"),
+    "Index": lambda y: pd.Index(words(y)),
+    "bare Categorical": lambda y: pd.Categorical(words(y)),
     "string": lambda y: pd.Series(words(y), dtype="string"),
     "Int64": lambda y: pd.Series(y, dtype="Int64"),
     "boolean": lambda y: pd.Series(y.astype(bool), dtype="boolean"),
