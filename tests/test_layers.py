@@ -11,6 +11,7 @@ from torch.nn.functional import conv2d
 
 from skvae.model.layers import (
     AlignedLinear,
+    Dropout,
     SameConv,
     SameConvTranspose,
     block,
@@ -134,6 +135,33 @@ def test_aligned_linear_gives_the_same_bits_at_any_place(shape):
     assert torch.equal(layer(h[7:40]), expected[7:40])
 
 
+# Dropout
+
+
+@pytest.mark.parametrize("p", [0.0, 0.013, 0.3, 0.5, 0.9, 1 - 1e-9])
+def test_dropout_has_the_distribution_of_pytorchs(p):
+    torch.manual_seed(0)
+    dropout = Dropout(p)
+    h = torch.ones(1000, 16, 1, 21).contiguous(memory_format=torch.channels_last)
+    h.requires_grad_()
+    dropped = dropout(h)
+    assert dropped.is_contiguous(memory_format=torch.channels_last)
+    kept = (dropped != 0).float()
+    n, share = kept.numel(), 1 - round(p * 2**16) / 2**16
+    share = max(share, 2**-16)
+    assert abs(share - (1 - p)) <= 2**-16
+    assert dropped[dropped != 0].allclose(torch.tensor(1 / share))
+    assert abs(kept.mean() - share) < 4 * (share * (1 - share) / n) ** 0.5 + 1e-12
+    # Values drop out alone, not with those that are drawn together.
+    pairs = kept.permute(0, 2, 3, 1).flatten()[: 4 * (n // 4)].view(-1, 4)
+    for other in range(1, 4):
+        both = (pairs[:, 0] * pairs[:, other]).mean()
+        assert abs(both - share**2) < 5 * (share**2 / len(pairs)) ** 0.5
+    dropped.sum().backward()
+    assert torch.equal(h.grad, dropped.detach())
+    assert dropout.eval()(h) is h
+
+
 # Blocks
 
 
@@ -147,7 +175,8 @@ def test_a_block_is_layer_relu_norm_dropout(batch_norm, dropout):
         first, relu, *rest = block(layer, batch_norm, dropout)
         assert first is layer
         assert isinstance(relu, nn.ReLU)
-        expected = [norms[kind]] * batch_norm + [nn.Dropout] * bool(dropout)
+        drops = nn.Dropout if kind is nn.Linear else Dropout
+        expected = [norms[kind]] * batch_norm + [drops] * bool(dropout)
         assert [type(each) for each in rest] == expected
         assert not batch_norm or rest[0].num_features == 7
         assert not dropout or rest[-1].p == dropout

@@ -1,5 +1,6 @@
 """Layers for signals of any length, and their first weights."""
 
+import torch
 from torch import nn
 
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -64,6 +65,26 @@ class SameConvTranspose(nn.ConvTranspose2d):
         return h if h.shape[-1] == self.n_timepoints else h[..., : self.n_timepoints]
 
 
+class Dropout(nn.Dropout):
+    """Dropout whose mask on a CPU takes 16 random bits a value.
+
+    PyTorch's own draws a double for each. After the convolutions of the thread's final
+    network that is much: an epoch takes 1.2 times as long with it (batch 256). The
+    probability is rounded to a multiple of 1 / 65536, the scale is exact for it.
+    """
+
+    def forward(self, h):
+        if not self.training or h.device.type != "cpu":
+            return super().forward(h)
+        n_dropped = min(round(self.p * 2**16), 2**16 - 1)
+        bits = torch.empty(-(-h.numel() // 4), dtype=torch.int64)
+        bits = bits.random_(-(2**63), None).view(torch.int16)[: h.numel()]
+        kept = (bits >= n_dropped - 2**15).view(torch.int8)
+        # In the memory format of h, which came dense out of a layer.
+        kept = kept.as_strided(h.shape, h.stride())
+        return (h * kept).mul_(2**16 / (2**16 - n_dropped))
+
+
 def block(layer, batch_norm=False, dropout=0.0):
     """The layer, a ReLU and, where they are asked for, BatchNorm and dropout."""
     # In place: the layer does not need its output for the gradient.
@@ -72,7 +93,8 @@ def block(layer, batch_norm=False, dropout=0.0):
         norm = nn.BatchNorm1d if isinstance(layer, nn.Linear) else nn.BatchNorm2d
         layers.append(norm(layer.bias.numel()))
     if dropout:
-        layers.append(nn.Dropout(dropout))
+        is_dense = isinstance(layer, nn.Linear)
+        layers.append(nn.Dropout(dropout) if is_dense else Dropout(dropout))
     return layers
 
 
