@@ -10,7 +10,7 @@ import pytest
 from joblib import parallel_config
 
 from skvae import ConvVAETransformer
-from skvae.training import fit
+from skvae.training import make_net
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(
@@ -24,7 +24,7 @@ BLOCKS = re.findall(
 def test_code_of_the_readme_runs_and_prints_what_it_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
-    monkeypatch.setattr(fit, "AUTO_STEPS", 2)  # the fits are tested elsewhere
+    monkeypatch.setattr(make_net, "AUTO_STEPS", 2)  # the fits are tested elsewhere
     namespace = {"__name__": "readme"}
     assert len(BLOCKS) > 10
     for code, expected in BLOCKS:

@@ -1,13 +1,10 @@
 """The plan of a fit: scale, features, closed form, train, sum up."""
 
-import inspect
 import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.base import clone
-from skorch import NeuralNet
 
 from skvae.model.closed_form import (
     Views,
@@ -16,27 +13,13 @@ from skvae.model.closed_form import (
     held_out_noise,
     linear_start,
 )
-from skvae.model.likelihoods import LIKELIHOODS
-from skvae.model.network import ConvVAE
-from skvae.model.objective import Objective, kl_per_dim
+from skvae.model.objective import kl_per_dim
 from skvae.runtime import map_batches
 from skvae.scaling import ChannelScaler
-from skvae.training.callbacks import (
-    progress_callbacks,
-    schedule_callbacks,
-    stopping_callbacks,
-)
-from skvae.training.data import Batches, ScaledSignals, SignalDataset, n_batches
+from skvae.training.data import ScaledSignals, SignalDataset
+from skvae.training.make_net import make_net
 from skvae.training.net import VAENet
 
-# Learning rate of the linear decoder, which starts at its optimum, as a share of `lr`.
-LINEAR_LR = 0.1
-# Components that the encoder's correction sees, at least; or twice the latents.
-MIN_COMPONENTS = 16
-# Steps of max_epochs="auto", for each root of the number of samples: classes take
-# longer to learn than shapes.
-AUTO_STEPS = 25
-LABEL_STEPS = 75
 # Signals for each latent, of 8 at least, of which half of training is trusted.
 HALF_TRUSTED = 10
 # Numbers to tell of y, for each latent, above which a linear map loses too many.
@@ -45,18 +28,6 @@ TOO_MANY_DIMS = 1.25
 # and values that the statistics of a fit are means of, of 256 signals at least.
 THRESHOLD_TIMEPOINTS = 2**15
 STATISTICS_VALUES = 2**18
-# Of `net_params`, what no argument of the net is.
-OWN_OPTIONS = ("lr_schedule", "n_threads")
-# Of a `ConvVAE`, what only the data and the estimator's own parameters tell.
-SET_BY_FIT = (
-    "n_channels",
-    "n_timepoints",
-    "latent_dim",
-    "linear_path",
-    "with_features",
-    "n_targets",
-    "correct_mean",
-)
 
 
 class Fitted(NamedTuple):
@@ -191,112 +162,6 @@ def needs_head(params, target):
         or target.n_dims > TOO_MANY_DIMS * params.latent_dim
         or bool(np.isnan(target.values).any(axis=1).all())  # others come later
     )
-
-
-def make_net(params, X, target, has_head, device, n_train, one_epoch, checkpoint):
-    """The skorch net that parameters describe, not initialized."""
-    options = params.net_params or {}
-    check_names(options, params.get_params(deep=False))
-    lr_schedule = options.get("lr_schedule", "one_cycle")
-    max_epochs, callbacks = 1, []
-    if one_epoch:
-        options = options | {"kl_warmup": 0.0}
-    else:
-        max_epochs = params.max_epochs
-        if max_epochs == "auto":
-            max_epochs = auto_epochs(n_train, params.batch_size, has_head)
-        n_steps = max_epochs * n_batches(n_train, params.batch_size)
-        callbacks += schedule_callbacks(lr_schedule, n_steps)
-        if params.early_stopping:
-            callbacks += stopping_callbacks(params.patience)
-    callbacks += progress_callbacks(params.verbose)
-    callbacks += clone(params.callbacks or [], safe=False)
-    if checkpoint is not None:
-        callbacks.append(("checkpoint", checkpoint))
-    net_params = {
-        "module": ConvVAE,
-        "module__n_channels": X.shape[1],
-        "module__n_timepoints": X.shape[2],
-        "module__latent_dim": params.latent_dim,
-        "module__conv_channels": tuple(params.conv_channels),
-        "module__kernel_size": params.kernel_size,
-        "module__stride": params.stride,
-        "module__hidden_dims": tuple(params.hidden_dims),
-        "module__dropout": params.dropout,
-        "module__batch_norm": params.batch_norm,
-        "module__linear_path": params.linear_path,
-        "module__with_features": needs_features(params, target),
-        "module__n_components": max(MIN_COMPONENTS, 2 * params.latent_dim),
-        "module__n_targets": target.values.shape[1] if has_head else 0,
-        "module__correct_mean": target is None or has_head,
-        "criterion": Objective,
-        "criterion__likelihood": params.likelihood,
-        "criterion__reconstruction_weight": params.reconstruction_weight,
-        "criterion__beta": params.beta,
-        "criterion__label_weight": params.label_weight if has_head else 0.0,
-        "criterion__classes": has_head and target.classes is not None,
-        "optimizer": torch.optim.Adam,
-        "lr": params.lr,
-        "max_epochs": max_epochs,
-        "batch_size": params.batch_size,
-        "callbacks": callbacks,
-        "iterator_train": Batches,
-        "iterator_train__shuffle": True,
-        "iterator_valid": Batches,
-        "train_split": None,
-        "verbose": 0,
-        "device": device,
-    }
-    net_params |= {k: v for k, v in options.items() if k not in OWN_OPTIONS}
-    if LIKELIHOODS[params.likelihood].is_unit_range:
-        net_params["module__output_activation"] = "sigmoid"
-    optimizer = net_params["optimizer"]
-    if "fused" in inspect.signature(optimizer).parameters:
-        net_params.setdefault("optimizer__fused", True)
-    if params.linear_path:
-        slow = ("decoder.linear.*", {"lr": LINEAR_LR * params.lr})
-        net_params.setdefault("optimizer__param_groups", [slow])
-    return VAENet(**net_params)
-
-
-def check_names(options, parameters):
-    """Refuse a name in `net_params` that reaches nothing, or is a parameter."""
-    of_net = {*OWN_OPTIONS, *arguments(NeuralNet), *arguments(VAENet)}
-    of_parts = {
-        "module": arguments(ConvVAE) - set(SET_BY_FIT),
-        "criterion": arguments(Objective) - {"classes"},
-    }
-    for name in map(str, options):
-        if name.rpartition("__")[2] in parameters:
-            raise ValueError(
-                f"net_params has {name!r}, which is a parameter of the estimator. Set "
-                "it there."
-            )
-        part, is_nested, argument = name.partition("__")
-        known = of_parts.get(part) if is_nested else of_net
-        if known is not None and (argument or name) not in known:
-            own = [*OWN_OPTIONS, *arguments(VAENet) - arguments(NeuralNet)]
-            raise ValueError(
-                f"net_params has {name!r}, which nothing takes. Expected an argument "
-                f"of skorch.NeuralNet, one of {sorted(own)}, 'module__' and one of "
-                f"{sorted(of_parts['module'])}, or 'criterion__' and one of "
-                f"{sorted(of_parts['criterion'])}."
-            )
-
-
-def arguments(function):
-    return set(inspect.signature(function).parameters)
-
-
-def needs_features(params, target):
-    """Whether the closed form has other views than the signal."""
-    return params.linear_path and (params.feature_weight > 0 or target is not None)
-
-
-def auto_epochs(n_samples, batch_size, has_head):
-    """Epochs of a budget of steps that grows with the root of the data, at least 1."""
-    n_steps = (LABEL_STEPS if has_head else AUTO_STEPS) * math.sqrt(n_samples)
-    return max(1, round(n_steps / n_batches(n_samples, batch_size)))
 
 
 def start_of(params, module, train, target, seed, is_trained):
