@@ -28,16 +28,8 @@ AUTO_STEPS = 25
 LABEL_STEPS = 75
 # Of `net_params`, what no argument of the net is.
 OWN_OPTIONS = ("lr_schedule", "n_threads")
-# Of a `ConvVAE`, what only the data and the estimator's own parameters tell.
-SET_BY_FIT = (
-    "n_channels",
-    "n_timepoints",
-    "latent_dim",
-    "linear_path",
-    "with_features",
-    "n_targets",
-    "correct_mean",
-)
+# Of a `ConvVAE`, what is no parameter of the estimator and follows from X and y.
+SET_BY_FIT = {"n_timepoints", "with_features", "n_targets", "correct_mean"}
 
 
 def make_net(params, X, target, has_head, device, n_train, one_epoch, checkpoint):
@@ -110,8 +102,8 @@ def check_names(options, parameters):
     """Refuse a name in `net_params` that reaches nothing, or is a parameter."""
     of_net = {*OWN_OPTIONS, *arguments(NeuralNet), *arguments(VAENet)}
     of_parts = {
-        "module": arguments(ConvVAE) - set(SET_BY_FIT),
-        "criterion": arguments(Objective) - {"classes"},
+        "module": arguments(ConvVAE) - SET_BY_FIT - parameters.keys(),
+        "criterion": arguments(Objective) - {"classes"} - parameters.keys(),
     }
     for name in map(str, options):
         if name.rpartition("__")[2] in parameters:
