@@ -16,7 +16,7 @@ class ChannelScaler:
     """Scale each channel by one offset and one factor, over samples and time.
 
     Statistics and differences are taken in float64, so a large offset does not eat
-    a small signal; scikit-learn's scalers keep them.
+    a small signal; scikit-learn's scalers keep them. NaN, a missing value, stays NaN.
 
     Parameters
     ----------
@@ -38,25 +38,38 @@ class ChannelScaler:
 
         X is read in blocks: it is never copied whole.
         """
-        n_channels = X.shape[1]
-        scaler = SCALERS[self.kind or "standard"]()
+        scalers = [SCALERS[self.kind or "standard"]() for _ in range(X.shape[1])]
         for rows in gen_batches(len(X), max(1, BLOCK_VALUES // X[0].size)):
-            block = np.moveaxis(X[rows], 1, 2).reshape(-1, n_channels)
-            largest = max(abs(float(block.min())), abs(float(block.max())))
+            block = X[rows]
+            largest = largest_value(block)
             if largest > MAX_VALUE:
                 raise ValueError(
                     f"X has values as large as {largest:.3g}. Expected at most "
                     f"{MAX_VALUE:.0g}, so that results fit float32. Divide X by a "
                     "constant."
                 )
-            scaler.partial_fit(block.astype(np.float64))
+            for channel, scaler in enumerate(scalers):
+                values = block[:, channel]
+                values = values[~np.isnan(values)].astype(np.float64)
+                if len(values):
+                    scaler.partial_fit(values[:, None])
+        missing = [i for i, s in enumerate(scalers) if not hasattr(s, "scale_")]
+        if missing:
+            raise ValueError(
+                f"X has no measured value in the channels {missing}, only NaN. Leave "
+                "these channels out."
+            )
+
+        def learned(name):
+            return np.array([getattr(scaler, name)[0] for scaler in scalers])
+
         if self.kind is None:
-            offset, scale = np.zeros(n_channels), np.ones(n_channels)
+            offset, scale = np.zeros(len(scalers)), np.ones(len(scalers))
         elif self.kind == "standard":
-            offset, scale = scaler.mean_, scaler.scale_
+            offset, scale = learned("mean_"), learned("scale_")
         else:
             # scikit-learn's scale_ takes a range below 2e-15 for a constant channel.
-            offset, scale = scaler.data_min_, scaler.data_range_
+            offset, scale = learned("data_min_"), learned("data_range_")
             scale = np.where(scale > 0, scale, 1.0)
         self.offset_ = offset[:, None]
         self.scale_ = scale[:, None]
@@ -75,19 +88,41 @@ class ChannelScaler:
         reason = "The latents are in other units than the fitted ones"
         return to_float32(X * self.scale_ + self.offset_, np.inf, reason)
 
-    def log_det(self, n_timepoints):
-        """Log-determinant of `transform`, in nats per sample.
+    def log_det(self, n_measured):
+        """Log-determinant of `transform`, in nats, of each signal.
 
         ``log p(X) = log p(transform(X)) + log_det``.
+
+        Parameters
+        ----------
+        n_measured : ndarray of int, shape (n_samples, n_channels)
+            Time steps that were measured.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
         """
-        return -n_timepoints * float(np.log(self.scale_).sum())
+        return -n_measured @ np.log(self.scale_[:, 0])
+
+
+def has_gaps(X):
+    """Whether NaN is among the values of X, which have no infinity."""
+    return bool(np.isnan(X.min()))
+
+
+def largest_value(X):
+    """Largest absolute value of X besides NaN, 0 if there is none."""
+    largest = max(-float(X.min()), float(X.max()))
+    if np.isnan(largest):
+        largest = float(np.nanmax(np.abs(X), initial=0.0))
+    return largest
 
 
 def to_float32(X, limit, reason):
     """X in float32, C-contiguous; a ValueError if it reaches the limit."""
     with np.errstate(over="ignore"):
         result = X.astype(np.float32, order="C", copy=False)
-    largest = max(-result.min(), result.max())
+    largest = largest_value(result)
     if not largest < limit:
         raise ValueError(
             f"{reason}: values reach {largest:.3g}, where float32 does not suffice."

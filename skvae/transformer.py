@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skvae.model.likelihoods import LIKELIHOODS
-from skvae.model.objective import log_importance_weight
+from skvae.model.objective import log_importance_weights
 from skvae.model.summary import summarize
 from skvae.runtime import (
     all_threads,
@@ -543,11 +543,52 @@ class ConvVAETransformer(
         -------
         mean, std : ndarray of float32, shape (n_samples, latent_dim)
         """
-        encode = self._module_in_use().encode
-        parameters = self._map_signals(lambda x: torch.cat(encode(x), dim=1), X)
-        z_mean, z_log_var = np.hsplit(parameters, 2)
+        module = self._module_in_use()
+        likelihood = self.net_.criterion_.likelihood
+
+        def mean_and_log_var(x):
+            z_mean, z_log_var = module.encode(x)
+            if module.is_linear_at_start and x.isnan().any():
+                noise = likelihood.std(self.reconstruction_weight_, None) ** 2
+                _, scale_tril = module.posterior_given_measured(
+                    x, z_mean, z_log_var, noise
+                )
+                has_gaps = x.isnan().flatten(1).any(dim=1, keepdim=True)
+                log_var = 2 * scale_tril.norm(dim=2).log()
+                z_log_var = torch.where(has_gaps, log_var, z_log_var)
+            return torch.cat([z_mean, z_log_var], dim=1)
+
+        z_mean, z_log_var = np.hsplit(self._map_signals(mean_and_log_var, X), 2)
         std = np.exp(z_log_var / 2)
         return finite(z_mean, self.latent_scale_), finite(std, self.latent_scale_)
+
+    def impute(self, X):
+        """X with its gaps filled by their expectation, given what was measured.
+
+        By the closed form of `skvae.model.gaps.GapFiller`: principal components of
+        the training signals, and noise that is correlated in time.
+
+        Parameters
+        ----------
+        X : as for `transform`
+            NaN where values are missing.
+
+        Returns
+        -------
+        ndarray of the shape of X, in its units
+            What was measured is X's to the bit.
+        """
+        module = self._module_in_use()
+        X = check_signals(self, X, reset=False)
+        rows = np.flatnonzero(np.isnan(X).any(axis=(1, 2)))
+        imputed = X.copy()
+        if len(rows):
+            filled = self._map_signals(module.gaps, unfold(self, X[rows]))
+            if self.net_.criterion_.likelihood.is_unit_range:
+                filled = filled.clip(0, 1)
+            filled = self.scaler_.inverse_transform(filled)
+            imputed[rows] = np.where(np.isnan(X[rows]), filled, X[rows])
+        return unfold(self, imputed)
 
     def sample(self, n_samples=1, *, noise=False, random_state=None):
         """Signals drawn from the model: latents from N(0, I), decoded.
@@ -606,28 +647,23 @@ class ConvVAETransformer(
         likelihood = self.net_.criterion_.likelihood
         is_elbo = n_importance == 1
         n_draws = N_ELBO_DRAWS if is_elbo else n_importance
+        weight = self.reconstruction_weight_
         generator = torch.Generator().manual_seed(0)
         draws = torch.randn(n_draws, self.latent_scale_.size, generator=generator)
         draws = draws.to(self.net_.device)
 
         def bound(x):
-            z_mean, z_log_var = module.encode(x)
-            log_weights = []
-            for draw in draws:
-                z = z_mean + (0.5 * z_log_var).exp() * draw
-                log_px_given_z = likelihood.log_prob(
-                    module.decode(z), x, self.reconstruction_weight_
-                )
-                log_weights.append(
-                    log_importance_weight(log_px_given_z, z, z_mean, z_log_var)
-                )
-            log_weights = torch.stack(log_weights, dim=1).double()
+            log_weights = log_importance_weights(module, likelihood, weight, x, draws)
+            log_weights = log_weights.double()
             if is_elbo:
-                return log_weights.mean(dim=1)
-            return log_weights.logsumexp(dim=1) - math.log(n_draws)
+                bounds = log_weights.mean(dim=1)
+            else:
+                bounds = log_weights.logsumexp(dim=1) - math.log(n_draws)
+            n_measured = (~x.isnan()).sum(dim=2)
+            return torch.cat([bounds[:, None], n_measured], dim=1)
 
-        bounds = finite(self._map_signals(bound, X))
-        return bounds + self.scaler_.log_det(self.n_timepoints_in_)
+        bounds, *n_measured = self._map_signals(bound, X).T
+        return finite(bounds) + self.scaler_.log_det(np.stack(n_measured, axis=1))
 
     def score(self, X, y=None):
         """Mean of `score_samples`, in nats per sample; higher is better.
@@ -664,6 +700,7 @@ class ConvVAETransformer(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
         tags.target_tags.required = bool(self.label_weight)
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags

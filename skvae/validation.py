@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
@@ -15,6 +16,7 @@ from sklearn.utils.validation import check_array, column_or_1d, validate_data
 from skorch.callbacks import Callback
 
 from skvae.model.likelihoods import LIKELIHOODS
+from skvae.scaling import BLOCK_VALUES
 from skvae.training.callbacks import SCHEDULES
 
 # Of a target: float64 holds its variance.
@@ -57,13 +59,14 @@ def check_signals(estimator, X, *, reset, min_samples=1):
     Raises
     ------
     ValueError, TypeError
-        If X is not numeric, finite, dense and rectangular, or of another shape.
+        If X is not numeric, dense and rectangular, holds infinity, has a signal without
+        any measured value, or is of another shape.
     """
     X = to_numpy(X)
     if np.ma.is_masked(X):
         raise ValueError(
-            "X has masked values, which would be read as if they were measured. Impute "
-            "them first, for example with sklearn.impute.SimpleImputer."
+            "X has masked values, which would be read as if they were measured. Pass "
+            "X.filled(numpy.nan): NaN is a missing value."
         )
     n_dims = getattr(X, "ndim", 0)
     if n_dims > 3:
@@ -72,7 +75,11 @@ def check_signals(estimator, X, *, reset, min_samples=1):
             "(n_samples, n_timepoints), or 3, (n_samples, n_channels, n_timepoints). "
             "Reshape X."
         )
-    checks = {"dtype": "numeric", "ensure_min_samples": min_samples}
+    checks = {
+        "dtype": "numeric",
+        "ensure_min_samples": min_samples,
+        "ensure_all_finite": False,  # scikit-learn looks for NaN and infinity at once
+    }
     if n_dims == 3:
         X = check_array(X, allow_nd=True, estimator=estimator, input_name="X", **checks)
     else:
@@ -84,7 +91,32 @@ def check_signals(estimator, X, *, reset, min_samples=1):
         )
     if reset:
         _learn_shape(estimator, X)
-    return _fold(estimator, X)
+    X = _fold(estimator, X)
+    check_measured(X)
+    return X
+
+
+def check_measured(X):
+    """Refuse infinity in X (n, c, t), and signals that are NaN everywhere."""
+    if X.dtype.kind != "f" or np.isfinite(X.sum(dtype=np.float64)):
+        return
+    n_measured = np.empty(len(X), dtype=int)
+    for rows in gen_batches(len(X), max(1, BLOCK_VALUES // X[0].size)):
+        block = X[rows]
+        if np.isinf(block).any():
+            row, channel, time = np.argwhere(np.isinf(block))[0]
+            raise ValueError(
+                f"X contains infinity, first in sample {rows.start + row}, channel "
+                f"{channel}, time step {time}. Expected finite values, or NaN where "
+                "nothing was measured."
+            )
+        n_measured[rows] = (~np.isnan(block)).sum(axis=(1, 2))
+    empty = np.flatnonzero(n_measured == 0)
+    if len(empty):
+        raise ValueError(
+            f"X has {len(empty)} samples without any measured value, NaN everywhere, "
+            f"the first of them sample {empty[0]}. Leave them out."
+        )
 
 
 def _learn_shape(estimator, X):
@@ -187,7 +219,7 @@ def check_options(estimator, X):
     activation = net_params.get("module__output_activation")
     is_unit_range = LIKELIHOODS[estimator.likelihood].is_unit_range or activation
     if is_unit_range and estimator.scale != "minmax":
-        limits = [float(X.min()), float(X.max())]
+        limits = [float(np.nanmin(X)), float(np.nanmax(X))]
         if estimator.scale == "standard" or limits[0] < 0 or limits[1] > 1:
             raise ValueError(
                 f"likelihood={estimator.likelihood!r} with output_activation="

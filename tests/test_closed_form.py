@@ -513,7 +513,7 @@ def test_no_more_components_than_the_data_have(as_sums):
     fitted = fit_components(blocks, Views(30, 0, 0.0, 0.0), 8, seed=0)
     real = fitted.std > 1e-3 * fitted.std[0]
     assert real.sum() == 2
-    start = linear_start(fitted, 8, 10, noise=0.01)
+    start = linear_start(fitted, 8, 10, noise=0.01, own_noise=0.01)
     assert all(torch.isfinite(part).all() for part in start)
     assert start.components.shape == (10, 30)
     np.testing.assert_allclose(start.variances[2:], 1.0, atol=1e-3)

@@ -89,4 +89,6 @@ def test_log_det_matches_the_jacobian(X):
     base = scaler.transform(np.zeros((1, 2, 7))).ravel()
     steps = scaler.transform(np.eye(14).reshape(14, 2, 7)).reshape(14, 14)
     _, expected = np.linalg.slogdet((steps - base).astype(np.float64))
-    assert scaler.log_det(7) == pytest.approx(expected, rel=1e-4)
+    whole, first_only = scaler.log_det(np.array([[7, 7], [3, 0]]))
+    assert whole == pytest.approx(expected, rel=1e-4)
+    assert first_only == pytest.approx(-3 * np.log(scaler.scale_[0, 0]))

@@ -102,6 +102,12 @@ class Components(NamedTuple):
         n_left = max(1, min(n_values, round(self.n_samples)) - n_latents)
         return max(left / n_left, self.noise_floor)
 
+    def residuals(self, rows, n_latents):
+        """What the first components leave of the signal, (n, n_values), of `Rows`."""
+        inputs = rows[:, 1 : 1 + len(self.mean)] - rows[:, :1] * self.mean
+        scores = inputs @ self.directions[:n_latents].T
+        return inputs[:, : len(self.loadings)] - scores @ self.loadings[:, :n_latents].T
+
     @property
     def noise_floor(self):
         """Smallest noise variance, with which densities stay finite."""
@@ -264,20 +270,18 @@ def held_out_noise(blocks, views, n_latents, seed):
         fitted = fit_components(kept, views, n_latents, seed)
         for block in blocks:
             if block.fold == fold:
-                ones, inputs = block.values[:, :1], block.values[:, 1:]
-                inputs = inputs[:, : len(fitted.mean)] - ones * fitted.mean
-                scores = inputs @ fitted.directions.T
-                x = inputs[:, : views.n_values]
-                squared_errors += np.square(x - scores @ fitted.loadings.T).sum()
-                n_samples += np.square(ones).sum()
+                squared_errors += np.square(
+                    fitted.residuals(block.values, n_latents)
+                ).sum()
+                n_samples += np.square(block.values[:, 0]).sum()
     n_left = max(1, views.n_values - n_latents)
     return squared_errors / n_samples / n_left
 
 
-def linear_start(fitted, latent_dim, n_components, noise):
+def linear_start(fitted, latent_dim, n_components, noise, own_noise):
     """The `LinearStart` of `Components`, with the decoder's noise variance.
 
-    With s2 the noise variance that the components leave, at most `noise`, and
+    With s2 the noise variance that the components leave, `own_noise`, and
     g2 = ||loadings_k||^2 the variance that component k explains, the latent mean is
     the component times ``sqrt(1 - s2 / g2)`` and the decoder its loadings times the
     same, as in probabilistic PCA, where g2 is an eigenvalue (Tipping and Bishop 1999,
@@ -289,7 +293,6 @@ def linear_start(fitted, latent_dim, n_components, noise):
     loadings = fitted.loadings[:, :n_found]
     explained = np.maximum(np.square(loadings).sum(axis=0), 1e-300)
     most = 1 - 0.5 * fitted.elsewhere[:n_found]
-    own_noise = min(noise, fitted.noise(latent_dim))
     shrinkage = np.sqrt(1 - np.clip(own_noise / explained, 0, most))
     gains = shrinkage * np.sqrt(explained)
 

@@ -25,14 +25,19 @@ class Likelihood:
     is_unit_range = False
 
     def distortion(self, x_hat, x):
-        """Sum of the errors of each sample, (n,), of x_hat and x (n, c, t), scaled."""
+        """Sum of the errors of each sample, (n,), of x_hat and x (n, c, t), scaled.
+
+        Over what was measured: NaN in x has no error.
+        """
         check_same_shape("x_hat", x_hat, "x", x)
-        return self.errors(x_hat, x).flatten(1).sum(dim=1)
+        errors = self.errors(x_hat, x.nan_to_num()) * ~x.isnan()
+        return errors.flatten(1).sum(dim=1)
 
     def log_prob(self, x_hat, x, weight):
         """log p(x|z) of each sample, (n,), in nats, all constants kept."""
-        constant = self.log_normalizer(weight, x[0].numel())
-        return constant - weight * self.distortion(x_hat, x)
+        distortion = self.distortion(x_hat, x)
+        constant = self.log_normalizer(weight, count_measured(x).double())
+        return constant.to(distortion.dtype) - weight * distortion
 
     def errors(self, x_hat, x):
         """Error of each value, of the shape of x."""
@@ -45,8 +50,8 @@ class Likelihood:
         ----------
         mean_distortion : float or Tensor of shape ()
             Mean over samples of `distortion`.
-        n_values : int
-            Values per sample, ``n_channels * n_timepoints``.
+        n_values : float or Tensor of shape ()
+            Measured values per sample, ``n_channels * n_timepoints`` without gaps.
 
         Returns
         -------
@@ -82,7 +87,8 @@ class Gaussian(Likelihood):
         return (x_hat - x).square()
 
     def optimal_weight(self, mean_distortion, n_values):
-        return n_values / (2 * at_least(mean_distortion, n_values * MIN_SQUARED_ERROR))
+        least = n_values * MIN_SQUARED_ERROR
+        return 1 / (2 * at_least(mean_distortion, least)) * n_values
 
     def log_normalizer(self, weight, n_values):
         return 0.5 * n_values * log(weight / math.pi)
@@ -104,7 +110,7 @@ class Laplace(Likelihood):
         return (x_hat - x).abs()
 
     def optimal_weight(self, mean_distortion, n_values):
-        return n_values / at_least(mean_distortion, n_values * MIN_ABSOLUTE_ERROR)
+        return 1 / at_least(mean_distortion, n_values * MIN_ABSOLUTE_ERROR) * n_values
 
     def log_normalizer(self, weight, n_values):
         return n_values * log(weight / 2)
@@ -148,6 +154,11 @@ class Bernoulli(Likelihood):
 
 
 LIKELIHOODS = {"gaussian": Gaussian(), "laplace": Laplace(), "bernoulli": Bernoulli()}
+
+
+def count_measured(x):
+    """Values of each sample that are not NaN, (n,), of x (n, c, t)."""
+    return (~x.isnan()).flatten(1).sum(dim=1)
 
 
 def log(value):

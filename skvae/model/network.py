@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from skvae.model.features import RandomConvolutions
+from skvae.model.gaps import GapFiller, conditioned_on_measured
 from skvae.model.layers import (
     AlignedLinear,
     SameConv,
@@ -93,6 +94,7 @@ class ConvVAE(nn.Module):
     ):
         super().__init__()
         shape, channels = (n_channels, n_timepoints), (n_channels, *conv_channels)
+        self.gaps = GapFiller(*shape)
         lengths = lengths_after(n_timepoints, len(conv_channels), stride)
         parts = Convolutions(channels, lengths, kernel_size, stride, batch_norm)
         if linear_path:
@@ -117,8 +119,11 @@ class ConvVAE(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def represent(self, x):
-        """What the trained part of the encoder reads of signals x (n, c, t)."""
-        return self.encoder.represent(x)
+        """What the trained part of the encoder reads of signals x (n, c, t).
+
+        NaN in x is a missing value, and is filled.
+        """
+        return self.encoder.represent(self.gaps(x))
 
     def posterior(self, h):
         """Mean and log-variance of q(z|x), (n, latent_dim), of ``represent(x)``."""
@@ -127,6 +132,33 @@ class ConvVAE(nn.Module):
     def encode(self, x):
         """Mean and log-variance of q(z|x), both (n, latent_dim), of x (n, c, t)."""
         return self.posterior(self.represent(x))
+
+    @property
+    def is_linear_at_start(self):
+        """Whether the decoder starts as a linear map."""
+        is_linear = isinstance(self.decoder.activation, nn.Identity)
+        return is_linear and self.decoder.linear is not None
+
+    def posterior_given_measured(self, x, z_mean, z_log_var, noise):
+        """Mean and Cholesky factor of q(z|x) of x (n, c, t) with gaps.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_channels, n_timepoints)
+        z_mean, z_log_var : Tensor of shape (n_samples, latent_dim)
+            As from `encode`.
+        noise : float
+            Variance of p(x|z).
+        """
+        return conditioned_on_measured(
+            z_mean,
+            z_log_var,
+            x,
+            self.gaps(x),
+            self.decode(z_mean),
+            self.decoder.linear.weight,
+            noise,
+        )
 
     def reparameterize(self, z_mean, z_log_var):
         """A draw from q(z|x), (n, latent_dim), from torch's global generator."""

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from skvae.model.likelihoods import LIKELIHOODS, check_same_shape
+from skvae.model.likelihoods import LIKELIHOODS, check_same_shape, count_measured
 
 
 def kl_per_dim(z_mean, z_log_var):
@@ -26,38 +26,80 @@ def kl_per_dim(z_mean, z_log_var):
     return 0.5 * (z_mean.square() + z_log_var.exp() - 1.0 - z_log_var)
 
 
-def log_importance_weight(log_px_given_z, z, z_mean, z_log_var):
-    """log p(x|z) + log p(z) - log q(z|x), for z drawn from q(z|x).
+def log_importance_weight(log_px_given_z, z, squared_distance, log_var):
+    """log p(x|z) + log p(z) - log q(z|x), (n,), in nats, for z drawn from q(z|x).
 
-    Its mean over draws is the ELBO, ``logsumexp - log(n_draws)`` the tighter
+    Parameters
+    ----------
+    log_px_given_z : Tensor of shape (n_samples,)
+    z, squared_distance, log_var : Tensor of shape (n_samples, latent_dim)
+        Parts of the squared distance of z from the mean of q(z|x), in units of its
+        covariance, and of the log-determinant of that.
+    """
+    check_same_shape("z", z, "squared_distance", squared_distance)
+    log_ratio = 0.5 * (squared_distance + log_var - z.square())
+    return log_px_given_z + log_ratio.sum(dim=1)
+
+
+def log_importance_weights(module, likelihood, weight, x, draws):
+    """`log_importance_weight` of signals for draws from their q(z|x).
+
+    Their mean over draws is the ELBO, ``logsumexp - log(n_draws)`` the tighter
     importance-weighted bound. Both are exact, whatever the draws, where q(z|x) is
     the true posterior.
 
     Parameters
     ----------
-    log_px_given_z : Tensor of shape (n_samples,)
-    z, z_mean, z_log_var : Tensor of shape (n_samples, latent_dim)
+    module : ConvVAE
+    likelihood : Likelihood
+    weight : float
+        Its weight.
+    x : Tensor of shape (n_samples, n_channels, n_timepoints)
+        In scaled units, NaN where it was not measured.
+    draws : Tensor of shape (n_draws, latent_dim)
+        Standard normal; each makes one of every sample's draws from its q(z|x).
 
     Returns
     -------
-    Tensor of shape (n_samples,), in nats.
+    Tensor of shape (n_samples, n_draws), in nats.
 
     References
     ----------
     Burda, Grosse & Salakhutdinov (2016), https://arxiv.org/abs/1509.00519
     """
-    check_same_shape("z", z, "z_mean", z_mean)
-    squared_distance = (z - z_mean).square() * (-z_log_var).exp()
-    log_ratio = 0.5 * (squared_distance + z_log_var - z.square())
-    return log_px_given_z + log_ratio.sum(dim=1)
+    z_mean, z_log_var = module.encode(x)
+
+    def log_weight(z, squared_distance, log_var):
+        log_px_given_z = likelihood.log_prob(module.decode(z), x, weight)
+        return log_importance_weight(log_px_given_z, z, squared_distance, log_var)
+
+    log_weights = []
+    for draw in draws:
+        z = z_mean + (0.5 * z_log_var).exp() * draw
+        squared_distance = (z - z_mean).square() * (-z_log_var).exp()
+        log_weights.append(log_weight(z, squared_distance, z_log_var))
+    log_weights = torch.stack(log_weights, dim=1)
+    has_gaps = x.isnan().flatten(1).any(dim=1)
+    if not (has_gaps.any() and module.is_linear_at_start):
+        return log_weights
+
+    # What is missing correlates the latents.
+    noise = likelihood.std(weight, None) ** 2
+    mean, scale_tril = module.posterior_given_measured(x, z_mean, z_log_var, noise)
+    log_var = 2 * scale_tril.diagonal(dim1=1, dim2=2).log()
+    with_gaps = [
+        log_weight(mean + scale_tril @ draw, draw.square().expand_as(mean), log_var)
+        for draw in draws
+    ]
+    return torch.where(has_gaps[:, None], torch.stack(with_gaps, dim=1), log_weights)
 
 
 class Objective(nn.Module):
     """What training minimises, in nats per sample, and its terms.
 
-    ``-log p(x|z) + beta * KL + label_weight * n_values / 2 * label_loss``; the first
+    ``-log p(x|z) + beta * KL + label_weight * n_measured / 2 * label_loss``; the first
     term is ``weight * distortion`` less its log-normalizer, so that it stays comparable
-    while the weight is learned.
+    while the weight is learned. It is over what was measured of x.
 
     Parameters
     ----------
@@ -102,15 +144,16 @@ class Objective(nn.Module):
         output : tuple (x_hat, z_mean, z_log_var) or (..., head's output)
             As from the network.
         x : Tensor of shape (n_samples, n_channels, n_timepoints)
-            The target, in scaled units.
+            The target, in scaled units, NaN where it was not measured.
         y : Tensor of shape (n_samples, n_targets), optional
             Target of the head, NaN for unlabelled.
 
         Returns
         -------
-        Tensor of shape (2 + latent_dim,)
-            Distortion, the head's loss, and KL of each latent dimension. One tensor,
-            so that an epoch adds them up without waiting for the device.
+        Tensor of shape (3 + latent_dim,)
+            Distortion, measured values, the head's loss, and KL of each latent
+            dimension. One tensor, so that an epoch adds them up without waiting for the
+            device.
         """
         x_hat, z_mean, z_log_var, *predicted = output
         distortion = self.likelihood.distortion(x_hat, x).mean()
@@ -118,38 +161,44 @@ class Objective(nn.Module):
         label = kl.new_zeros(())
         if predicted:
             label = label_loss(predicted[0], y, self.classes)
-        return torch.cat([distortion[None], label[None], kl])
+        n_measured = count_measured(x).to(kl).mean()
+        return torch.cat([torch.stack([distortion, n_measured, label]), kl])
 
-    def loss(self, terms, n_values, warmup=1.0):
+    def loss(self, terms, warmup=1.0):
         """The loss, a Tensor of shape (), of the terms that `forward` gives.
 
         Parameters
         ----------
-        terms : Tensor of shape (2 + latent_dim,)
-        n_values : int
-            Values per sample, ``n_channels * n_timepoints``.
+        terms : Tensor of shape (3 + latent_dim,)
         warmup : float
             Factor of beta, from 0 to 1 during the warm-up.
         """
+        distortion, n_measured, label, *_ = terms
         return (
-            self.reconstruction(terms[0], n_values)
-            + self.beta * warmup * terms[2:].clamp(min=self.free_bits).sum()
-            + self.label_weight * n_values / 2 * terms[1]
+            self.reconstruction(distortion, n_measured)
+            + self.beta * warmup * terms[3:].clamp(min=self.free_bits).sum()
+            + self.label_weight * n_measured / 2 * label
         )
 
-    def reconstruction(self, mean_distortion, n_values):
+    def reconstruction(self, mean_distortion, n_measured):
         """-log p(x|z) at the mean distortion, in nats per sample."""
-        weight = self.weight(mean_distortion, n_values)
-        constant = self.likelihood.log_normalizer(weight, n_values)
+        weight = self.weight(mean_distortion, n_measured)
+        constant = self.likelihood.log_normalizer(weight, n_measured)
         return weight * mean_distortion - constant
 
-    def weight(self, mean_distortion, n_values):
-        """The reconstruction weight: as given, or optimal for `mean_distortion`."""
+    def weight(self, mean_distortion, n_measured):
+        """The reconstruction weight: as given, or optimal for the means over samples.
+
+        Parameters
+        ----------
+        mean_distortion, n_measured : float or Tensor of shape ()
+            Distortion, and values that were measured, of a sample.
+        """
         if self.reconstruction_weight != "auto":
             return self.reconstruction_weight
         if isinstance(mean_distortion, torch.Tensor):
             mean_distortion = mean_distortion.detach()
-        return self.likelihood.optimal_weight(mean_distortion, n_values)
+        return self.likelihood.optimal_weight(mean_distortion, n_measured)
 
 
 def label_loss(predicted, y, classes):

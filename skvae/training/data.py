@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import Dataset
 
 from skvae.runtime import map_batches
+from skvae.scaling import has_gaps
 
 # Signals up to this size are kept scaled for training on a CPU.
 RESIDENT_BYTES = 2**27
@@ -28,6 +29,7 @@ class ScaledSignals:
         self.X = X
         self.scaler = scaler
         self.device = torch.device(device)
+        self.has_gaps = has_gaps(X)
         self.x = self._read_all() if self._fits() else None
         self.h = None
 
@@ -60,7 +62,7 @@ class ScaledSignals:
     def represent_by(self, module):
         """Keep what the network reads, ``module.represent(x)``, where it is not x."""
         first = self.read(torch.zeros(1, dtype=torch.long, device=self.home))
-        if module.represent(first) is first:
+        if not self.has_gaps and module.represent(first) is first:
             return
         n_samples, _, n_timepoints = self.X.shape
         rows = torch.arange(n_samples, device=self.home)

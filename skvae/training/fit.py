@@ -13,6 +13,7 @@ from skvae.model.closed_form import (
     held_out_noise,
     linear_start,
 )
+from skvae.model.likelihoods import count_measured
 from skvae.model.objective import kl_per_dim
 from skvae.runtime import map_batches
 from skvae.scaling import ChannelScaler
@@ -28,6 +29,8 @@ TOO_MANY_DIMS = 1.25
 # and values that the statistics of a fit are means of, of 256 signals at least.
 THRESHOLD_TIMEPOINTS = 2**15
 STATISTICS_VALUES = 2**18
+# Values that the model of gaps is learned from, of 64 signals at least.
+GAP_VALUES = 2**20
 
 
 class Fitted(NamedTuple):
@@ -72,41 +75,43 @@ def fit(params, X, target, device, seed, *, one_epoch=False, checkpoint=None):
     -------
     Fitted
     """
-    scaler = ChannelScaler(params.scale).fit(X)
+    scaler, n_values = ChannelScaler(params.scale).fit(X), X[0].size
     has_head = needs_head(params, target)
     y = target.values if has_head else None
     signals, train, valid = split(params, X, y, scaler, device, one_epoch)
     options = device, len(train), one_epoch, checkpoint
     net = make_net(params, X, target, has_head, *options).initialize()
-    module, latent_scale, distortion = net.module_, None, None
-    n_values = X[0].size
+    module, latent_scale, noise = net.module_, None, None
+    module.gaps.fit(train.x(some_of(len(train), GAP_VALUES // n_values, seed)))
     if params.linear_path:
         start, latent_scale, noise = start_of(
             params, module, train, target, seed, is_trained=bool(net.max_epochs)
         )
         module.start_from(start)
-        distortion = net.criterion_.likelihood.expected_distortion(noise, n_values)
     signals.represent_by(module.eval())
 
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
     draws = torch.randn(len(some), params.latent_dim)
-    before, _ = describe(net, some, draws)
+    before, n_measured, _ = describe(net, some, draws)
     at_start = [p.detach().clone() for p in module.trusted_parameters()]
     if net.max_epochs:
         net.partial_fit((train, valid))
     share = trusted_share(len(train), params.latent_dim)
     # A head is all that teaches the latents their classes.
     trust(module, at_start, 1.0 if module.head is not None else share)
-    after, kl = describe(net, some, draws)
+    after, _, kl = describe(net, some, draws)
 
     # What is left of training's gain on its own signals holds on others in part.
     has_trained = net.max_epochs and before > 0
     gain = (after / before) ** share**2 if has_trained else 1.0
-    distortion = after if distortion is None else distortion * gain
+    distortion = after
+    if noise is not None:
+        likelihood = net.criterion_.likelihood
+        distortion = likelihood.expected_distortion(noise, n_measured) * gain
     if latent_scale is None:
         latent_scale = decoder_scale(net, some)
     latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
-    return sum_up(net, scaler, distortion, after, kl, latent_scale, n_values)
+    return sum_up(net, scaler, distortion, after, n_measured, kl, latent_scale)
 
 
 def go_on(params, X, target, device, before, *, one_epoch=False, checkpoint=None):
@@ -128,14 +133,15 @@ def go_on(params, X, target, device, before, *, one_epoch=False, checkpoint=None
     if net.max_epochs:
         net.partial_fit((train, valid))
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
-    after, kl = describe(net, some, torch.randn(len(some), params.latent_dim))
+    draws = torch.randn(len(some), params.latent_dim)
+    after, n_measured, kl = describe(net, some, draws)
     # Training signals are as much closer than others as they were in the first fit.
     distortion = before.held_back_excess * after
     latent_scale = before.latent_scale
     if not params.linear_path:
         latent_scale = decoder_scale(net, some)
         latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
-    return sum_up(net, scaler, distortion, after, kl, latent_scale, n_values)
+    return sum_up(net, scaler, distortion, after, n_measured, kl, latent_scale)
 
 
 def split(params, X, y, scaler, device, one_epoch):
@@ -169,7 +175,7 @@ def start_of(params, module, train, target, seed, is_trained):
     features = module.encoder.features
     if features is not None:
         n_signals = max(16, THRESHOLD_TIMEPOINTS // module.decoder.shape[1])
-        features.fit(train.sample(n_signals).x(slice(None)))
+        features.fit(module.gaps(train.sample(n_signals).x(slice(None))))
     n_values = math.prod(module.decoder.shape)
     views = Views(
         n_values=n_values,
@@ -185,7 +191,7 @@ def start_of(params, module, train, target, seed, is_trained):
     width = 1 + views.n_values + views.n_features + y.shape[1]
 
     def read(index):
-        x = train.x(torch.from_numpy(index).to(train.rows.device))
+        x = module.gaps(train.x(torch.from_numpy(index).to(train.rows.device)))
         values = np.empty((len(index), width))
         values[:, 0] = 1
         values[:, 1 : 1 + n_values] = x.flatten(1).cpu()
@@ -199,16 +205,29 @@ def start_of(params, module, train, target, seed, is_trained):
     blocks = gather(read, len(train), width, is_labelled, seed)
     n_components = module.encoder.components.out_features
     fitted = fit_components(blocks, views, n_components, seed)
-    if not is_trained:
-        noise = fitted.noise(params.latent_dim)
-    else:
+    noise = own_noise = fitted.noise(params.latent_dim)
+    if is_trained:
         noise = held_out_noise(blocks, views, params.latent_dim, seed)
         noise = max(noise, fitted.noise_floor)
-    start = linear_start(fitted, params.latent_dim, n_components, noise)
+    if train.signals.has_gaps:
+        index = some_of(len(train), STATISTICS_VALUES // n_values, seed)
+        is_measured = ~np.isnan(train.x(index).flatten(1).cpu().numpy())
+        squares = np.square(fitted.residuals(read(index), params.latent_dim))
+        share = (squares * is_measured).sum() / is_measured.sum() / squares.mean()
+        noise, own_noise = noise * share, own_noise * share
+    start = linear_start(
+        fitted, params.latent_dim, n_components, noise, min(noise, own_noise)
+    )
     latent_scale = np.ones(params.latent_dim)
     n_found = min(params.latent_dim, len(fitted.std))
     latent_scale[:n_found] = fitted.std[:n_found] * start.shrinkage[:n_found].numpy()
     return start, latent_scale, noise
+
+
+def some_of(n_samples, n_drawn, seed):
+    """Indices of at least 64 of the samples, by a generator of their own."""
+    order = np.random.RandomState(seed).permutation(n_samples)
+    return np.sort(order[: max(64, n_drawn)])
 
 
 def trusted_share(n_samples, latent_dim):
@@ -228,7 +247,7 @@ def trust(module, at_start, share):
 
 
 def describe(net, dataset, draws):
-    """Mean distortion of signals and their KL per latent dimension, (latent_dim,).
+    """Means over signals: distortion, measured values, KL per dimension (latent_dim,).
 
     `draws` (n, latent_dim), standard normal, are those of q(z|x).
     """
@@ -239,14 +258,16 @@ def describe(net, dataset, draws):
         z_mean, z_log_var = module.posterior(h)
         noise = draws[index.cpu()].to(z_mean.device)
         x_hat = module.decode(z_mean + (0.5 * z_log_var).exp() * noise)
-        errors = likelihood.distortion(x_hat, x)[:, None]
+        errors = torch.stack(
+            [likelihood.distortion(x_hat, x), count_measured(x)], dim=1
+        )
         return torch.cat([errors, kl_per_dim(z_mean, z_log_var)], dim=1)
 
     values = over_samples(rows, dataset)
     if not np.isfinite(values).all():
         raise net.divergence("The latents or their reconstruction became infinite")
     means = values.mean(axis=0, dtype=np.float64)
-    return float(means[0]), means[1:]
+    return float(means[0]), float(means[1]), means[2:]
 
 
 def decoder_scale(net, dataset, step=0.1):
@@ -286,13 +307,13 @@ def in_units_of_X(latent_scale, scaler, whiten):
     return np.where(latent_scale > 0, latent_scale, np.float32(1.0))
 
 
-def sum_up(net, scaler, distortion, after, kl, latent_scale, n_values):
+def sum_up(net, scaler, distortion, after, n_measured, kl, latent_scale):
     """`Fitted`, of a trained net and what was found about it."""
     net.module_.eval()
     return Fitted(
         net=net,
         scaler=scaler,
-        reconstruction_weight=float(net.criterion_.weight(distortion, n_values)),
+        reconstruction_weight=float(net.criterion_.weight(distortion, n_measured)),
         held_back_excess=distortion / max(after, 1e-30),
         kl_per_dim=kl,
         latent_scale=latent_scale,

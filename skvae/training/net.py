@@ -65,7 +65,7 @@ class VAENet(NeuralNet):
         terms = self.criterion_(y_pred, *y_true)
         self.terms_ = terms.detach()
         warmup = self.warmup_ if training and self.kl_warmup else 1.0
-        return self.criterion_.loss(terms, y_true[0][0].numel(), warmup)
+        return self.criterion_.loss(terms, warmup)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn):
         """skorch's epoch, with the terms added up on the device and read once."""
@@ -89,13 +89,14 @@ class VAENet(NeuralNet):
 
     def record_terms(self, prefix, terms):
         """Write the terms of an epoch to the history, in nats per sample."""
-        n_values = math.prod(self.module_.decoder.shape)
+        (distortion, n_measured, label), kl_per_dim = terms[:3], terms[3:]
+        reconstruction = self.criterion_.reconstruction(distortion, n_measured)
         record = {
-            "loss": float(self.criterion_.loss(terms, n_values)),
-            "reconstruction": float(self.criterion_.reconstruction(terms[0], n_values)),
-            "kl": float(terms[2:].sum()),
-            "label": float(terms[1]),
-            "kl_per_dim": terms[2:].tolist(),
+            "loss": float(self.criterion_.loss(terms)),
+            "reconstruction": float(reconstruction),
+            "kl": float(kl_per_dim.sum()),
+            "label": float(label),
+            "kl_per_dim": kl_per_dim.tolist(),
         }
         if not math.isfinite(record["loss"]):
             raise self.divergence(f"The loss became {record['loss']}")

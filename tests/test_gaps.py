@@ -1,0 +1,298 @@
+"""Missing values, from fit to impute, against closed forms and whole signals."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+
+from skvae import ConvVAETransformer
+from skvae.datasets import make_load_profiles
+from skvae.model.gaps import GapFiller, conditioned_on_measured, correlation
+from skvae.model.likelihoods import LIKELIHOODS
+
+NAN = float("nan")
+X, Y = make_load_profiles(90, n_timepoints=48, random_state=0)
+SHAPES = {"2-D": X, "3-D": X.reshape(90, 2, 24)}
+
+
+def with_gaps(X, share=0.3, seed=0):
+    """X with single points missing; the first signal is whole, the second half so."""
+    X = X.copy()
+    is_missing = np.random.default_rng(seed).random(X.shape) < share
+    is_missing[0], is_missing[1, ..., : X.shape[-1] // 2] = False, True
+    X[is_missing] = np.nan
+    return X
+
+
+GAPS = with_gaps(X)
+
+
+def make_vae(**params):
+    return ConvVAETransformer(
+        4, **{"random_state": 0, "max_epochs": 1, "device": "cpu", **params}
+    )
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return make_vae(max_epochs=3).fit(GAPS)
+
+
+# What fills a gap
+
+
+def gaussian_conditional(filler, x):
+    """Expected missing values of one signal x (c, t) by its joint normal density."""
+    c, t, k = filler.loadings.shape
+    loadings = filler.loadings.double().reshape(c * t, k).numpy()
+    lags = np.abs(np.subtract.outer(np.arange(t), np.arange(t)))
+    noise = np.zeros((c, t, c, t))
+    for i in range(c):
+        rho, std = float(filler.correlation[i]), float(filler.std[i])
+        noise[i, :, i] = std**2 * rho**lags
+    covariance = loadings @ loadings.T + noise.reshape(c * t, c * t)
+    mean, x = filler.mean.double().numpy().ravel(), x.ravel().astype(np.float64)
+    known = ~np.isnan(x)
+    x[~known] = mean[~known] + covariance[np.ix_(~known, known)] @ np.linalg.solve(
+        covariance[np.ix_(known, known)], (x - mean)[known]
+    )
+    return x.reshape(c, t)
+
+
+@pytest.mark.parametrize("shape", [(1, 48), (2, 24)])
+def test_a_gap_is_filled_by_the_conditional_mean_of_a_normal(shape):
+    signals = torch.from_numpy(X.reshape(90, *shape))
+    filler = GapFiller(*shape).fit(signals)
+    filler.correlation.copy_(torch.linspace(0.9, 0.5, shape[0])[:, None])
+    gaps = with_gaps(signals.numpy())[:6]
+    filled = filler(torch.from_numpy(gaps)).numpy()
+    for got, x in zip(filled, gaps, strict=True):
+        np.testing.assert_allclose(got, gaussian_conditional(filler, x), atol=1e-5)
+
+
+def test_whole_signals_pass_through_the_filler_untouched():
+    x = torch.from_numpy(X[:, None])
+    assert GapFiller(1, 48).fit(x)(x) is x
+
+
+def test_filling_beats_interpolation_and_the_mean_in_long_gaps():
+    whole = X[60:]
+    gaps = whole.copy()
+    gaps[:, 20:30] = np.nan
+    imputed = make_vae(max_epochs=0).fit(with_gaps(X[:60])).impute(gaps)
+    steps = np.arange(48)
+    known = np.delete(steps, np.s_[20:30])
+    interpolated = np.array([np.interp(steps, known, x[known]) for x in whole])
+    mean = np.broadcast_to(X[:60].mean(axis=0), whole.shape)
+
+    def error(filled):
+        return np.square(filled - whole)[:, 20:30].mean()
+
+    assert error(imputed) < 0.9 * min(error(interpolated), error(mean))
+
+
+def test_correlation_is_that_of_an_autoregressive_process():
+    rng = np.random.default_rng(0)
+    noise = np.zeros((400, 2, 60))
+    for channel, rho in enumerate((0.6, 0.95)):
+        noise[:, channel, 0] = rng.standard_normal(400)
+        for t in range(1, 60):
+            new = np.sqrt(1 - rho**2) * rng.standard_normal(400)
+            noise[:, channel, t] = rho * noise[:, channel, t - 1] + new
+    noise[rng.random(noise.shape) < 0.2] = np.nan
+    np.testing.assert_allclose(correlation(noise), [0.6, 0.95], atol=0.02)
+
+
+# The bound
+
+
+@pytest.mark.parametrize("signals", SHAPES)
+@pytest.mark.parametrize("train", ["whole", "gaps"])
+def test_the_bound_is_the_marginal_of_probabilistic_pca(signals, train):
+    whole = SHAPES[signals]
+    gaps = with_gaps(whole)
+    vae = make_vae(max_epochs=0, feature_weight=0)
+    vae.fit(whole if train == "whole" else gaps)
+    linear = vae.module_.decoder.linear
+    loadings = linear.weight.detach().double().numpy()
+    mean = linear.bias.detach().double().numpy()
+    noise = 0.5 / vae.reconstruction_weight_ * np.eye(len(mean))
+    covariance = loadings @ loadings.T + noise
+    offset, scale = vae.scaler_.offset_, vae.scaler_.scale_
+    expected = []
+    for x in gaps.reshape(90, *vae.module_.decoder.shape):
+        known = ~np.isnan(x).ravel()
+        marginal = multivariate_normal(mean[known], covariance[np.ix_(known, known)])
+        log_det = np.broadcast_to(np.log(scale), x.shape).ravel()[known].sum()
+        scaled = ((x - offset) / scale).ravel()[known]
+        expected.append(marginal.logpdf(scaled) - log_det)
+    np.testing.assert_allclose(vae.score_samples(gaps), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_posterior_of_gaps_is_bayes_rule():
+    rng = np.random.default_rng(0)
+    loadings = torch.from_numpy(rng.standard_normal((12, 3)))
+    filled = torch.from_numpy(rng.standard_normal((5, 1, 12)))
+    x = filled.clone()
+    x[:, :, 3:7] = NAN
+    noise = 0.3
+    precision = torch.eye(3) + loadings.T @ loadings / noise
+    z_mean = filled[:, 0] @ loadings / noise @ precision.inverse()
+    z_log_var = -(1 + loadings.square().sum(dim=0) / noise).log().expand(5, 3)
+    x_hat = (z_mean @ loadings.T)[:, None]
+    mean, scale_tril = conditioned_on_measured(
+        z_mean, z_log_var, x, filled, x_hat, loadings, noise
+    )
+    known = torch.ones(12, dtype=torch.bool)
+    known[3:7] = False
+    precision = torch.eye(3) + loadings[known].T @ loadings[known] / noise
+    expected = filled[:, 0, known] @ loadings[known] / noise @ precision.inverse()
+    torch.testing.assert_close(mean, expected)
+    covariance = (scale_tril @ scale_tril.mT)[0]
+    torch.testing.assert_close(covariance, precision.inverse())
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_errors_and_their_gradients_are_over_what_was_measured(likelihood):
+    x_hat = torch.rand(4, 2, 6, dtype=torch.float64) * 0.8 + 0.1
+    x = torch.rand(4, 2, 6, dtype=torch.float64)
+    gaps = torch.rand(x.shape) < 0.4
+    x_hat.requires_grad_()
+    distortion = LIKELIHOODS[likelihood].distortion(x_hat, x.masked_fill(gaps, NAN))
+    (gradient,) = torch.autograd.grad(distortion.sum(), x_hat)
+    errors = LIKELIHOODS[likelihood].errors(x_hat, x)
+    expected = torch.stack([e[~gap].sum() for e, gap in zip(errors, gaps, strict=True)])
+    torch.testing.assert_close(distortion, expected)
+    assert (gradient[gaps] == 0).all()
+    assert gradient.isfinite().all()
+
+
+# The estimator
+
+SETTINGS = {
+    "defaults": {},
+    "closed form": {"max_epochs": 0},
+    "thread's VAE": {"linear_path": False, "batch_norm": True},
+    "laplace": {"likelihood": "laplace"},
+    "bernoulli": {"likelihood": "bernoulli", "scale": "minmax"},
+    "minmax": {"scale": "minmax"},
+    "unscaled": {"scale": None},
+    "labels": {"label_weight": 2.0},
+    "labels, two latents": {"latent_dim": 2, "label_weight": 2.0},
+    "early stopping": {"early_stopping": True, "validation_fraction": 0.3},
+}
+
+
+@pytest.mark.parametrize("signals", SHAPES)
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_method_takes_gaps(signals, setting):
+    gaps = with_gaps(SHAPES[signals])
+    vae = make_vae().set_params(**SETTINGS[setting]).fit(gaps, Y)
+    for values in (
+        vae.transform(gaps),
+        *vae.posterior(gaps),
+        vae.reconstruct(gaps),
+        vae.score_samples(gaps),
+        vae.score_samples(gaps, n_importance=3),
+        vae.impute(gaps),
+    ):
+        assert len(values) == len(gaps)
+        assert np.isfinite(values).all()
+    assert all(np.isfinite(values).all() for values in vae.history_.values())
+    vae.partial_fit(gaps, Y)
+    assert np.isfinite(vae.transform(gaps)).all()
+
+
+@pytest.mark.parametrize("setting", ["defaults", "thread's VAE"])
+def test_latents_of_a_signal_depend_on_no_other(setting):
+    vae = make_vae().set_params(**SETTINGS[setting]).fit(GAPS)
+    whole = vae.transform(GAPS), vae.score_samples(GAPS), vae.impute(GAPS)
+    for rows in ([1], [0, 1], [5, 1, 7], range(20, 60)):
+        part = GAPS[list(rows)]
+        got = vae.transform(part), vae.score_samples(part), vae.impute(part)
+        for one, all_ in zip(got, whole, strict=True):
+            np.testing.assert_array_equal(one, all_[list(rows)])
+
+
+def test_whole_signals_have_the_same_latents_beside_signals_with_gaps(vae):
+    both = np.concatenate([GAPS, X])
+    for method in (vae.transform, vae.score_samples, vae.reconstruct):
+        np.testing.assert_array_equal(method(both)[90:], method(X))
+
+
+def test_impute_fills_gaps_and_touches_nothing_else(vae):
+    imputed = vae.impute(GAPS)
+    assert imputed.dtype == GAPS.dtype
+    known = ~np.isnan(GAPS)
+    np.testing.assert_array_equal(imputed[known], GAPS[known])
+    assert np.isfinite(imputed).all()
+    np.testing.assert_array_equal(vae.impute(X), X)
+    assert np.isnan(GAPS).any()  # it is a copy
+
+
+def test_noise_is_that_of_measured_values():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 2)) @ rng.standard_normal((2, 40))
+    X = X + 0.5 * rng.standard_normal(X.shape)
+    whole = make_vae(max_epochs=0, feature_weight=0, scale=None).fit(X)
+    gaps = clone(whole).fit(with_gaps(X))
+    variances = [0.5 / vae.reconstruction_weight_ for vae in (whole, gaps)]
+    assert variances[0] == pytest.approx(PCA(4).fit(X).noise_variance_, rel=0.01)
+    assert variances[1] == pytest.approx(0.25, rel=0.1)
+
+
+def test_posterior_is_wider_where_less_was_measured(vae):
+    half = X.copy()
+    half[:, 24:] = np.nan
+    assert (vae.posterior(half)[1] > vae.posterior(X)[1]).all()
+
+
+def test_gaps_that_leave_something_everywhere_are_taken():
+    gaps = GAPS.copy()
+    gaps[:, 10] = np.nan  # a time step that no signal has
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        vae = make_vae().fit(gaps)
+        assert np.isfinite(vae.impute(gaps)).all()
+        one_value = np.full((1, 48), np.nan)
+        one_value[0, 3] = 0.5
+        assert np.isfinite(vae.transform(one_value)).all()
+
+
+def test_what_was_not_measured_at_all_is_refused(vae):
+    gaps = GAPS.copy()
+    gaps[[4, 6]] = np.nan
+    with pytest.raises(ValueError, match=r"2 samples without any .*sample 4\."):
+        make_vae().fit(gaps)
+    with pytest.raises(ValueError, match=r"2 samples without any .*sample 4\."):
+        vae.transform(gaps)
+    gaps = SHAPES["3-D"].copy()
+    gaps[:, 1] = np.nan
+    with pytest.raises(ValueError, match=r"no measured value in the channels \[1\]"):
+        make_vae().fit(gaps)
+    one_channel = SHAPES["3-D"][:5].copy()
+    one_channel[:, 1] = np.nan
+    fitted = make_vae().fit(SHAPES["3-D"])
+    assert np.isfinite(fitted.impute(one_channel)).all()
+
+
+def test_infinity_stays_an_error_beside_gaps(vae):
+    gaps = GAPS.copy()
+    gaps[3, 2] = -np.inf
+    message = "infinity, first in sample 3, channel 0, time step 2"
+    for call in (vae.transform, vae.impute, make_vae().fit):
+        with pytest.raises(ValueError, match=message):
+            call(gaps)
+
+
+def test_signals_that_are_streamed_may_have_gaps(monkeypatch, tmp_path):
+    np.save(tmp_path / "x.npy", GAPS)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    expected = make_vae().fit(GAPS).transform(GAPS)
+    monkeypatch.setattr("skvae.training.data.RESIDENT_BYTES", 0)
+    got = make_vae().fit(mapped).transform(mapped)
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
