@@ -22,6 +22,10 @@ KINDS = ("spike", "dead", "dying", "noisy", "swap", "gain", "offset")
 PEERS = ("IsolationForest", "LOF", "PCA")
 METHODS = ("recipe", *PEERS, "score_samples", "signal alone")
 ODD_SHARE = 0.02
+NOTE = (
+    "Areas under the ROC curve, means over seeds; score_samples: the lowest is oddest; "
+    "signal alone: the recipe with the signal in place of what the model leaves of it."
+)
 
 
 class Size(NamedTuple):
@@ -147,7 +151,7 @@ def section(title, rows):
         cells.append((*key, len(figures), *means, means[0] - max(means[1:4])))
     columns = [f"{method}:.3f" for method in METHODS]
     columns = " | ".join(["set | odd | seeds", *columns, "recipe - best peer:+.3f"])
-    return harness.section(title, harness.table(columns, cells))
+    return harness.section(title, harness.table(columns, cells), NOTE)
 
 
 def show_fitted(results):
