@@ -1,0 +1,129 @@
+"""The README's recipe for odd signals: what it finds, and that it is measured."""
+
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skvae import ConvVAETransformer
+from skvae.datasets import make_load_profiles
+
+ROOT = Path(__file__).parents[1]
+RECIPE = re.search(
+    r"### Find odd signals\n.*?```python\n(.*?)```",
+    (ROOT / "README.md").read_text(),
+    re.DOTALL,
+)[1]
+N_SAMPLES = 200
+ODD = {"dead": 3, "zero": 50, "dying": 90, "spike": 120, "noisy": 170}
+
+
+def recipe(X, model):
+    """The names that the recipe defines, for signals and a model of ours."""
+    names = {"X": X, "ConvVAETransformer": lambda latent_dim: model}
+    exec(RECIPE, names)
+    return names
+
+
+class MeanSignal:
+    """In place of a model: every signal is reconstructed as the mean of all."""
+
+    def fit(self, X):
+        self.mean = np.nanmean(np.asarray(X), axis=0)
+        return self
+
+    def reconstruct(self, X):
+        return np.broadcast_to(self.mean, np.shape(X))
+
+
+@pytest.fixture(name="odd")
+def odd_benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("odd")
+
+
+@pytest.fixture(scope="module")
+def planted():
+    X = make_load_profiles(N_SAMPLES, n_timepoints=168, random_state=0)[0]
+    rng = np.random.default_rng(0)
+    X[ODD["dead"]] = X[ODD["dead"]].mean()
+    X[ODD["zero"]] = 0
+    X[ODD["dying"], 84:] = X[ODD["dying"], 84]
+    X[ODD["spike"], 100] += 5 * X.std()
+    X[ODD["noisy"]] = rng.normal(X[ODD["noisy"]].mean(), 0.01, 168)
+    return X
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return ConvVAETransformer(8, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def found(planted, vae):
+    return recipe(planted, vae)
+
+
+def test_signals_planted_are_among_the_oddest(found):
+    rank = (-found["oddness"]).argsort().argsort()
+    ranks = {name: rank[row] for name, row in ODD.items()}
+    assert max(ranks.values()) < 0.1 * N_SAMPLES, ranks
+
+
+def test_likelihood_alone_finds_dead_meters_most_normal(planted, vae, found):
+    rank = vae.score_samples(planted).argsort().argsort()  # `found` has fitted it
+    assert min(rank[ODD[name]] for name in ("dead", "zero", "noisy")) > 0.95 * N_SAMPLES
+
+
+def test_the_benchmark_measures_the_recipe(odd, found):
+    X, left = found["X"][:, None], found["left"][:, None]
+    statistics = odd.statistics(X, left)
+    np.testing.assert_allclose(odd.oddness(statistics), found["oddness"], rtol=1e-5)
+
+
+def test_oddness_is_of_the_signal_and_not_of_its_row(odd, found):
+    order = np.random.default_rng(0).permutation(N_SAMPLES)
+    statistics = np.stack(found["parts"], axis=1)
+    expected = found["oddness"][order]
+    np.testing.assert_allclose(odd.oddness(statistics[order]), expected)
+
+
+def test_new_signals_are_ranked_alone_among_the_usual(odd):
+    rng = np.random.default_rng(0)
+    usual, new = rng.standard_normal((50, 3)), rng.standard_normal((20, 3))
+    together = odd.oddness(new, usual)
+    for row, value in zip(new, together, strict=True):
+        below = [sum(u < s for u in usual[:, k]) for k, s in enumerate(row)]
+        p = [2 * min(n + 1, len(usual) + 1 - n) / (len(usual) + 2) for n in below]
+        assert value == pytest.approx(np.mean([1 / share for share in p]))
+        assert odd.oddness(row[None], usual)[0] == value
+    far = odd.oddness(np.array([[-9.0] * 3, [9.0] * 3]), usual)
+    assert far == pytest.approx((50 + 2) / 2)
+    assert together.max() < far.min()
+
+
+def test_gaps_frames_and_channels():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 2, 40)).cumsum(axis=2)
+    X[7, 1, 20] += 100
+    X[rng.random(X.shape) < 0.2] = np.nan
+    assert np.isfinite(X[7, 1, 19:22]).all()
+    oddness = recipe(X, MeanSignal())["oddness"]
+    assert oddness.shape == (60, 2)
+    assert np.unravel_index(oddness.argmax(), oddness.shape) == (7, 1)
+    one = recipe(X[:, 1], MeanSignal())["oddness"]
+    np.testing.assert_allclose(one, oddness[:, 1])
+    frame = recipe_of_frame(X[:, 1])
+    np.testing.assert_allclose(frame, one)
+
+
+def recipe_of_frame(X):
+    """As the recipe's comment says: X.iloc in place of X in its last line."""
+    code = RECIPE.replace("oddest = X[", "oddest = X.iloc[")
+    names = {"X": pd.DataFrame(X), "ConvVAETransformer": lambda _: MeanSignal()}
+    exec(code, names)
+    assert names["oddest"].shape == (5, X.shape[1])
+    return names["oddness"]
