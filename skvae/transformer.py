@@ -33,7 +33,7 @@ from skvae.runtime import (
 from skvae.saving.checkpoint import Checkpoint
 from skvae.saving.estimator import load, save
 from skvae.scaling import SCALERS
-from skvae.training.fit import Fitted, fit, go_on
+from skvae.training.fit import Fitted, Job, fit, go_on
 from skvae.validation import (
     Target,
     check_latents,
@@ -399,13 +399,10 @@ class ConvVAETransformer(
             run = self._describe_run(X, target, device, before)
             checkpoint = Checkpoint(self.checkpoint, run, seed)
             seed = checkpoint.seed
-        options = {"one_epoch": one_epoch, "checkpoint": checkpoint}
+        job = Job(self, X, target, device, seed, one_epoch, checkpoint)
         # Fits in several threads wait for each other before they limit the threads.
         with forked_random_state(seed, device), all_threads(self._n_threads(X)):
-            if goes_on:
-                fitted = go_on(self, X, target, device, before, **options)
-            else:
-                fitted = fit(self, X, target, device, seed, **options)
+            fitted = go_on(job, before) if goes_on else fit(job)
         self._learn(fitted, target)
         return self
 

@@ -55,106 +55,107 @@ class Fitted(NamedTuple):
     latent_scale: np.ndarray
 
 
-def fit(params, X, target, device, seed, *, one_epoch=False, checkpoint=None):
-    """Fit the model to signals.
+class Job(NamedTuple):
+    """What a fit is asked for.
 
-    Parameters
+    Attributes
     ----------
     params : ConvVAETransformer
         Its parameters are read.
     X : ndarray of shape (n_samples, n_channels, n_timepoints)
+        NaN where values are missing.
     target : Target or None
     device : str
     seed : int
         Of what NumPy draws; torch draws from its global generators.
     one_epoch : bool
         Train for one epoch at the learning rate ``lr``.
-    checkpoint : skorch callback, optional
-
-    Returns
-    -------
-    Fitted
+    checkpoint : skorch callback or None
     """
-    scaler, n_values = ChannelScaler(params.scale).fit(X), X[0].size
-    has_head = needs_head(params, target)
-    y = target.values if has_head else None
-    signals, train, valid = split(params, X, y, scaler, device, one_epoch)
-    options = device, len(train), one_epoch, checkpoint
-    net = make_net(params, X, target, has_head, *options).initialize()
+
+    params: object
+    X: np.ndarray
+    target: object
+    device: str
+    seed: int
+    one_epoch: bool = False
+    checkpoint: object = None
+
+
+def fit(job):
+    """Fit the model to signals, a `Job`, and give what was `Fitted`."""
+    params, n_values = job.params, job.X[0].size
+    scaler = ChannelScaler(params.scale).fit(job.X)
+    has_head = needs_head(params, job.target)
+    signals, train, valid = split(job, scaler, has_head)
+    net = make_net(job, has_head, len(train)).initialize()
     module, latent_scale, noise = net.module_, None, None
-    module.gaps.fit(train.x(some_of(len(train), GAP_VALUES // n_values, seed)))
+    module.gaps.fit(train.x(some_of(len(train), GAP_VALUES // n_values, job.seed)))
     if params.linear_path:
-        start, latent_scale, noise = start_of(
-            params, module, train, target, seed, is_trained=bool(net.max_epochs)
-        )
+        is_trained = bool(net.max_epochs)
+        start, latent_scale, noise = start_of(job, module, train, is_trained)
         module.start_from(start)
     signals.represent_by(module.eval())
 
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
     draws = torch.randn(len(some), params.latent_dim)
-    before, n_measured, _ = describe(net, some, draws)
-    at_start = [p.detach().clone() for p in module.trusted_parameters()]
+    at_start, n_measured, _ = describe(net, some, draws)
+    starts = [p.detach().clone() for p in module.trusted_parameters()]
     if net.max_epochs:
         net.partial_fit((train, valid))
     share = trusted_share(len(train), params.latent_dim)
     # A head is all that teaches the latents their classes.
-    trust(module, at_start, 1.0 if module.head is not None else share)
-    after, _, kl = describe(net, some, draws)
+    trust(module, starts, 1.0 if module.head is not None else share)
+    trained, _, kl = describe(net, some, draws)
 
     # What is left of training's gain on its own signals holds on others in part.
-    has_trained = net.max_epochs and before > 0
-    gain = (after / before) ** share**2 if has_trained else 1.0
-    distortion = after
+    has_trained = net.max_epochs and at_start > 0
+    gain = (trained / at_start) ** share**2 if has_trained else 1.0
+    distortion = trained
     if noise is not None:
         likelihood = net.criterion_.likelihood
         distortion = likelihood.expected_distortion(noise, n_measured) * gain
     if latent_scale is None:
         latent_scale = decoder_scale(net, some)
     latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
-    return sum_up(net, scaler, distortion, after, n_measured, kl, latent_scale)
+    return sum_up(net, scaler, distortion, trained, n_measured, kl, latent_scale)
 
 
-def go_on(params, X, target, device, before, *, one_epoch=False, checkpoint=None):
-    """Train a fitted model further; the arguments are those of `fit`.
-
-    Parameters
-    ----------
-    before : Fitted
-        Scaling and closed form stay as they are.
-    """
-    scaler, n_values = before.scaler, X[0].size
-    has_head = target is not None and before.net.module_.head is not None
-    y = target.values if has_head else None
-    signals, train, valid = split(params, X, y, scaler, device, one_epoch)
-    options = device, len(train), one_epoch, checkpoint
-    net = make_net(params, X, target, has_head, *options).initialize()
+def go_on(job, before):
+    """Train what was `Fitted` before further; its scaling and closed form stay."""
+    params, n_values = job.params, job.X[0].size
+    scaler = before.scaler
+    has_head = job.target is not None and before.net.module_.head is not None
+    signals, train, valid = split(job, scaler, has_head)
+    net = make_net(job, has_head, len(train)).initialize()
     net.start_from(before.net)
     signals.represent_by(net.module_.eval())
     if net.max_epochs:
         net.partial_fit((train, valid))
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
     draws = torch.randn(len(some), params.latent_dim)
-    after, n_measured, kl = describe(net, some, draws)
+    trained, n_measured, kl = describe(net, some, draws)
     # Training signals are as much closer than others as they were in the first fit.
-    distortion = before.held_back_excess * after
+    distortion = before.held_back_excess * trained
     latent_scale = before.latent_scale
     if not params.linear_path:
         latent_scale = decoder_scale(net, some)
         latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
-    return sum_up(net, scaler, distortion, after, n_measured, kl, latent_scale)
+    return sum_up(net, scaler, distortion, trained, n_measured, kl, latent_scale)
 
 
-def split(params, X, y, scaler, device, one_epoch):
+def split(job, scaler, has_head):
     """Scaled signals, those to train on, and those held back or None."""
-    signals = ScaledSignals(X, scaler, device)
-    dataset = SignalDataset(signals, y)
-    if one_epoch or not params.early_stopping:
+    params, n_samples = job.params, len(job.X)
+    signals = ScaledSignals(job.X, scaler, job.device)
+    dataset = SignalDataset(signals, job.target.values if has_head else None)
+    if job.one_epoch or not params.early_stopping:
         return signals, dataset, None
-    n_train = len(X) - math.ceil(params.validation_fraction * len(X))
+    n_train = n_samples - math.ceil(params.validation_fraction * n_samples)
     if n_train < 2:
         raise ValueError(
             f"early_stopping=True with validation_fraction="
-            f"{params.validation_fraction} leaves {n_train} of {len(X)} samples to "
+            f"{params.validation_fraction} leaves {n_train} of {n_samples} samples to "
             "train on. At least 2 are required: pass more samples, or use "
             "early_stopping=False."
         )
@@ -170,8 +171,9 @@ def needs_head(params, target):
     )
 
 
-def start_of(params, module, train, target, seed, is_trained):
+def start_of(job, module, train, is_trained):
     """`LinearStart`, latent scale, and noise variance of signals not trained on."""
+    params, target, seed = job.params, job.target, job.seed
     features = module.encoder.features
     if features is not None:
         n_signals = max(16, THRESHOLD_TIMEPOINTS // module.decoder.shape[1])
@@ -240,9 +242,9 @@ def trusted_share(n_samples, latent_dim):
 
 
 @torch.no_grad()
-def trust(module, at_start, share):
+def trust(module, starts, share):
     """Go back from the trained network towards its start, where few signals were."""
-    for parameter, start in zip(module.trusted_parameters(), at_start, strict=True):
+    for parameter, start in zip(module.trusted_parameters(), starts, strict=True):
         parameter.copy_(torch.lerp(start, parameter, share))
 
 
@@ -307,14 +309,14 @@ def in_units_of_X(latent_scale, scaler, whiten):
     return np.where(latent_scale > 0, latent_scale, np.float32(1.0))
 
 
-def sum_up(net, scaler, distortion, after, n_measured, kl, latent_scale):
+def sum_up(net, scaler, distortion, trained, n_measured, kl, latent_scale):
     """`Fitted`, of a trained net and what was found about it."""
     net.module_.eval()
     return Fitted(
         net=net,
         scaler=scaler,
         reconstruction_weight=float(net.criterion_.weight(distortion, n_measured)),
-        held_back_excess=distortion / max(after, 1e-30),
+        held_back_excess=distortion / max(trained, 1e-30),
         kl_per_dim=kl,
         latent_scale=latent_scale,
     )

@@ -32,13 +32,14 @@ OWN_OPTIONS = ("lr_schedule", "n_threads")
 SET_BY_FIT = {"n_timepoints", "with_features", "n_targets", "correct_mean"}
 
 
-def make_net(params, X, target, has_head, device, n_train, one_epoch, checkpoint):
-    """The skorch net that parameters describe, not initialized."""
+def make_net(job, has_head, n_train):
+    """The skorch net that the parameters of a `Job` describe, not initialized."""
+    params, target = job.params, job.target
     options = params.net_params or {}
     check_names(options, params.get_params(deep=False))
     lr_schedule = options.get("lr_schedule", "one_cycle")
     max_epochs, callbacks = 1, []
-    if one_epoch:
+    if job.one_epoch:
         options = options | {"kl_warmup": 0.0}
     else:
         max_epochs = params.max_epochs
@@ -50,12 +51,12 @@ def make_net(params, X, target, has_head, device, n_train, one_epoch, checkpoint
             callbacks += stopping_callbacks(params.patience)
     callbacks += progress_callbacks(params.verbose)
     callbacks += clone(params.callbacks or [], safe=False)
-    if checkpoint is not None:
-        callbacks.append(("checkpoint", checkpoint))
+    if job.checkpoint is not None:
+        callbacks.append(("checkpoint", job.checkpoint))
     net_params = {
         "module": ConvVAE,
-        "module__n_channels": X.shape[1],
-        "module__n_timepoints": X.shape[2],
+        "module__n_channels": job.X.shape[1],
+        "module__n_timepoints": job.X.shape[2],
         "module__latent_dim": params.latent_dim,
         "module__conv_channels": tuple(params.conv_channels),
         "module__kernel_size": params.kernel_size,
@@ -84,7 +85,7 @@ def make_net(params, X, target, has_head, device, n_train, one_epoch, checkpoint
         "iterator_valid": Batches,
         "train_split": None,
         "verbose": 0,
-        "device": device,
+        "device": job.device,
     }
     net_params |= {k: v for k, v in options.items() if k not in OWN_OPTIONS}
     if LIKELIHOODS[params.likelihood].is_unit_range:
