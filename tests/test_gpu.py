@@ -99,7 +99,32 @@ def test_features_are_the_same_bits(shape):
     assert torch.equal(features(x[:3].to(DEVICE)).cpu(), expected[:3])
 
 
+def test_gaps_are_filled_as_on_a_cpu():
+    from skvae.model.gaps import GapFiller
+
+    torch.manual_seed(0)
+    x = torch.randn(70, 2, 60).cumsum(dim=2)
+    x[torch.rand(x.shape) < 0.3] = torch.nan
+    filler = GapFiller(2, 60).fit(x)
+    expected = filler(x)
+    filler = filler.to(DEVICE)
+    torch.testing.assert_close(filler(x.to(DEVICE)).cpu(), expected)
+    again = GapFiller(2, 60).to(DEVICE).fit(x.to(DEVICE))
+    torch.testing.assert_close(again(x.to(DEVICE)).cpu(), expected)
+
+
 # --- Fits
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_signals_with_gaps(profiles, setting):
+    X, y = profiles[0].copy(), profiles[1]
+    X[::2, 5:40] = np.nan
+    vae = make(setting).fit(X, y)
+    latents, scores = vae.transform(X), vae.score_samples(X)
+    vae.set_params(device="cpu")
+    assert distance(latents, vae.transform(X)) < 1e-4
+    assert distance(scores, vae.score_samples(X)) < 1e-4
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

@@ -58,13 +58,13 @@ class GapFiller(nn.Module):
         """Learn from signals x (n, c, t), each channel of which is measured."""
         x = x.double().cpu().numpy()
         is_measured = ~np.isnan(x)
-        mean = mean_measured(x)
-        std = np.sqrt(np.nanmean(np.square(x - mean), axis=(0, 2)))
+        mean = mean_signal(x)
+        std = np.sqrt(mean_measured(np.square(x - mean), axis=(0, 2)))
         self.mean.copy_(torch.from_numpy(mean))
         self.std.copy_(torch.from_numpy(std[:, None]).clamp(min=1e-30))
         self.correlation.fill_(FIRST_CORRELATION)
         for _ in range(1 if is_measured.all() else N_ROUNDS):
-            filled = self(torch.from_numpy(x)).numpy()
+            filled = self(torch.from_numpy(x).to(self.mean.device)).cpu().numpy()
             self.learn(filled, is_measured)
         return self
 
@@ -93,7 +93,7 @@ class GapFiller(nn.Module):
         n_found = len(directions)
         gains = np.sqrt(explained[:n_found] / n_samples)
         noise = np.where(is_measured, noise.reshape(x.shape), np.nan)
-        std = np.sqrt(np.nanmean(np.square(noise), axis=(0, 2)))
+        std = np.sqrt(mean_measured(np.square(noise), axis=(0, 2)))
         floor = max(MIN_STD * rows.std(), 1e-30)
 
         loadings = (directions * gains[:, None]).T.reshape(*shape, n_found)
@@ -153,16 +153,20 @@ class GapFiller(nn.Module):
         return torch.where(is_measured, x, self.mean + self.std * signal)
 
 
-def mean_measured(x):
+def mean_measured(x, axis):
+    """Mean of what is not NaN, 0 where all of it is."""
+    return np.nansum(x, axis=axis) / np.maximum((~np.isnan(x)).sum(axis=axis), 1)
+
+
+def mean_signal(x):
     """Mean of what was measured at each time step, (c, t), of signals x (n, c, t).
 
     A time step that no signal has takes the mean of its neighbours.
     """
-    n_measured = np.isfinite(x).sum(axis=0)
-    mean = np.nansum(x, axis=0) / np.maximum(n_measured, 1)
-    time = np.arange(x.shape[2])
-    for channel, known in zip(mean, n_measured > 0, strict=True):
-        channel[~known] = np.interp(time[~known], time[known], channel[known])
+    mean, time = mean_measured(x, axis=0), np.arange(x.shape[2])
+    for channel, known in zip(mean, (~np.isnan(x)).any(axis=0), strict=True):
+        if known.any():
+            channel[~known] = np.interp(time[~known], time[known], channel[known])
     return mean
 
 
@@ -173,12 +177,11 @@ def correlation(noise):
     is left: long gaps depend on how far it reaches, and short ones little.
     """
     found = np.zeros(noise.shape[1])
-    variance = np.maximum(np.nanmean(np.square(noise), axis=(0, 2)), 1e-300)
+    variance = np.maximum(mean_measured(np.square(noise), axis=(0, 2)), 1e-300)
     lag, reaches = 1, np.ones_like(found, dtype=bool)
     while reaches.any() and lag < noise.shape[2]:
         products = noise[..., lag:] * noise[..., :-lag]
-        counts = np.maximum((~np.isnan(products)).sum(axis=(0, 2)), 1)
-        share = np.nansum(products, axis=(0, 2)) / counts / variance
+        share = mean_measured(products, axis=(0, 2)) / variance
         reaches &= (share > 0.5) | (lag == 1)
         root = np.clip(share, 0.0, 1.0) ** (1 / lag)
         found = np.where(reaches, root, found)
