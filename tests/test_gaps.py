@@ -1,5 +1,6 @@
 """Missing values, from fit to impute, against closed forms and whole signals."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -8,6 +9,10 @@ import torch
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
@@ -296,3 +301,12 @@ def test_signals_that_are_streamed_may_have_gaps(monkeypatch, tmp_path):
     monkeypatch.setattr("skvae.training.data.RESIDENT_BYTES", 0)
     got = make_vae().fit(mapped).transform(mapped)
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_search_over_a_pipeline_takes_gaps():
+    pipeline = Pipeline([("vae", make_vae()), ("knn", KNeighborsClassifier(3))])
+    search = GridSearchCV(pipeline, {"vae__latent_dim": [2, 4]}, cv=2).fit(GAPS, Y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert get_tags(pipeline[0]).input_tags.allow_nan
+    again = pickle.loads(pickle.dumps(search.best_estimator_))
+    np.testing.assert_array_equal(again.predict(GAPS), search.predict(GAPS))
