@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,11 +29,13 @@ DISPLAYS = [
     TrainingCurveDisplay,
 ]
 SIZES = [(1, 1), (8, 1), (2, 12)]  # latent_dim, n_channels
-# Of an estimator, as its docstring lists them; nothing that holds the network.
+# Of an estimator, as its docstring lists them, and what says that it is a fitted one.
+# No parameter: they may have been set since. Of `net_` the likelihood alone.
 PUBLIC = {
-    *("posterior", "reconstruct", "inverse_transform", "sample", "likelihood", "scale"),
+    *("posterior", "reconstruct", "inverse_transform", "sample", "impute"),
     *("n_channels_in_", "n_timepoints_in_", "scaler_", "kl_per_dim_", "n_active_dims_"),
     *("latent_scale_", "reconstruction_weight_", "history_", "best_epoch_"),
+    *("fit", "__sklearn_tags__", "__sklearn_is_fitted__"),
 }
 
 
@@ -75,6 +78,8 @@ class PublicFace:
 
     def __init__(self, estimator):
         self._estimator = estimator
+        criterion = SimpleNamespace(likelihood=estimator.net_.criterion_.likelihood)
+        self.net_ = SimpleNamespace(criterion_=criterion)
 
     def __getattr__(self, name):
         assert name in PUBLIC
@@ -144,7 +149,7 @@ def test_class_names_do_not_overlap(fits, latent_dim, n_classes, compare):
 def test_displays_know_what_is_public(vae, channels, display):
     draw(display, PublicFace(vae), channels)
     with pytest.raises(AssertionError):
-        _ = PublicFace(vae).net_
+        _ = PublicFace(vae).module_
 
 
 @pytest.mark.parametrize(
@@ -334,6 +339,42 @@ def test_titles_of_reconstructions_say_which_and_in_what_unit(waves):
             assert display.ax_.get_title() == place + number + unit
 
 
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (np.arange(60) >= 57, [57, 58, 59]),
+        (list(np.arange(60) == 5), [5]),
+        ([-1, 2], [59, 2]),
+        ((4, 2), [4, 2]),
+        (7, [7]),
+    ],
+)
+def test_reconstructions_of_a_mask_or_of_indices(vae, channels, samples, expected):
+    display = ReconstructionDisplay.from_estimator(vae, channels, samples=samples)
+    np.testing.assert_array_equal(display.indices, expected)
+    np.testing.assert_array_equal(display.signals, channels[expected])
+    titles = [ax.get_title().split(",")[0] for ax in display.axes_[0]]
+    assert titles == [f"signal {i}" for i in expected]
+
+
+@pytest.mark.parametrize(
+    "samples", [[60], [1.5], [True, False], np.zeros(60, bool), [], [[1, 2]]]
+)
+def test_reconstructions_of_no_such_samples_are_refused(vae, channels, samples):
+    with pytest.raises(ValueError, match=r"^samples.* Expected"):
+        ReconstructionDisplay.from_estimator(vae, channels, samples=samples)
+
+
+def test_reconstructions_know_what_was_fitted_not_what_was_set_since(channels):
+    vae = ConvVAETransformer(2, likelihood="laplace", max_epochs=1, random_state=0)
+    vae.fit(channels)
+    before = ReconstructionDisplay.from_estimator(vae, channels)
+    vae.set_params(likelihood="bernoulli", scale="minmax")
+    after = ReconstructionDisplay.from_estimator(vae, channels)
+    np.testing.assert_array_equal(after.noise_std, before.noise_std)
+    assert after.error_unit == before.error_unit == " sd"
+
+
 @pytest.mark.parametrize("likelihood", ["gaussian", "laplace"])
 def test_band_is_the_noise_of_samples(channels, likelihood):
     vae = ConvVAETransformer(2, likelihood=likelihood, max_epochs=1, random_state=0)
@@ -482,6 +523,18 @@ def test_each_column_of_planes_is_labelled(waves, n_channels):
     for panel in panels[-3:]:  # the lowest of each column
         assert "prior sd" in panel.get_xlabel()
         assert all(label.get_visible() for label in panel.get_xticklabels())
+
+
+def test_traversals_that_cannot_be_are_refused(fits):
+    vae, _ = fits[1, 1]
+    with pytest.raises(ValueError, match=r"latent_dim=1.*plane=False"):
+        LatentTraversalDisplay.from_estimator(vae, plane=True)
+    for name, value in (("n_steps", 1), ("n_dims", 0)):
+        for plane in (True, False):
+            with pytest.raises(ValueError, match=f"{name} == {value}, must be >="):
+                LatentTraversalDisplay.from_estimator(
+                    fits[8, 1][0], plane=plane, **{name: value}
+                )
 
 
 def test_samples_beside_signals(vae, channels):
