@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 
 from skvae import ConvVAETransformer
 from skvae.plotting import (
@@ -15,6 +17,7 @@ from skvae.plotting import (
     ReconstructionDisplay,
     SamplesDisplay,
     TrainingCurveDisplay,
+    shared,
 )
 from skvae.plotting.shared import COLORS, MODEL_COLOR, SIGNAL_COLOR
 
@@ -566,7 +569,7 @@ def test_samples_say_whether_they_have_noise(vae, channels, noise, word):
 
 
 def test_samples_refuse_signals_of_another_length(vae, channels):
-    with pytest.raises(ValueError, match="reshape"):
+    with pytest.raises(ValueError, match=r"\(3, 24\), but .* fitted on \(3, 48\)"):
         SamplesDisplay.from_estimator(vae, channels[:, :, :24])
 
 
@@ -579,6 +582,161 @@ def test_two_dimensional_input_of_channels(vae, channels):
     )
     np.testing.assert_array_equal(display.signals[0], channels[0])
     assert [ax.get_ylabel() for ax in display.axes_[:, 0]] == ["ax", "ay", "az"]
+
+
+# Gaps
+
+
+@pytest.fixture(scope="module")
+def gaps(channels):
+    """`channels` with a gap at either end and in the middle, and single points."""
+    gaps = channels.copy()
+    gaps[np.random.default_rng(0).random(gaps.shape) < 0.2] = np.nan
+    gaps[1::2, :, :6], gaps[::3, :, 40:], gaps[:, 1, 20:30] = np.nan, np.nan, np.nan
+    gaps[:, 1, 24] = channels[:, 1, 24]  # alone
+    gaps[5, 2] = np.nan  # a whole channel
+    return gaps
+
+
+def runs(values):
+    """Lengths of the runs that are not NaN by the time step each starts at."""
+    runs, start = {}, None
+    for t, value in enumerate([*values, np.nan]):
+        if np.isnan(value):
+            start = None
+        else:
+            start = t if start is None else start
+            runs[start] = t - start + 1
+    return runs
+
+
+def assert_drawn_with_gaps(line, x):
+    """A line through x, broken at its NaN, with markers at the runs of one point."""
+    np.testing.assert_array_equal(line.get_ydata(), x)
+    alone = [t for t, length in runs(x).items() if length == 1]
+    if alone:
+        assert line.get_marker() == "."
+        np.testing.assert_array_equal(line.get_markevery(), alone)
+    else:
+        assert line.get_marker() == "None"
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_gaps_leave_limits_finite_and_labels_apart(vae, gaps, display):
+    drawn = draw(display, vae, gaps)
+    assert overlapping_texts(drawn.figure_) == []
+    for ax in drawn.axes_.flat:
+        assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
+        assert "nan" not in ax.get_title()
+
+
+def test_reconstructions_are_drawn_through_gaps(vae, gaps):
+    display = ReconstructionDisplay.from_estimator(vae, gaps, samples=[5, 3, 0])
+    expected = vae.reconstruct(gaps)
+    for column, i in enumerate([5, 3, 0]):
+        for channel in range(3):
+            signal, reconstruction = display.axes_[channel, column].lines
+            assert_drawn_with_gaps(signal, gaps[i, channel])
+            assert_drawn_with_gaps(reconstruction, expected[i, channel])
+            assert runs(reconstruction.get_ydata()) == {0: 48}
+
+
+def test_errors_are_over_what_was_measured(vae, gaps):
+    display = ReconstructionDisplay.from_estimator(vae, gaps, samples="worst")
+    residuals = (vae.reconstruct(gaps) - gaps) / vae.scaler_.scale_
+    measured = np.ma.masked_invalid(residuals)
+    errors = np.sqrt((measured**2).mean(axis=(1, 2))).filled()
+    np.testing.assert_allclose(display.errors, errors[display.indices], rtol=1e-5)
+    assert display.indices[0] == errors.argmax()
+    assert display.indices[-1] == errors.argmin()
+    assert f"RMSE {errors.max():.3g} sd" in display.ax_.get_title()
+
+
+def test_browse_goes_through_signals_with_gaps(vae, gaps):
+    from matplotlib.backend_bases import KeyEvent
+
+    display = ReconstructionDisplay.from_estimator(vae, gaps, samples=[4, 5, 6])
+    canvas = display.browse().figure_.canvas
+    for i in (5, 6, 4):
+        event = KeyEvent("key", canvas, "right")
+        canvas.callbacks.process("key_press_event", event)
+        for channel, ax in enumerate(display.axes_[:, 0]):
+            assert_drawn_with_gaps(ax.lines[0], gaps[i, channel])
+            assert np.isfinite(ax.get_ylim()).all()
+
+
+def test_samples_are_whole_beside_signals_with_gaps(vae, gaps):
+    display = SamplesDisplay.from_estimator(vae, gaps, random_state=0)
+    known = {signal.tobytes(): signal for signal in gaps}
+    for channel, (left, right) in enumerate(display.axes_):
+        for line, x in zip(left.lines, display.signals, strict=True):
+            assert_drawn_with_gaps(line, known[x.tobytes()][channel])
+        assert all(runs(line.get_ydata()) == {0: 48} for line in right.lines)
+
+
+def test_a_point_between_gaps_is_seen():
+    """It blackens pixels, which a line of it alone does not; so with any style."""
+
+    def n_dark(x, **kwargs):
+        figure = plt.figure(figsize=(2, 2))
+        ax = figure.add_axes((0, 0, 1, 1))
+        ax.axis("off")
+        shared.draw_signal([ax], np.array([x]), kwargs, "black")
+        ax.set(xlim=(-1, 5), ylim=(-1, 1))
+        figure.canvas.draw()
+        return (np.asarray(figure.canvas.buffer_rgba())[..., 0] < 128).sum()
+
+    nan = np.nan
+    assert n_dark([nan, nan, nan, nan, nan]) == 0
+    one = n_dark([nan, nan, 0.5, nan, nan])
+    assert one > 4
+    assert n_dark([0.5, nan, nan, nan, 0.5]) == 2 * one
+    assert n_dark([nan, nan, 0.5, nan, nan], marker="o") > one
+    assert n_dark([0.5, 0.5, 0.5, 0.5, nan], marker="o") > n_dark([0.5] * 4 + [nan])
+    assert n_dark([nan, nan, 0.5, nan, nan], lw=5) > 4
+
+
+def test_embedding_beside_the_latents_is_of_filled_signals(vae, gaps):
+    display = LatentSpaceDisplay.from_estimator(vae, gaps, compare="pca")
+    filled = vae.impute(gaps) / vae.scaler_.scale_
+    expected = PCA(2).fit_transform(filled.reshape(len(gaps), -1))
+    np.testing.assert_allclose(np.abs(display.other), np.abs(expected), atol=1e-3)
+    assert display.axes_[0, 1].get_title() == "PCA of the signals, gaps filled"
+    display = LatentSpaceDisplay.from_estimator(vae, gaps, compare="tsne")
+    assert np.isfinite(display.other).all()
+    assert np.isfinite(display.points).all()
+
+
+@pytest.mark.parametrize("container", ["list", "DataFrame", "tensor"])
+def test_displays_read_any_container_as_the_estimator_does(waves, container):
+    X = waves[:40].astype(np.float64)
+    X[::2, 10:20] = np.nan
+    if container == "list":
+        given = X.tolist()
+    elif container == "tensor":
+        given = torch.from_numpy(X)
+    else:
+        names = [f"t{t}" for t in range(48)]
+        given = pytest.importorskip("pandas").DataFrame(X, columns=names)
+    vae = ConvVAETransformer(2, max_epochs=1, random_state=0)
+    vae.set_output(transform="default" if container == "list" else "pandas")
+    vae.fit(given)
+    display = ReconstructionDisplay.from_estimator(vae, given, samples=[0, 1])
+    np.testing.assert_array_equal(display.signals[:, 0], X[:2])
+    for display in (LatentSpaceDisplay, SamplesDisplay):
+        draw(display, vae, given)
+    LatentTraversalDisplay.from_estimator(vae)
+
+
+def test_displays_refuse_what_the_estimator_refuses(vae, channels):
+    unfitted = ConvVAETransformer(2)
+    infinite = channels.copy()
+    infinite[3, 1, 4] = np.inf
+    for display in (LatentSpaceDisplay, ReconstructionDisplay, SamplesDisplay):
+        with pytest.raises(NotFittedError):
+            draw(display, unfitted, channels)
+        with pytest.raises(ValueError, match="infinity, first in sample 3"):
+            draw(display, vae, infinite)
 
 
 def test_colours_are_told_apart_by_the_colour_blind():

@@ -23,10 +23,11 @@ class ReconstructionDisplay(shared.Display):
     Parameters
     ----------
     signals, reconstructions : ndarray of shape (n_samples, n_channels, n_timepoints)
+        NaN in `signals` is a gap in what is drawn; reconstructions go through it.
     noise_std : ndarray of shape (n_channels,), optional
         Standard deviation of the decoder's noise, in the units of the signals.
     errors : ndarray of shape (n_samples,), optional
-        Root mean square error of each sample.
+        Root mean square error of each sample, over what was measured of it.
     error_unit : str
         What follows an error in a title.
     indices : ndarray of shape (n_samples,), optional
@@ -72,11 +73,11 @@ class ReconstructionDisplay(shared.Display):
         **kwargs : as for `plot`
         """
         shared.pyplot()
-        reconstructions = shared.fold(estimator, estimator.reconstruct(X))
-        signals = shared.fold(estimator, X)
+        signals = shared.read(estimator, X)
+        reconstructions = shared.fold(estimator, estimator.reconstruct(signals))
         scale = estimator.scaler_.scale_
         squared_errors = ((signals - reconstructions) / scale) ** 2
-        errors = np.sqrt(squared_errors.mean(axis=(1, 2)))
+        errors = np.sqrt(np.nanmean(squared_errors, axis=(1, 2)))
         indices = _sort(errors, samples, random_state)
         noise_std = None
         likelihood = estimator.net_.criterion_.likelihood  # as fitted
