@@ -32,6 +32,7 @@ GRID = {"vae__latent_dim": [8, 16, 32], "vae__feature_weight": [1.0, 2.0, 4.0]}
 QUICK_GRID = {"vae__latent_dim": [2, 8], "vae__feature_weight": [1.0]}
 N_FOLDS = 2  # of people not trained on, as the test is; more take longer
 TAUGHT = {"vae__label_weight": 2.0, "vae__feature_weight": 1.0}
+MISSING = ("", "na", "nan")  # in lower case: cells of a .csv
 
 
 def main(arguments=None):
@@ -53,8 +54,12 @@ def main(arguments=None):
 
     latent_dim = pipeline["vae"].latent_dim
     pca = PCA(min(latent_dim, len(X_train), X_train[0].size))
+    has_gaps = np.isnan(X_train).any() or np.isnan(X_test).any()
+    fill = [FunctionTransformer(interpolate)] if has_gaps else []
     flat, pca = (
-        make_pipeline(FunctionTransformer(flatten), *steps, KNeighborsClassifier())
+        make_pipeline(
+            *fill, FunctionTransformer(flatten), *steps, KNeighborsClassifier()
+        )
         for steps in ([], [pca])
     )
     taught = clone(pipeline).set_params(**TAUGHT)
@@ -67,6 +72,8 @@ def main(arguments=None):
         compare("same, taught labels", taught, X_train, X_test, y_train, y_test),
     ]
     print_table(table, len(X_test))
+    if has_gaps:
+        print("Gaps were interpolated in time for the first two, which take none.")
     write(options.output, pipeline, table, X_test, y_test)
     return table
 
@@ -82,7 +89,8 @@ def parse(arguments):
         type=Path,
         metavar="FILE",
         help="your signals: .npz with X (n, t) or (n, c, t) and y, or .csv with y in "
-        "the last column; a quarter of them is kept for testing "
+        "the last column; NaN, in a .csv also an empty cell or NA, is a missing "
+        "value; a quarter of the signals is kept for testing "
         "(default: the wristwatch recordings)",
     )
     parser.add_argument(
@@ -125,7 +133,7 @@ def read(path):
     if path.suffix not in readers:
         raise SystemExit(f"{path}: expected a .npz or a .csv file.")
     try:
-        X, y = readers[path.suffix](path)
+        X, y, names = readers[path.suffix](path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise SystemExit(f"{path}: {error}") from error
     if X.ndim not in (2, 3) or y.ndim != 1 or len(X) != len(y) or not X.size:
@@ -133,15 +141,22 @@ def read(path):
             f"{path}: X has shape {X.shape} and y has shape {y.shape}. Expected X "
             "(n, t) or (n, c, t) and y (n,)."
         )
-    if X.dtype.kind not in "biuf" or not np.isfinite(X).all():
-        raise SystemExit(
-            f"{path}: X of dtype {X.dtype} holds values that are not finite numbers. "
-            "Impute or drop them first."
-        )
+    if X.dtype.kind not in "biuf":
+        raise SystemExit(f"{path}: X has dtype {X.dtype}. Expected real numbers.")
+    flat = flatten(X)
+    infinite = "holds infinity. Expected finite numbers, NaN where there is none."
+    empty = "has no measured value, all are missing. Leave it out."
+    for is_unusable, reason in (
+        (np.isinf(flat).any(axis=1), infinite),
+        (np.isnan(flat).all(axis=1), empty),
+    ):
+        if is_unusable.any():
+            raise SystemExit(f"{path}: {names[is_unusable.argmax()]} {reason}")
     return X.reshape(len(X), -1, X.shape[-1]), y
 
 
 def read_npz(path):
+    """X, y, and what to call each signal in an error."""
     with np.load(path, allow_pickle=False) as file:
         missing = [name for name in ("X", "y") if name not in file]
         if missing:
@@ -149,39 +164,49 @@ def read_npz(path):
                 f"no array {' and no array '.join(missing)}, only {file.files}. "
                 "Expected numpy.savez(file, X=X, y=y)."
             )
-        return file["X"], file["y"]
+        X, y = file["X"], file["y"]
+    return X, y, [f"signal X[{i}]" for i in range(len(X) if X.ndim else 0)]
 
 
 def read_csv(path):
+    """X, y, and what to call each signal in an error: its line in the file."""
     with path.open(newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
-    if rows and not all(map(is_number, rows[0][:-1])):
-        del rows[0]  # names of columns
-    if not rows:
+        reader = csv.reader(file)
+        lines = [(f"line {reader.line_num}", row) for row in reader if row]
+    if lines and None in map(to_number, lines[0][1][:-1]):
+        del lines[0]  # names of columns
+    if not lines:
         raise ValueError("no signals. Expected a signal a line, y in the last column.")
-    for i, row in enumerate(rows, 1):
-        if len(row) != len(rows[0]) or len(row) < 2:
+    n_columns = len(lines[0][1])
+    X = []
+    for name, row in lines:
+        if len(row) != n_columns or len(row) < 2:
             raise ValueError(
-                f"signal {i} has {len(row)} columns, the first has {len(rows[0])}. "
+                f"{name} has {len(row)} columns, the first signal has {n_columns}. "
                 "Expected equally many, the last of them y."
             )
-        for j, cell in enumerate(row[:-1], 1):
-            if not is_number(cell):
-                what = repr(cell) if cell.strip() else "nothing"
-                raise ValueError(
-                    f"signal {i} holds {what} in column {j}. Expected numbers, "
-                    "separated by commas, with a decimal point; the last column is y."
-                )
-    X = np.array([row[:-1] for row in rows], dtype=float)
-    return X, np.array([row[-1].strip() for row in rows])
+        X.append([to_number(cell) for cell in row[:-1]])
+        if None in X[-1]:
+            j = X[-1].index(None)
+            raise ValueError(
+                f"{name} holds {row[j]!r} in column {j + 1}. Expected numbers, "
+                "separated by commas, with a decimal point, or NaN or nothing where "
+                "none was measured; the last column is y."
+            )
+        if not row[-1].strip():
+            raise ValueError(f"{name} has no y: its last column is empty.")
+    names, rows = zip(*lines, strict=True)
+    return np.array(X), np.array([row[-1].strip() for row in rows]), names
 
 
-def is_number(text):
+def to_number(cell):
+    """A cell of a .csv as a float, NaN where it is missing; None: it is a text."""
+    if cell.strip().lower() in MISSING:
+        return np.nan
     try:
-        float(text)
+        return float(cell)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def tune(X, y, groups, options):
@@ -200,6 +225,19 @@ def tune(X, y, groups, options):
 
 def flatten(X):
     return X.reshape(len(X), -1)
+
+
+def interpolate(X):
+    """Standardised X (n, c, t), gaps filled in time; 0, the mean, for a whole channel.
+
+    For methods that take no gaps. None of it is our model's.
+    """
+    X, time = X.copy(), np.arange(X.shape[-1])
+    for x in X.reshape(-1, len(time)):
+        known = ~np.isnan(x)
+        filled = np.interp(time, time[known], x[known]) if known.any() else 0.0
+        x[:] = np.where(known, x, filled)
+    return X
 
 
 def compare(name, estimator, X_train, X_test, y_train, y_test):

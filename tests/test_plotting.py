@@ -2,10 +2,13 @@
 
 import itertools
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 
 from skvae import ConvVAETransformer
 from skvae.plotting import (
@@ -14,6 +17,7 @@ from skvae.plotting import (
     ReconstructionDisplay,
     SamplesDisplay,
     TrainingCurveDisplay,
+    shared,
 )
 from skvae.plotting.shared import COLORS, MODEL_COLOR, SIGNAL_COLOR
 
@@ -28,11 +32,13 @@ DISPLAYS = [
     TrainingCurveDisplay,
 ]
 SIZES = [(1, 1), (8, 1), (2, 12)]  # latent_dim, n_channels
-# Of an estimator, as its docstring lists them; nothing that holds the network.
+# Of an estimator, as its docstring lists them, and what says that it is a fitted one.
+# No parameter: they may have been set since. Of `net_` the likelihood alone.
 PUBLIC = {
-    *("posterior", "reconstruct", "inverse_transform", "sample", "likelihood", "scale"),
+    *("posterior", "reconstruct", "inverse_transform", "sample", "impute"),
     *("n_channels_in_", "n_timepoints_in_", "scaler_", "kl_per_dim_", "n_active_dims_"),
     *("latent_scale_", "reconstruction_weight_", "history_", "best_epoch_"),
+    *("fit", "__sklearn_tags__", "__sklearn_is_fitted__"),
 }
 
 
@@ -75,6 +81,8 @@ class PublicFace:
 
     def __init__(self, estimator):
         self._estimator = estimator
+        criterion = SimpleNamespace(likelihood=estimator.net_.criterion_.likelihood)
+        self.net_ = SimpleNamespace(criterion_=criterion)
 
     def __getattr__(self, name):
         assert name in PUBLIC
@@ -144,7 +152,7 @@ def test_class_names_do_not_overlap(fits, latent_dim, n_classes, compare):
 def test_displays_know_what_is_public(vae, channels, display):
     draw(display, PublicFace(vae), channels)
     with pytest.raises(AssertionError):
-        _ = PublicFace(vae).net_
+        _ = PublicFace(vae).module_
 
 
 @pytest.mark.parametrize(
@@ -334,6 +342,42 @@ def test_titles_of_reconstructions_say_which_and_in_what_unit(waves):
             assert display.ax_.get_title() == place + number + unit
 
 
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (np.arange(60) >= 57, [57, 58, 59]),
+        (list(np.arange(60) == 5), [5]),
+        ([-1, 2], [59, 2]),
+        ((4, 2), [4, 2]),
+        (7, [7]),
+    ],
+)
+def test_reconstructions_of_a_mask_or_of_indices(vae, channels, samples, expected):
+    display = ReconstructionDisplay.from_estimator(vae, channels, samples=samples)
+    np.testing.assert_array_equal(display.indices, expected)
+    np.testing.assert_array_equal(display.signals, channels[expected])
+    titles = [ax.get_title().split(",")[0] for ax in display.axes_[0]]
+    assert titles == [f"signal {i}" for i in expected]
+
+
+@pytest.mark.parametrize(
+    "samples", [[60], [1.5], [True, False], np.zeros(60, bool), [], [[1, 2]]]
+)
+def test_reconstructions_of_no_such_samples_are_refused(vae, channels, samples):
+    with pytest.raises(ValueError, match=r"^samples.* Expected"):
+        ReconstructionDisplay.from_estimator(vae, channels, samples=samples)
+
+
+def test_reconstructions_know_what_was_fitted_not_what_was_set_since(channels):
+    vae = ConvVAETransformer(2, likelihood="laplace", max_epochs=1, random_state=0)
+    vae.fit(channels)
+    before = ReconstructionDisplay.from_estimator(vae, channels)
+    vae.set_params(likelihood="bernoulli", scale="minmax")
+    after = ReconstructionDisplay.from_estimator(vae, channels)
+    np.testing.assert_array_equal(after.noise_std, before.noise_std)
+    assert after.error_unit == before.error_unit == " sd"
+
+
 @pytest.mark.parametrize("likelihood", ["gaussian", "laplace"])
 def test_band_is_the_noise_of_samples(channels, likelihood):
     vae = ConvVAETransformer(2, likelihood=likelihood, max_epochs=1, random_state=0)
@@ -484,6 +528,18 @@ def test_each_column_of_planes_is_labelled(waves, n_channels):
         assert all(label.get_visible() for label in panel.get_xticklabels())
 
 
+def test_traversals_that_cannot_be_are_refused(fits):
+    vae, _ = fits[1, 1]
+    with pytest.raises(ValueError, match=r"latent_dim=1.*plane=False"):
+        LatentTraversalDisplay.from_estimator(vae, plane=True)
+    for name, value in (("n_steps", 1), ("n_dims", 0)):
+        for plane in (True, False):
+            with pytest.raises(ValueError, match=f"{name} == {value}, must be >="):
+                LatentTraversalDisplay.from_estimator(
+                    fits[8, 1][0], plane=plane, **{name: value}
+                )
+
+
 def test_samples_beside_signals(vae, channels):
     display = SamplesDisplay.from_estimator(
         vae, channels, n_samples=3, random_state=np.random.RandomState(0)
@@ -513,7 +569,7 @@ def test_samples_say_whether_they_have_noise(vae, channels, noise, word):
 
 
 def test_samples_refuse_signals_of_another_length(vae, channels):
-    with pytest.raises(ValueError, match="reshape"):
+    with pytest.raises(ValueError, match=r"\(3, 24\), but .* fitted on \(3, 48\)"):
         SamplesDisplay.from_estimator(vae, channels[:, :, :24])
 
 
@@ -526,6 +582,161 @@ def test_two_dimensional_input_of_channels(vae, channels):
     )
     np.testing.assert_array_equal(display.signals[0], channels[0])
     assert [ax.get_ylabel() for ax in display.axes_[:, 0]] == ["ax", "ay", "az"]
+
+
+# Gaps
+
+
+@pytest.fixture(scope="module")
+def gaps(channels):
+    """`channels` with a gap at either end and in the middle, and single points."""
+    gaps = channels.copy()
+    gaps[np.random.default_rng(0).random(gaps.shape) < 0.2] = np.nan
+    gaps[1::2, :, :6], gaps[::3, :, 40:], gaps[:, 1, 20:30] = np.nan, np.nan, np.nan
+    gaps[:, 1, 24] = channels[:, 1, 24]  # alone
+    gaps[5, 2] = np.nan  # a whole channel
+    return gaps
+
+
+def runs(values):
+    """Lengths of the runs that are not NaN by the time step each starts at."""
+    runs, start = {}, None
+    for t, value in enumerate([*values, np.nan]):
+        if np.isnan(value):
+            start = None
+        else:
+            start = t if start is None else start
+            runs[start] = t - start + 1
+    return runs
+
+
+def assert_drawn_with_gaps(line, x):
+    """A line through x, broken at its NaN, with markers at the runs of one point."""
+    np.testing.assert_array_equal(line.get_ydata(), x)
+    alone = [t for t, length in runs(x).items() if length == 1]
+    if alone:
+        assert line.get_marker() == "."
+        np.testing.assert_array_equal(line.get_markevery(), alone)
+    else:
+        assert line.get_marker() == "None"
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_gaps_leave_limits_finite_and_labels_apart(vae, gaps, display):
+    drawn = draw(display, vae, gaps)
+    assert overlapping_texts(drawn.figure_) == []
+    for ax in drawn.axes_.flat:
+        assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
+        assert "nan" not in ax.get_title()
+
+
+def test_reconstructions_are_drawn_through_gaps(vae, gaps):
+    display = ReconstructionDisplay.from_estimator(vae, gaps, samples=[5, 3, 0])
+    expected = vae.reconstruct(gaps)
+    for column, i in enumerate([5, 3, 0]):
+        for channel in range(3):
+            signal, reconstruction = display.axes_[channel, column].lines
+            assert_drawn_with_gaps(signal, gaps[i, channel])
+            assert_drawn_with_gaps(reconstruction, expected[i, channel])
+            assert runs(reconstruction.get_ydata()) == {0: 48}
+
+
+def test_errors_are_over_what_was_measured(vae, gaps):
+    display = ReconstructionDisplay.from_estimator(vae, gaps, samples="worst")
+    residuals = (vae.reconstruct(gaps) - gaps) / vae.scaler_.scale_
+    measured = np.ma.masked_invalid(residuals)
+    errors = np.sqrt((measured**2).mean(axis=(1, 2))).filled()
+    np.testing.assert_allclose(display.errors, errors[display.indices], rtol=1e-5)
+    assert display.indices[0] == errors.argmax()
+    assert display.indices[-1] == errors.argmin()
+    assert f"RMSE {errors.max():.3g} sd" in display.ax_.get_title()
+
+
+def test_browse_goes_through_signals_with_gaps(vae, gaps):
+    from matplotlib.backend_bases import KeyEvent
+
+    display = ReconstructionDisplay.from_estimator(vae, gaps, samples=[4, 5, 6])
+    canvas = display.browse().figure_.canvas
+    for i in (5, 6, 4):
+        event = KeyEvent("key", canvas, "right")
+        canvas.callbacks.process("key_press_event", event)
+        for channel, ax in enumerate(display.axes_[:, 0]):
+            assert_drawn_with_gaps(ax.lines[0], gaps[i, channel])
+            assert np.isfinite(ax.get_ylim()).all()
+
+
+def test_samples_are_whole_beside_signals_with_gaps(vae, gaps):
+    display = SamplesDisplay.from_estimator(vae, gaps, random_state=0)
+    known = {signal.tobytes(): signal for signal in gaps}
+    for channel, (left, right) in enumerate(display.axes_):
+        for line, x in zip(left.lines, display.signals, strict=True):
+            assert_drawn_with_gaps(line, known[x.tobytes()][channel])
+        assert all(runs(line.get_ydata()) == {0: 48} for line in right.lines)
+
+
+def test_a_point_between_gaps_is_seen():
+    """It blackens pixels, which a line of it alone does not; so with any style."""
+
+    def n_dark(x, **kwargs):
+        figure = plt.figure(figsize=(2, 2))
+        ax = figure.add_axes((0, 0, 1, 1))
+        ax.axis("off")
+        shared.draw_signal([ax], np.array([x]), kwargs, "black")
+        ax.set(xlim=(-1, 5), ylim=(-1, 1))
+        figure.canvas.draw()
+        return (np.asarray(figure.canvas.buffer_rgba())[..., 0] < 128).sum()
+
+    nan = np.nan
+    assert n_dark([nan, nan, nan, nan, nan]) == 0
+    one = n_dark([nan, nan, 0.5, nan, nan])
+    assert one > 4
+    assert n_dark([0.5, nan, nan, nan, 0.5]) == 2 * one
+    assert n_dark([nan, nan, 0.5, nan, nan], marker="o") > one
+    assert n_dark([0.5, 0.5, 0.5, 0.5, nan], marker="o") > n_dark([0.5] * 4 + [nan])
+    assert n_dark([nan, nan, 0.5, nan, nan], lw=5) > 4
+
+
+def test_embedding_beside_the_latents_is_of_filled_signals(vae, gaps):
+    display = LatentSpaceDisplay.from_estimator(vae, gaps, compare="pca")
+    filled = vae.impute(gaps) / vae.scaler_.scale_
+    expected = PCA(2).fit_transform(filled.reshape(len(gaps), -1))
+    np.testing.assert_allclose(np.abs(display.other), np.abs(expected), atol=1e-3)
+    assert display.axes_[0, 1].get_title() == "PCA of the signals, gaps filled"
+    display = LatentSpaceDisplay.from_estimator(vae, gaps, compare="tsne")
+    assert np.isfinite(display.other).all()
+    assert np.isfinite(display.points).all()
+
+
+@pytest.mark.parametrize("container", ["list", "DataFrame", "tensor"])
+def test_displays_read_any_container_as_the_estimator_does(waves, container):
+    X = waves[:40].astype(np.float64)
+    X[::2, 10:20] = np.nan
+    if container == "list":
+        given = X.tolist()
+    elif container == "tensor":
+        given = torch.from_numpy(X)
+    else:
+        names = [f"t{t}" for t in range(48)]
+        given = pytest.importorskip("pandas").DataFrame(X, columns=names)
+    vae = ConvVAETransformer(2, max_epochs=1, random_state=0)
+    vae.set_output(transform="default" if container == "list" else "pandas")
+    vae.fit(given)
+    display = ReconstructionDisplay.from_estimator(vae, given, samples=[0, 1])
+    np.testing.assert_array_equal(display.signals[:, 0], X[:2])
+    for display in (LatentSpaceDisplay, SamplesDisplay):
+        draw(display, vae, given)
+    LatentTraversalDisplay.from_estimator(vae)
+
+
+def test_displays_refuse_what_the_estimator_refuses(vae, channels):
+    unfitted = ConvVAETransformer(2)
+    infinite = channels.copy()
+    infinite[3, 1, 4] = np.inf
+    for display in (LatentSpaceDisplay, ReconstructionDisplay, SamplesDisplay):
+        with pytest.raises(NotFittedError):
+            draw(display, unfitted, channels)
+        with pytest.raises(ValueError, match="infinity, first in sample 3"):
+            draw(display, vae, infinite)
 
 
 def test_colours_are_told_apart_by_the_colour_blind():

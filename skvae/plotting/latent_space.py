@@ -84,7 +84,7 @@ class LatentSpaceDisplay(shared.Display):
             ``method=None``.
         compare : {None, "pca", "tsne"}
             Draw this embedding of the signals themselves, scaled as the estimator
-            scales them, beside the latents.
+            scales them and their gaps filled by its `impute`, beside the latents.
         random_state : int, RandomState instance or None
             Of t-SNE.
         **kwargs : as for `plot`
@@ -95,14 +95,19 @@ class LatentSpaceDisplay(shared.Display):
                 "latent dimensions. Use method=None."
             )
         shared.pyplot()
+        X = shared.read(estimator, X)
         check_consistent_length(X, y)
         mean, std = estimator.posterior(X)
         if not uncertainty:
             method = method or compare
-        other = None
+        other = other_name = None
         if compare is not None:
-            signals = shared.fold(estimator, X) / estimator.scaler_.scale_
+            filled = shared.fold(estimator, estimator.impute(X))
+            signals = filled / estimator.scaler_.scale_
             other = _embed(signals.reshape(len(mean), -1), compare, random_state)
+            other_name = f"{EMBEDDINGS[compare]} of the signals"
+            if np.isnan(X).any():
+                other_name += ", gaps filled"
         kl = estimator.kl_per_dim_
         names = [f"latent {k} (KL {kl[k]:.1f} nats)" for k in range(len(kl))]
         points, axis_labels, dims = _to_plane(mean, kl, names, method, random_state)
@@ -112,7 +117,7 @@ class LatentSpaceDisplay(shared.Display):
             std=std[:, dims] if uncertainty else None,
             axis_labels=axis_labels,
             other=other,
-            other_name=f"{EMBEDDINGS.get(compare)} of the signals",
+            other_name=other_name,
         ).plot(**kwargs)
 
     @classmethod

@@ -1,8 +1,10 @@
 """Signals decoded along latent axes, or over the plane of two."""
 
 from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
 
 import numpy as np
+from sklearn.utils import check_scalar
 
 from skvae.plotting import shared
 
@@ -55,7 +57,7 @@ class LatentTraversalDisplay(shared.Display):
         n_dims : int
             Axes at most; inactive ones are left out.
         n_steps : int
-            Signals along an axis.
+            Signals along an axis, at least 2.
         limit : float
             How far to go both ways, in standard deviations of the prior.
         plane : bool or "auto"
@@ -64,9 +66,16 @@ class LatentTraversalDisplay(shared.Display):
         **kwargs : as for `plot`
         """
         shared.pyplot()
+        check_scalar(n_dims, "n_dims", Integral, min_val=1)
+        check_scalar(n_steps, "n_steps", Integral, min_val=2)
         kl = estimator.kl_per_dim_
         if plane == "auto":
             plane = len(kl) == 2
+        elif plane and len(kl) < 2:
+            raise ValueError(
+                "plane=True, but the estimator has latent_dim=1, and a plane has two "
+                "axes. Use plane=False."
+            )
         n_dims = 2 if plane else min(n_dims, max(1, estimator.n_active_dims_))
         dims = np.argsort(-kl)[:n_dims]
         steps = np.linspace(-limit, limit, n_steps)

@@ -5,7 +5,6 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 from sklearn.utils import check_random_state
 
-from skvae.model.likelihoods import LIKELIHOODS
 from skvae.plotting import shared
 
 ERROR_UNITS = {"standard": " sd", "minmax": " of range", None: ""}
@@ -24,10 +23,11 @@ class ReconstructionDisplay(shared.Display):
     Parameters
     ----------
     signals, reconstructions : ndarray of shape (n_samples, n_channels, n_timepoints)
+        NaN in `signals` is a gap in what is drawn; reconstructions go through it.
     noise_std : ndarray of shape (n_channels,), optional
         Standard deviation of the decoder's noise, in the units of the signals.
     errors : ndarray of shape (n_samples,), optional
-        Root mean square error of each sample.
+        Root mean square error of each sample, over what was measured of it.
     error_unit : str
         What follows an error in a title.
     indices : ndarray of shape (n_samples,), optional
@@ -64,23 +64,23 @@ class ReconstructionDisplay(shared.Display):
         ----------
         estimator : fitted ConvVAETransformer
         X : array-like, as for its `transform`
-        samples : {"worst", "best", "random"} or array-like of int
-            Which signals come first, by their reconstruction error in scaled units,
-            or which to take.
+        samples : {"worst", "best", "random"} or array-like of int or bool
+            Which signals come first, by their reconstruction error in scaled units
+            over what was measured, or which to take: their numbers, or a mask.
         channel_names : sequence of str, optional
         random_state : int, RandomState instance or None
             Of ``samples="random"``.
         **kwargs : as for `plot`
         """
         shared.pyplot()
-        reconstructions = shared.fold(estimator, estimator.reconstruct(X))
-        signals = shared.fold(estimator, X)
+        signals = shared.read(estimator, X)
+        reconstructions = shared.fold(estimator, estimator.reconstruct(signals))
         scale = estimator.scaler_.scale_
         squared_errors = ((signals - reconstructions) / scale) ** 2
-        errors = np.sqrt(squared_errors.mean(axis=(1, 2)))
+        errors = np.sqrt(np.nanmean(squared_errors, axis=(1, 2)))
         indices = _sort(errors, samples, random_state)
         noise_std = None
-        likelihood = LIKELIHOODS[estimator.likelihood]
+        likelihood = estimator.net_.criterion_.likelihood  # as fitted
         if not likelihood.is_unit_range:  # whose noise is another at each value
             std = likelihood.std(estimator.reconstruction_weight_, None)
             noise_std = scale[:, 0] * std
@@ -89,7 +89,7 @@ class ReconstructionDisplay(shared.Display):
             reconstructions[indices],
             noise_std=noise_std,
             errors=errors[indices],
-            error_unit=ERROR_UNITS[estimator.scale],
+            error_unit=ERROR_UNITS[estimator.scaler_.kind],
             indices=indices,
             order=samples if isinstance(samples, str) else None,
             channel_names=channel_names,
@@ -170,13 +170,26 @@ class ReconstructionDisplay(shared.Display):
 
 def _sort(errors, samples, random_state):
     """Indices of the samples in the order that `samples` names."""
+    n = len(errors)
     if not isinstance(samples, str):
-        return np.atleast_1d(samples)
+        try:
+            indices = np.atleast_1d(np.arange(n)[np.asarray(samples)])
+        except IndexError as error:
+            raise ValueError(
+                f"samples: {error}. Expected numbers of the {n} signals, or a mask of "
+                "as many booleans."
+            ) from error
+        if indices.ndim > 1 or not len(indices):
+            raise ValueError(
+                f"samples takes signals in the shape {indices.shape}. Expected one "
+                "dimension, and at least one signal."
+            )
+        return indices
     if samples not in ORDERS:
         raise ValueError(
             f"samples={samples!r}, expected 'worst', 'best', 'random' or indices."
         )
     if samples == "random":
-        return check_random_state(random_state).permutation(len(errors))
+        return check_random_state(random_state).permutation(n)
     order = np.argsort(errors, kind="stable")
     return order[::-1] if samples == "worst" else order

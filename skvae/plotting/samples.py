@@ -15,6 +15,7 @@ class SamplesDisplay(shared.Display):
     Parameters
     ----------
     signals, generated : ndarray of shape (n_samples, n_channels, n_timepoints)
+        NaN in `signals` is a gap in what is drawn.
     noise : bool
         Whether `generated` has the noise of the decoder, which the title says.
     channel_names : sequence of str, optional
@@ -50,9 +51,9 @@ class SamplesDisplay(shared.Display):
         """
         shared.pyplot()
         rng = check_random_state(random_state)
-        order = rng.permutation(len(X))[:n_samples]
+        signals = shared.read(estimator, X)
+        signals = signals[rng.permutation(len(signals))[:n_samples]]
         generated = estimator.sample(n_samples, noise=noise, random_state=rng)
-        signals = shared.fold(estimator, X)[order]
         generated = shared.fold(estimator, generated)
         names = {"channel_names": channel_names}
         return cls(signals, generated, noise=noise, **names).plot(**kwargs)

@@ -1,8 +1,9 @@
 """What displays share: colours, axes, legends, and the names and shapes of signals."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
-from skvae.validation import to_numpy
+from skvae.validation import check_signals
 
 # Of classes, told apart with any kind of colour vision: Petroff (2021),
 # https://arxiv.org/abs/2107.02270.
@@ -102,10 +103,23 @@ def line_style(kwargs, **defaults):
 
 
 def draw_signal(panels, x, kwargs, color):
-    """Draw the channels of x (c, t), each in its panel."""
+    """Draw the channels of x (c, t), each in its panel, with their gaps."""
     for panel, channel in zip(panels, x, strict=True):
-        panel.plot(channel, **line_style(kwargs, color=color))
+        style = line_style(kwargs, color=color)
+        points = isolated(channel)
+        if len(points):
+            # No line is drawn of them. If there are none, no marker comes up at all:
+            # lines without one are drawn faster.
+            own = {"marker": ".", "markevery": points}
+            style = style if "marker" in style else own | style
+        panel.plot(channel, **style)
         panel.margins(x=0)
+
+
+def isolated(channel):
+    """Time steps that were measured, but not the one before nor the one after."""
+    measured = np.pad(~np.isnan(channel), 1)
+    return np.flatnonzero(measured[1:-1] & ~measured[:-2] & ~measured[2:])
 
 
 def label_signals(axes, n_channels, channel_names):
@@ -138,7 +152,16 @@ def name_channels(names, n_channels):
     return [f"channel {k}" for k in range(n_channels)] if names is None else names
 
 
+def read(estimator, X):
+    """X as the estimator reads it: an array (n, c, t), NaN in its gaps.
+
+    Its methods take that array, whatever the layout and the container of X.
+    """
+    check_is_fitted(estimator)
+    return check_signals(estimator, X, reset=False)
+
+
 def fold(estimator, X):
-    """X as an array (n, c, t), in the shape of the fitted signals."""
+    """What the estimator made, in its layout, as an array (n, c, t)."""
     shape = estimator.n_channels_in_, estimator.n_timepoints_in_
-    return np.asarray(to_numpy(X)).reshape(len(X), *shape)
+    return np.asarray(X).reshape(len(X), *shape)
