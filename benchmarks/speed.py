@@ -42,15 +42,11 @@ class Size(NamedTuple):
     search_epochs: int = 100
     n_values: int = 3  # of each parameter in the grid
     n_transformed: int = 100_000
-    kinds: tuple = ("memory map", "array")
     n_mapped: int = 1_000_000
-    n_array: int = 200_000
-    n_small: int = 10_000
     sets_at_once: tuple = ("watch", "load profiles")
 
 
-QUICK = Size(2, 128, (64,), ("GunPoint",), 3, 100.0, 1, 1, 2000)
-QUICK = QUICK._replace(n_mapped=6000, n_array=6000, n_small=5500)
+QUICK = Size(2, 128, (64,), ("GunPoint",), 3, 100.0, 1, 1, 2000, 6000, ("GunPoint",))
 
 
 def default_vae(**params):
@@ -325,34 +321,25 @@ def transform_section(found):
 # --- Memory
 
 
-def measure_memory(size, kind):
-    """What `fit` adds, to a memory map and to an array, and how long it takes."""
+def measure_memory(size):
+    """What a fit of a memory map adds, and how long it takes, in a fresh process."""
     few, _ = make_load_profiles(1000, random_state=0)
-    n_signals = size.n_mapped if kind == "memory map" else size.n_array
     with tempfile.TemporaryDirectory() as folder, harness.fresh_process() as process:
         path = Path(folder, "X.npy")
-        shape = (n_signals, few.shape[1])
+        shape = (size.n_mapped, few.shape[1])
         X = np.lib.format.open_memmap(path, "w+", few.dtype, shape)
         X.reshape(-1, *few.shape)[:] = few
-        mode = "r" if kind == "memory map" else None
-        return harness.call(process, measure_fit, path, mode, size.n_small, size.rounds)
+        return harness.call(process, measure_fit, path)
 
 
-def measure_fit(path, mmap_mode, n_small, rounds):
-    """Fit all signals, then, several times, their beginning."""
-    X = np.load(path, mmap_mode)
-    with watched_memory() as memory:
-        seconds = time_fit(X)
-    figures = {"n_signals": len(X), "data_bytes": X.nbytes, "seconds": seconds}
-    figures |= {"added_bytes": max(memory) - memory[0], "n_small": n_small}
-    return figures | {"seconds_small": [time_fit(X[:n_small]) for _ in range(rounds)]}
-
-
-def time_fit(X):
-    """Seconds of a default fit of one epoch in batches of 256, and of that epoch."""
-    times = []
+def measure_fit(path):
+    """A default fit but for batches of 256 and one epoch."""
+    X, times = np.load(path, mmap_mode="r"), []
     vae = default_vae(batch_size=256, max_epochs=1, callbacks=[peers.clock(times)])
-    return {"fit": seconds_of(vae.fit, X), "epoch": times[-1] - times[0]}
+    with watched_memory() as memory:
+        seconds = {"fit": seconds_of(vae.fit, X), "epoch": times[-1] - times[0]}
+    figures = {"n_signals": len(X), "data_bytes": X.nbytes, "seconds": seconds}
+    return figures | {"added_bytes": max(memory) - memory[0]}
 
 
 @contextlib.contextmanager
@@ -385,21 +372,16 @@ def anonymous_memory():
 
 @tabulated(
     "Memory",
-    "data | signals of 336 points:, | fit, µs a signal:.0f | of it the epoch:.0f | MB "
-    "of data:.0f | MB added:.0f",
-    "Default settings but for batches of 256 and one epoch; anonymous memory, in a "
-    "fresh process; of the beginning the median of several fits.",
+    "signals of 336 points:, | fit, µs a signal:.0f | of it the epoch:.0f | MB of "
+    "data:.0f | MB added:.0f",
+    "A memory map; default settings but for batches of 256 and one epoch.",
 )
 def memory_section(found):
-    def row(name, n, fits, *megabytes):
-        micro = [1e6 * median([fit[key] for fit in fits]) / n for key in fits[0]]
-        return (name, n, *micro, *megabytes)
-
-    for r in found:
-        megabytes = r["data_bytes"] / 1e6, r["added_bytes"] / 1e6
-        yield row(r["data"], r["n_signals"], [r["seconds"]], *megabytes)
-        name = f"{r['data']}, its beginning"
-        yield row(name, r["n_small"], r["seconds_small"], None, None)
+    for result in found:
+        n, seconds = result["n_signals"], result["seconds"]
+        micro = [1e6 * seconds[key] / n for key in ("fit", "epoch")]
+        megabytes = [result[key] / 1e6 for key in ("data_bytes", "added_bytes")]
+        yield (n, *micro, *megabytes)
 
 
 # --- Import
@@ -480,7 +462,7 @@ PARTS = {
     "quality-time": Part(time_to_quality, quality_section, each("set", "sets")),
     "search": Part(search, search_section, search_tasks),
     "transform": Part(time_transform, transform_section),
-    "memory": Part(measure_memory, memory_section, each("data", "kinds")),
+    "memory": Part(measure_memory, memory_section),
     "import": Part(time_imports, import_section),
     "threads": Part(time_at_once, thread_section, each("set", "sets_at_once")),
 }
