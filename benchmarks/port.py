@@ -24,6 +24,8 @@ N_TRAIN, N_TEST, N_TIMEPOINTS = 1000, 500, 336
 WEIGHT = 10.0  # of the squared error: the decoder's variance is 1 / (2 * 10)
 N_DRAWS = 16  # from q(z|x), behind each ELBO
 BATCH_SIZE, LR = 32, 1e-3
+KINDS = ("commuters", "family at home", "night storage heating", "office", "shop")
+KINDS += ("restaurant", "two shifts")  # of load profiles
 MENDED = "P1, mended"  # what the mistakes are compared with
 
 
@@ -290,8 +292,6 @@ def draw_systems(found, path):
     """
     from matplotlib import pyplot as plt
 
-    from skvae.datasets._load_profiles import BUILDINGS
-
     _, _, X_test, y_test = load()
     systems = {k: v for k, v in gather(found).items() if k != MENDED}
     fig, axes = plt.subplots(
@@ -313,7 +313,7 @@ def draw_systems(found, path):
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     handles = points.legend_elements()[0]
-    fig.legend(handles, BUILDINGS, loc="outside lower center", ncols=4, fontsize=10)
+    fig.legend(handles, KINDS, loc="outside lower center", ncols=4, fontsize=10)
     figures.save(fig, path)
 
 
