@@ -44,6 +44,11 @@ class Part(NamedTuple):
     tasks: Callable = lambda size: [{}]
 
 
+def each(key, field):
+    """Tasks that differ in one value, of those that a field of the size lists."""
+    return lambda size: [{key: value} for value in getattr(size, field)]
+
+
 def main(doc, name, parts, report, size, quick):
     """Run `PART ...`, of a dict; `report` writes tables beside results/NAME.jsonl.
 
@@ -133,7 +138,7 @@ def environment():
 # --- Taking turns
 
 
-def interleave(jobs, rounds, warm_up=0, figure="seconds"):
+def interleave(jobs, rounds, warm_up=0):
     """Call each job in turn, round after round, so that all see the same machine.
 
     A job that fails is not called again. The rounds to warm up come first, and what is
@@ -141,7 +146,7 @@ def interleave(jobs, rounds, warm_up=0, figure="seconds"):
 
     Returns
     -------
-    dict of the figure, what each job returned, by round, nothing if it failed; and of
+    dict of "seconds", what each job returned, by round, nothing if it failed; and of
     "errors", what each job that failed said.
     """
     found, errors = {name: [] for name in jobs}, {}
@@ -154,18 +159,13 @@ def interleave(jobs, rounds, warm_up=0, figure="seconds"):
             errors[name], found[name] = tell(error), []
         else:
             found[name] += [result] * (i >= warm_up)
-    return {figure: found, "errors": errors}
+    return {"seconds": found, "errors": errors}
 
 
 def seconds_of(function, *args):
     start = time.perf_counter()
     function(*args)
     return time.perf_counter() - start
-
-
-def seconds_an_epoch(times):
-    """The mean of the epochs after the first, from the times at which they ended."""
-    return (times[-1] - times[0]) / (len(times) - 1)
 
 
 def fresh_process():
@@ -201,6 +201,13 @@ def is_missing(value):
 
 def section(title, *paragraphs):
     return "\n\n".join([f"## {title}", *paragraphs])
+
+
+def tabulated(title, columns, *notes):
+    """Decorate a function that gives rows for results: it gives their section."""
+    return lambda rows: (
+        lambda found: section(title, *notes, table(columns, rows(found)))
+    )
 
 
 def describe(results):

@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 import time
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -66,6 +67,11 @@ P2 = system(
 # --- P2 in plain PyTorch
 
 
+def block(layer, n_out, *dropout):
+    """A layer, and what P2 has after it."""
+    return [layer, nn.ReLU(), nn.BatchNorm1d(n_out), *dropout]
+
+
 class P2Module(nn.Module):
     """The network, for signals (n, 1, t); of 336 points as in the thread."""
 
@@ -73,37 +79,25 @@ class P2Module(nn.Module):
         super().__init__()
         lengths, layers = [n_timepoints], []
         for n_in, n_out in pairwise((1, 16, 16, 32, 32)):
-            layers += [
-                nn.Conv1d(n_in, n_out, 8, stride=2, padding=3),
-                nn.ReLU(),
-                nn.BatchNorm1d(n_out),
-                nn.Dropout(dropout),
-            ]
+            convolution = nn.Conv1d(n_in, n_out, 8, stride=2, padding=3)
+            layers += block(convolution, n_out, nn.Dropout(dropout))
             lengths.append(lengths[-1] // 2)
         width = 32 * lengths[-1]
         self.encoder = nn.Sequential(
             *layers,
             nn.Flatten(),
-            nn.Linear(width, 64),
-            nn.ReLU(),
-            nn.BatchNorm1d(64),
-            nn.Dropout(0.5),
+            *block(nn.Linear(width, 64), 64, nn.Dropout(0.5)),
             nn.Linear(64, 16),
             nn.ReLU(),
         )
         self.z_mean = nn.Linear(16, latent_dim)
         self.z_log_var = nn.Linear(16, latent_dim)
 
-        layers = []
-        for (n_in, n_out), length in zip(
-            pairwise((32, 32, 32, 16, 16)), lengths[-2::-1], strict=True
-        ):
-            odd = length % 2
-            layers += [
-                nn.ConvTranspose1d(n_in, n_out, 8, 2, padding=3, output_padding=odd),
-                nn.ReLU(),
-                nn.BatchNorm1d(n_out),
-            ]
+        channels, layers = pairwise((32, 32, 32, 16, 16)), []
+        for (n_in, n_out), length in zip(channels, lengths[-2::-1], strict=True):
+            odd = {"output_padding": length % 2}
+            convolution = nn.ConvTranspose1d(n_in, n_out, 8, 2, padding=3, **odd)
+            layers += block(convolution, n_out)
         self.decoder = nn.Sequential(
             nn.Linear(latent_dim, width),
             nn.ReLU(),
@@ -152,22 +146,15 @@ def training(X, batch_size=32, weight=100, device="cpu", module=None):
     return module, train_epoch
 
 
+@dataclass(eq=False, repr=False)
 class P2Transformer(TransformerMixin, BaseEstimator):
     """P2 in plain PyTorch, as a grid search takes it; signals (n, t) in any units."""
 
-    def __init__(
-        self,
-        latent_dim=2,
-        reconstruction_weight=100,
-        dropout=0.3,
-        n_epochs=100,
-        random_state=0,
-    ):
-        self.latent_dim = latent_dim
-        self.reconstruction_weight = reconstruction_weight
-        self.dropout = dropout
-        self.n_epochs = n_epochs
-        self.random_state = random_state
+    latent_dim: int = 2
+    reconstruction_weight: float = 100
+    dropout: float = 0.3
+    n_epochs: int = 100
+    random_state: int = 0
 
     def start(self, X):
         """The signals in [0, 1], and a network in `module_`."""
@@ -225,14 +212,11 @@ def train_pythae(network, X, n_epochs, batch_size=32):
     class Encoder(BaseEncoder):
         def __init__(self):
             super().__init__()
-            self.layers = nn.ModuleList(
-                [network.encoder, network.z_mean, network.z_log_var]
-            )
+            self.network = network
 
         def forward(self, x):
-            encoder, z_mean, z_log_var = self.layers
-            h = encoder(x)
-            return ModelOutput(embedding=z_mean(h), log_covariance=z_log_var(h))
+            z_mean, z_log_var = self.network.encode(x)
+            return ModelOutput(embedding=z_mean, log_covariance=z_log_var)
 
     class Decoder(BaseDecoder):
         def __init__(self):
@@ -350,10 +334,8 @@ def keras_vae(n_timepoints, seed=0, p2=False):
 
 
 def plain_trainer(X, batch_size, device="cpu"):
-    return by_epoch(training(X, batch_size, device=device)[1])
+    _, train_epoch = training(X, batch_size, device=device)
 
-
-def by_epoch(train_epoch):
     def train(n_epochs):
         times = []
         for _ in range(n_epochs):
@@ -438,6 +420,12 @@ def skvae_trainer(X, batch_size, device="cpu", latent_dim=2, params=P2):
         return times[1:]
 
     return train
+
+
+def seconds_an_epoch(train):
+    """By a trainer's function: the mean of two epochs after one."""
+    first, _, last = train(3)
+    return (last - first) / 2
 
 
 TRAINERS = {

@@ -1,14 +1,15 @@
 """How long one waits: against a plain PyTorch loop, other trainers, and the machine."""
 
+import contextlib
 import math
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
 from functools import cache, partial
 from itertools import chain, product
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +17,7 @@ import data
 import harness
 import numpy as np
 import peers
-import torch
-from harness import Part, call, fresh_process, interleave, median, seconds_of, turns
+from harness import Part, each, interleave, median, seconds_of, tabulated, turns
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
@@ -26,7 +26,6 @@ from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
 
 N_DRAWS = 4  # from q(z|x), behind each ELBO
-PLAIN, BARE = "plain PyTorch loop", "bare encoder of P2"
 DEPENDENCIES = "torch, sklearn, skorch"
 SETTINGS = {"feature_weight=0": {"feature_weight": 0.0}, "defaults": {}}
 
@@ -44,11 +43,10 @@ class Size(NamedTuple):
     n_values: int = 3  # of each parameter in the grid
     n_transformed: int = 100_000
     n_mapped: int = 1_000_000
-    n_small: int = 10_000
-    n_array: int = 200_000
+    sets_at_once: tuple = ("watch", "load profiles")
 
 
-QUICK = Size(2, 128, (64,), ("GunPoint",), 3, 100.0, 1, 1, 2000, 6000, 5500, 6000)
+QUICK = Size(2, 128, (64,), ("GunPoint",), 3, 100.0, 1, 1, 2000, 6000, ("GunPoint",))
 
 
 def default_vae(**params):
@@ -67,22 +65,22 @@ def load(name):
 
 
 def time_epochs(size, batch_size):
-    """Seconds an epoch of P2, with as many steps everywhere: the mean of two after one.
+    """Seconds an epoch of P2, with as many steps everywhere, by peer and round.
 
-    By peer and round, in which the peers take turns; signals are of 336 points.
+    Signals are of 336 points.
     """
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         jobs = {}
         for name in peers.TRAINERS:
             # What one changes in torch or the environment must not serve another.
-            process = stack.enter_context(fresh_process())
+            process = stack.enter_context(harness.fresh_process())
             task = name, batch_size, size.n_signals
-            jobs[name] = partial(call, process, time_trainer, *task)
+            jobs[name] = partial(harness.call, process, time_trainer, *task)
         return interleave(jobs, size.rounds, warm_up=1)
 
 
 def time_trainer(*task):
-    return harness.seconds_an_epoch(trainer(*task)(3))
+    return peers.seconds_an_epoch(trainer(*task))
 
 
 @cache
@@ -95,7 +93,7 @@ def epoch_section(found):
     columns = "peer | seconds an epoch:.3f | to the plain loop"
     texts = []
     for result in found:
-        rows = turns(result, PLAIN)
+        rows = turns(result, "plain PyTorch loop")
         texts += [f"Batch {result['batch_size']}:", harness.table(columns, rows)]
     return harness.section("An epoch of P2", *texts)
 
@@ -202,33 +200,31 @@ def best_variance_elbo(sse, kl, n_values):
     return -0.5 * n_values * (math.log(2 * math.pi * sse / n_values) + 1) - kl
 
 
+@tabulated(
+    "Time to P2's best ELBO",
+    "set | P2's best ELBO, nats:.1f | seconds to it:.1f | all its seconds (epochs, "
+    "ended by) | skvae | seconds to that ELBO | ratio:.3f | seconds before "
+    "training:.2f | of the whole fit:.2f | ELBO then:.1f",
+)
 def quality_section(found):
-    rows = []
     for result, setting in product(found, SETTINGS):
         p2, fits = result["p2"], result["skvae"][setting]
         reached = [fit["seconds"] for fit in fits if fit["seconds"] is not None]
         # A fit that never got there takes for ever.
         seconds = median(reached + [math.inf] * (len(fits) - len(reached)))
-        rows.append(
-            (
-                f"{result['set']}, {result['n_train']} x {result['n_timepoints']}",
-                p2["elbo"],
-                p2["seconds"],
-                f"{p2['all_seconds']:.1f} ({p2['n_epochs']}, {p2['ended']})",
-                setting,
-                f"{seconds:.2f} ({len(reached)} of {len(fits)} fits)",
-                seconds / p2["seconds"],
-                median([fit["seconds_before"] for fit in fits]),
-                median([fit["fit_seconds"] for fit in fits]),
-                median([fit["elbo"] for fit in fits]),
-            )
+        yield (
+            f"{result['set']}, {result['n_train']} x {result['n_timepoints']}",
+            p2["elbo"],
+            p2["seconds"],
+            f"{p2['all_seconds']:.1f} ({p2['n_epochs']}, {p2['ended']})",
+            setting,
+            f"{seconds:.2f} ({len(reached)} of {len(fits)} fits)",
+            seconds / p2["seconds"],
+            *(
+                median([fit[key] for fit in fits])
+                for key in ("seconds_before", "fit_seconds", "elbo")
+            ),
         )
-    columns = (
-        "set | P2's best ELBO, nats:.1f | seconds to it:.1f | all its seconds (epochs, "
-        "ended by) | skvae | seconds to that ELBO | ratio:.3f | seconds before "
-        "training:.2f | of the whole fit:.2f | ELBO then:.1f"
-    )
-    return harness.section("Time to P2's best ELBO", harness.table(columns, rows))
 
 
 # --- The search
@@ -273,161 +269,99 @@ def search(size, system, candidate=None):
     }
 
 
+@tabulated(
+    "The grid search",
+    "system | seconds:.0f | ratio:.3f | best accuracy, 5 folds:.3f | accuracy of the "
+    "test set:.3f | best candidate",
+    "One run, 5 folds, and a fit of the best. Of P2's grid a third was tried, and its "
+    "seconds are taken times three.",
+)
 def search_section(found):
-    ours = [r for r in found if r["system"] == "skvae"]
-    theirs = [r for r in found if r["system"] == "P2"]
-    n_candidates = ours[0]["n_candidates"] if ours else 27
-    rows, notes, seconds = [], [], None
-
-    def add(name, seconds, share, result, best):
-        accuracies = result["accuracy"], result["test_accuracy"]
-        rows.append((name, seconds, share, *accuracies, best))
-
-    if theirs:
-        best = max(theirs, key=lambda result: result["accuracy"])
-        searched = sum(result["seconds"] for result in theirs)
-        times = n_candidates / len(theirs)
-        seconds = times * searched + best["refit_seconds"]
-        notes.append(
-            f"P2's seconds are those of {len(theirs)} candidates, {searched:.0f}, "
-            f"times {times:.3g}, and of a fit of the best of them."
-        )
-    for r in ours:
-        taken = r["seconds"] + r["refit_seconds"]
-        add("skvae, n_jobs=2", taken, seconds and taken / seconds, r, r["best"])
-    if theirs:
-        add("P2, n_jobs=1", seconds, None, best, best["candidate"])
-    columns = (
-        "system | seconds:.0f | ratio:.3f | best accuracy, 5 folds:.3f | accuracy of "
-        "the test set:.3f | best candidate"
-    )
-    return harness.section(
-        "The grid search",
-        f"One run, {n_candidates} candidates, 5 folds, and a fit of the best.",
-        *notes,
-        harness.table(columns, rows),
-    )
+    ours = [result for result in found if result["system"] == "skvae"]
+    theirs = [result for result in found if result["system"] == "P2"]
+    if not (ours and theirs):  # as yet
+        return
+    ours, best = ours[0], max(theirs, key=itemgetter("accuracy"))
+    accuracies = itemgetter("accuracy", "test_accuracy")
+    times = ours["n_candidates"] / len(theirs)
+    seconds = times * sum(r["seconds"] for r in theirs) + best["refit_seconds"]
+    taken = ours["seconds"] + ours["refit_seconds"]
+    yield "skvae, n_jobs=2", taken, taken / seconds, *accuracies(ours), ours["best"]
+    yield "P2, n_jobs=1", seconds, None, *accuracies(best), best["candidate"]
 
 
 # --- Transform
 
 
 def time_transform(size):
-    """`transform` of many signals, P2's against its bare encoder, and of a tenth."""
-    X, _ = make_load_profiles(1000, random_state=0)
-    run = {"max_epochs": 1, "random_state": 0, "device": "cpu"}
-    p2 = ConvVAETransformer(2, **(peers.P2 | run)).fit(X[:256])
-    vae = ConvVAETransformer(**run).fit(X[:256])
-    encode = partial(encode_bare, p2.module_.eval())
-
-    X = np.tile(X, (size.n_transformed // len(X), 1))
-    x, few = torch.from_numpy(X)[:, None], X[: len(X) // 10]
-    encode(x[: len(few)], 256)  # to warm up
-    batch_sizes = [2**i for i in range(4, 13)]
-    jobs = {n: partial(seconds_of, encode, x[: len(few)], n) for n in batch_sizes}
-    times = interleave(jobs, 3)["seconds"]
-    best = min(times, key=lambda batch_size: min(times[batch_size]))
+    """`transform` of many signals and of a tenth, and back."""
+    few, _ = make_load_profiles(1000, random_state=0)
+    vae = default_vae(max_epochs=1).fit(few[:256])
+    X = np.tile(few, (size.n_transformed // len(few), 1))
+    tenth = X[: len(X) // 10]
+    Z = vae.transform(tenth)
     jobs = {
-        BARE: (encode, x, best),
-        "transform, P2": (p2.transform, X),
         "transform, defaults": (vae.transform, X),
-        "transform of a tenth, defaults": (vae.transform, few),
-        "inverse_transform of a tenth, defaults": (
-            vae.inverse_transform,
-            vae.transform(few),
-        ),
+        "transform of a tenth, defaults": (vae.transform, tenth),
+        "inverse_transform of a tenth, defaults": (vae.inverse_transform, Z),
     }
+    n_signals = {name: len(array) for name, (_, array) in jobs.items()}
     jobs = {name: partial(seconds_of, *job) for name, job in jobs.items()}
-    n_signals = {name: len(few if "tenth" in name else X) for name in jobs}
-    figures = {"best_batch_size": best, "n_signals": n_signals}
-    return figures | interleave(jobs, size.rounds)
+    return {"n_signals": n_signals} | interleave(jobs, size.rounds)
 
 
-@torch.inference_mode()
-def encode_bare(module, x, batch_size):
-    means = [module.encode(batch)[0] for batch in x.split(batch_size)]
-    return torch.cat(means).numpy()
-
-
+@tabulated("Transform", "job | signals:, | seconds:.2f | µs a signal:.1f")
 def transform_section(found):
-    result, rows = found[-1], []
-    for name, seconds, ratio in turns(result, BARE):
-        n = result["n_signals"][name]
-        micro = seconds and 1e6 * seconds / n
-        rows.append((name, n, seconds, micro, None if "tenth" in name else ratio))
-    columns = "job | signals:, | seconds:.2f | µs a signal:.1f | to the bare encoder"
-    note = f"The bare encoder's batches are of {result['best_batch_size']}."
-    return harness.section("Transform", note, harness.table(columns, rows))
+    for result in found:
+        for name, values in result["seconds"].items():
+            n, seconds = result["n_signals"][name], median(values)
+            yield name, n, seconds, 1e6 * seconds / n
 
 
 # --- Memory
 
 
-def measure_memory(size, kind):
-    """What `fit` adds, to a memory map and to an array, and how long it takes."""
-    with tempfile.TemporaryDirectory() as folder, fresh_process() as process:
-        if kind == "array":
-            return call(process, fit_tiled, size.n_array)
-        X, _ = make_load_profiles(1000, random_state=0)
+def measure_memory(size):
+    """What a fit of a memory map adds, and how long it takes, in a fresh process."""
+    few, _ = make_load_profiles(1000, random_state=0)
+    with tempfile.TemporaryDirectory() as folder, harness.fresh_process() as process:
         path = Path(folder, "X.npy")
-        shape = (size.n_mapped, X.shape[1])
-        on_disk = np.lib.format.open_memmap(path, "w+", np.float32, shape)
-        for start in range(0, len(on_disk), len(X)):
-            on_disk[start : start + len(X)] = X
-        on_disk.flush()
-        del on_disk
-        return call(process, fit_mapped, path, size.n_small, size.rounds)
+        shape = (size.n_mapped, few.shape[1])
+        X = np.lib.format.open_memmap(path, "w+", few.dtype, shape)
+        X.reshape(-1, *few.shape)[:] = few
+        return harness.call(process, measure_fit, path)
 
 
-def fit_mapped(path, n_small, rounds):
-    """Fit a whole memory map, then, several times, its beginning."""
-    X = np.load(path, mmap_mode="r")
-    return measure_fit(X) | {
-        "n_small": n_small,
-        "seconds_small": [time_fit(X[:n_small]) for _ in range(rounds)],
-    }
-
-
-def fit_tiled(n_signals):
-    X, _ = make_load_profiles(1000, random_state=0)
-    return measure_fit(np.tile(X, (n_signals // len(X), 1)))
-
-
-def measure_fit(X):
-    with PeakMemory() as memory:
-        seconds = time_fit(X)
-    figures = {"n_signals": len(X), "data_bytes": X.nbytes}
-    return figures | {"added_bytes": memory.added, "seconds": seconds}
-
-
-def time_fit(X):
-    """Seconds of a default fit of one epoch in batches of 256, and of that epoch."""
-    times = []
+def measure_fit(path):
+    """A default fit but for batches of 256 and one epoch."""
+    X, times = np.load(path, mmap_mode="r"), []
     vae = default_vae(batch_size=256, max_epochs=1, callbacks=[peers.clock(times)])
-    return {"fit": seconds_of(vae.fit, X), "epoch": times[-1] - times[0]}
+    with watched_memory() as memory:
+        seconds = {"fit": seconds_of(vae.fit, X), "epoch": times[-1] - times[0]}
+    figures = {"n_signals": len(X), "data_bytes": X.nbytes, "seconds": seconds}
+    return figures | {"added_bytes": max(memory) - memory[0]}
 
 
-class PeakMemory:
-    """Anonymous memory that a block adds at its peak, in bytes, looked at every 50 ms.
+@contextlib.contextmanager
+def watched_memory():
+    """A list that grows by the anonymous memory in use, every 50 ms, in bytes.
 
     What is mapped from a file is not in it, for the system may drop it any time.
     """
+    found, ended = [anonymous_memory()], threading.Event()
 
-    def __enter__(self):
-        self.before = self.peak = anonymous_memory()
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.watch)
-        self.thread.start()
-        return self
+    def watch():
+        while not ended.wait(0.05):
+            found.append(anonymous_memory())
 
-    def watch(self):
-        while not self.ended.wait(0.05):
-            self.peak = max(self.peak, anonymous_memory())
-
-    def __exit__(self, *error):
-        self.ended.set()
-        self.thread.join()
-        self.added = max(self.peak, anonymous_memory()) - self.before
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join()
+    found.append(anonymous_memory())
 
 
 def anonymous_memory():
@@ -436,30 +370,18 @@ def anonymous_memory():
     return 1024 * int(line.split()[1])
 
 
+@tabulated(
+    "Memory",
+    "signals of 336 points:, | fit, µs a signal:.0f | of it the epoch:.0f | MB of "
+    "data:.0f | MB added:.0f",
+    "A memory map; default settings but for batches of 256 and one epoch.",
+)
 def memory_section(found):
-    rows = []
-
-    def add(name, n, seconds, *megabytes):
-        micro = [1e6 * seconds[key] / n for key in ("fit", "epoch")]
-        rows.append((name, n, *micro, *megabytes))
-
     for result in found:
+        n, seconds = result["n_signals"], result["seconds"]
+        micro = [1e6 * seconds[key] / n for key in ("fit", "epoch")]
         megabytes = [result[key] / 1e6 for key in ("data_bytes", "added_bytes")]
-        add(result["data"], result["n_signals"], result["seconds"], *megabytes)
-        if "n_small" in result:
-            fits = result["seconds_small"]
-            seconds = {key: median([fit[key] for fit in fits]) for key in fits[0]}
-            name = f"{result['data']}, its beginning"
-            add(name, result["n_small"], seconds, None, None)
-    columns = (
-        "data | signals of 336 points:, | fit, µs a signal:.0f | of it the epoch:.0f | "
-        "MB of data:.0f | MB added:.0f"
-    )
-    note = (
-        "Default settings but for batches of 256 and one epoch; anonymous memory, in a "
-        "fresh process; of the beginning the median of several fits."
-    )
-    return harness.section("Memory", note, harness.table(columns, rows))
+        yield (n, *micro, *megabytes)
 
 
 # --- Import
@@ -481,10 +403,9 @@ def time_import(names):
     return float(done.stdout)
 
 
+@tabulated("Import", "import | seconds:.2f | ratio")
 def import_section(found):
-    rows = turns(found[-1], DEPENDENCIES)
-    table = harness.table("import | seconds:.2f | ratio", rows)
-    return harness.section("Import", table)
+    return turns(found[-1], DEPENDENCIES)
 
 
 # --- Threads
@@ -492,7 +413,8 @@ def import_section(found):
 
 def time_at_once(size, name):
     """Two default fits in two processes against one; score_samples and transform."""
-    with fresh_process() as first, fresh_process() as second:
+    with harness.fresh_process() as first, harness.fresh_process() as second:
+        alone = partial(harness.call, first)
 
         def at_once():
             """The seconds of the slower of two."""
@@ -500,10 +422,10 @@ def time_at_once(size, name):
             return max(future.result() for future in futures)
 
         jobs = {
-            "a default fit alone": partial(call, first, time_default_fit, name),
+            "a default fit alone": partial(alone, time_default_fit, name),
             "two at once": at_once,
-            "transform": partial(call, first, time_method, name, "transform"),
-            "score_samples": partial(call, first, time_method, name, "score_samples"),
+            "transform": partial(alone, time_method, name, "transform"),
+            "score_samples": partial(alone, time_method, name, "score_samples"),
         }
         return interleave(jobs, size.rounds, warm_up=1)
 
@@ -522,44 +444,27 @@ def time_method(name, method):
     return seconds_of(getattr(fitted[name], method), X)
 
 
+@tabulated(
+    "Two at once",
+    "set | a default fit alone, s:.2f | the slower of two at once:.2f | ratio | "
+    "transform, ms:.1f | score_samples:.1f | ratio of these",
+)
 def thread_section(found):
-    rows = []
     for result in found:
         alone, both, transform, score = result["seconds"].values()
         fits = median(alone), median(both), harness.ratio(both, alone)
         milli = 1e3 * median(transform), 1e3 * median(score)
-        rows.append((result["set"], *fits, *milli, harness.ratio(score, transform)))
-    columns = (
-        "set | a default fit alone, s:.2f | the slower of two at once:.2f | ratio | "
-        "transform, ms:.1f | score_samples:.1f | ratio of these"
-    )
-    return harness.section("Two at once", harness.table(columns, rows))
+        yield (result["set"], *fits, *milli, harness.ratio(score, transform))
 
 
 PARTS = {
-    "epoch": Part(
-        time_epochs,
-        epoch_section,
-        lambda size: [{"batch_size": batch_size} for batch_size in size.batch_sizes],
-    ),
-    "quality-time": Part(
-        time_to_quality,
-        quality_section,
-        lambda size: [{"set": name} for name in size.sets],
-    ),
+    "epoch": Part(time_epochs, epoch_section, each("batch_size", "batch_sizes")),
+    "quality-time": Part(time_to_quality, quality_section, each("set", "sets")),
     "search": Part(search, search_section, search_tasks),
     "transform": Part(time_transform, transform_section),
-    "memory": Part(
-        measure_memory,
-        memory_section,
-        lambda size: [{"data": "memory map"}, {"data": "array"}],
-    ),
+    "memory": Part(measure_memory, memory_section),
     "import": Part(time_imports, import_section),
-    "threads": Part(
-        time_at_once,
-        thread_section,
-        lambda size: [{"set": name} for name in size.sets[:2]],
-    ),
+    "threads": Part(time_at_once, thread_section, each("set", "sets_at_once")),
 }
 report = partial(harness.report, "How long one waits", PARTS)
 

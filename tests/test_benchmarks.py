@@ -347,8 +347,6 @@ def test_systems_are_as_large_as_the_threads(port, peers, system, sizes):
 @torch.no_grad()
 def test_plain_p2_is_the_network_of_skvae(port, peers):
     plain, module = peers.P2Module(), port.make_module(peers.P2).eval()
-    n_decoder = n_parameters(plain.decoder)
-    assert (n_parameters(plain) - n_decoder, n_decoder) == (59060, 24945)
 
     def values(module):
         """What a network has learned, layer by layer."""
@@ -410,8 +408,6 @@ def test_keras_with_equal_weights(n_timepoints, monkeypatch, request):
     found = port.equality(None, n_timepoints, n_signals=8)
     assert found["loss"] < 1e-6 * found["mean loss"]  # what float32 resolves
     assert max(found[name] for name in ("z_mean", "z_log_var", "x_hat")) < 1e-5
-    if n_timepoints == 336:
-        assert found["parameters"] == [58740, 24769]
 
 
 @pytest.mark.peer
@@ -496,12 +492,12 @@ def test_third_of_grid_has_each_pair_once(speed):
         assert len({(c[a], c[b]) for c in candidates}) == 9
 
 
-def test_peak_memory(speed):
-    with speed.PeakMemory() as memory:
+def test_memory_is_watched(speed):
+    with speed.watched_memory() as memory:
         array = np.ones(20_000_000)
         time.sleep(0.2)
         del array
-    assert memory.added == pytest.approx(160e6, rel=0.1)
+    assert max(memory) - memory[0] == pytest.approx(160e6, rel=0.1)
 
 
 def report(benchmark, part, **figures):
@@ -539,21 +535,15 @@ def test_search_report(speed):
 
 
 def test_transform_report(speed):
-    seconds = {speed.BARE: [1.0], "transform": [2.0], "transform of a tenth": [0.1]}
-    n_signals = dict.fromkeys(seconds, 10_000) | {"transform of a tenth": 1000}
-    figures = {"best_batch_size": 64, "n_signals": n_signals, "seconds": seconds}
+    figures = {"n_signals": {"transform": 10_000}, "seconds": {"transform": [2.0]}}
     text = report(speed, "transform", **figures)
-    assert "| transform | 10,000 | 2.00 | 200.0 | 2.00 (2.00 to 2.00) |" in text
-    assert "| transform of a tenth | 1,000 | 0.10 | 100.0 | - |" in text
+    assert "| transform | 10,000 | 2.00 | 200.0 |" in text
 
 
 def test_memory_report(speed):
-    figures = {"data": "memory map", "data_bytes": 4e6, "added_bytes": 3e6}
-    whole = {"n_signals": 1000, "seconds": {"fit": 0.2, "epoch": 0.1}}
-    small = {"n_small": 100, "seconds_small": [{"fit": 0.03, "epoch": 0.02}]}
-    text = report(speed, "memory", **figures, **whole, **small)
-    assert "| memory map | 1,000 | 200 | 100 | 4 | 3 |" in text
-    assert "| memory map, its beginning | 100 | 300 | 200 | - | - |" in text
+    figures = {"n_signals": 1000, "data_bytes": 4e6, "added_bytes": 3e6}
+    text = report(speed, "memory", seconds={"fit": 0.2, "epoch": 0.1}, **figures)
+    assert "| 1,000 | 200 | 100 | 4 | 3 |" in text
 
 
 @pytest.mark.parametrize("name", ["quality", "speed"])
@@ -572,21 +562,17 @@ def test_port_report(port, tmp_path):
     judged = {"part": "story", "elbo": 1.0, "squared_error": 0.5, **zeros, **MACHINE}
     results = [
         judged | {"system": name, "seed": seed, "seen": seen, "accuracy": accuracy}
-        for name, seen, accuracy in (
-            (port.REFERENCE, 100.0, 0.5),
-            ("everything averaged", 50.0, 0.25),
-            ("dropout left on", 110.0, 0.4),
+        for name, seen, seed, accuracy in (
+            (port.MENDED, 100.0, 0, 0.5),
+            ("everything averaged", 50.0, 0, 0.2),
+            ("everything averaged", 50.0, 1, 0.3),
         )
-        for seed in (0, 1)
     ]
     equal = {"z_mean": 1e-7, "z_log_var": 2e-7, "x_hat": 3e-7, "loss": 1e-5}
     equal |= {"part": "equality", "points": 336, "mean loss": 303.2, **MACHINE}
-    results.append(equal | {"parameters": [58740, 24769]})
-    text = port.report(results, tmp_path)
-    row = "| everything averaged | 50 | 1.0 ± 0.0 | 0.50 ± 0.00 | 0.25 ± 0.00 | 0.5 x, "
-    assert row + "-0.25 |" in text
-    assert "with every seed: everything averaged." in text
-    assert "| 336 | 1.0e-07 | 2.0e-07 | 3.0e-07 | 1.0e-05 | 303 | 58740 / " in text
+    text = port.report([*results, equal], tmp_path)
+    assert "averaged | 50 | 1.0 ± 0.0 | 0.50 ± 0.00 | 0.25 ± 0.07 |" in text
+    assert "| 336 | 1.0e-07 | 2.0e-07 | 3.0e-07 | 1.0e-05 | 303 |" in text
     assert (tmp_path / "figures" / "port.png").stat().st_size > 0
 
 
@@ -623,20 +609,11 @@ def test_dropout_that_stays_on(port, peers):
     assert not torch.equal(module.eval().encode(x)[0], module.encode(x)[0])
 
 
-def test_precision_report(gpu):
-    found = {"float32": [(0.2, 7.0)], "TF32": [(0.1, 6.0)], "bfloat16": []}
-    errors = {"bfloat16": "RuntimeError: no"}
-    text = report(gpu, "precision", found=found, errors=errors)
-    assert "| TF32 | 100.0 | 0.50 (0.50 to 0.50) | 1.00 |" in text
-    assert "| bfloat16 | - | RuntimeError: no | - |" in text
-
-
 @pytest.mark.filterwarnings("ignore:No latent dimension is active")  # as yet
 def test_what_a_gpu_benchmark_measures_runs_on_a_cpu(gpu, monkeypatch):
     monkeypatch.setattr(gpu, "DEVICE", "cpu")
     found = gpu.time_epochs(gpu.QUICK, 32)
-    assert set(found["errors"]) == {"captured by hand"}
+    assert not found["errors"]
     [plain] = found["seconds"]["plain loop"]
     text = report(gpu, "epochs", batch_size=32, **found)
-    assert f"| plain loop | 32 | {1e6 * plain / 2:.0f} | 1.00 (1.00 to 1.00) |" in text
-    assert "| captured by hand | 32 | - | RuntimeError: " in text
+    assert f"| plain loop | 32 | {1e3 * plain:.1f} | 1.00 (1.00 to 1.00) |" in text
