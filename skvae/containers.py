@@ -91,7 +91,8 @@ def read_signal(x, i):
     """Sample i of a list as an array of numbers, of one or two dimensions."""
     refuse_masked(x)
     try:
-        signal = read_objects(np.asarray(to_numpy(x)))
+        signal = np.asarray(to_numpy(x))
+        signal = read_objects(signal) if signal.ndim else signal
     except (TypeError, ValueError):
         signal = np.empty(0, object)
     if signal.dtype.kind not in "biufc":
@@ -176,13 +177,13 @@ def fill_in(X, missing, filled):
 
     Parameters
     ----------
-    X : ndarray, Tensor, DataFrame of pandas or polars, or list
+    X : ndarray, Tensor, DataFrame of pandas or polars, or list of signals
     missing : ndarray of bool, shape (n_samples, n_channels, n_timepoints)
     filled : ndarray of that shape
     """
     if is_list(X):
         parts = [
-            fill_in(x, where[None], values[None])
+            fill_array(x, where, values)
             for x, where, values in zip(X, cut(X, missing), cut(X, filled), strict=True)
         ]
         if not isinstance(X, np.ndarray):
@@ -192,16 +193,24 @@ def fill_in(X, missing, filled):
             result[i] = part
         return result
     shape = np.shape(to_numpy(X))
-    missing, filled = missing.reshape(shape), filled.reshape(shape)
+    fill = fill_frame if is_frame(X) else fill_array
+    return fill(X, missing.reshape(shape), filled.reshape(shape))
+
+
+def fill_array(X, missing, filled):
+    """Copy of an array, Tensor or list, with arrays of its shape, as `fill_in`."""
     if isinstance(X, torch.Tensor):
         result = X.detach().clone()
         values = torch.as_tensor(filled).to(result)
         return torch.where(torch.as_tensor(missing, device=X.device), values, result)
-    if not is_frame(X):
-        result = np.array(X)
-        result[missing] = filled[missing]
-        is_typed = isinstance(X, np.ndarray) or result.dtype != object
-        return result if is_typed else result.astype(np.float64)
+    result = np.array(X)
+    result[missing] = filled[missing]
+    is_typed = isinstance(X, np.ndarray) or result.dtype != object
+    return result if is_typed else result.astype(np.float64)
+
+
+def fill_frame(X, missing, filled):
+    """Copy of a DataFrame; whole numbers with gaps become floating ones."""
     gaps = np.flatnonzero(missing.any(axis=0))
     if hasattr(X, "iloc"):
         result = X.copy()

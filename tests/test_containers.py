@@ -210,6 +210,7 @@ MISSING = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:X has feature names")
 @pytest.mark.parametrize("case", MISSING)
 def test_other_ways_to_write_a_missing_value(vae, case):
     np.testing.assert_array_equal(vae.transform(MISSING[case]), vae.transform(GAPS[:6]))
@@ -220,14 +221,13 @@ def test_other_ways_to_write_a_missing_value(vae, case):
     np.testing.assert_array_equal(values, vae.impute(GAPS[:6]))
 
 
-def test_impute_of_a_dataframe_touches_its_gaps_alone(vae):
+def test_impute_of_a_dataframe_touches_its_gaps_alone(named):
     frame = pd.DataFrame(GAPS[:6].astype(float), index=list("abcdef"), columns=NAMES)
     frame = frame.astype({"t0": "float32", "t1": "Float64"})
-    frame["t2"], frame["t5"] = 2**53 + 1, pd.array([None, 1, 2, 3, 4, 5], "Int64")
+    frame["t2"], frame["t5"] = 2**25 + 1, pd.array([None, 1, 2, 3, 4, 5], "Int64")
     frame.columns.name, frame.index.name = "step", "meter"
     before = frame.copy()
-    vae = make_vae().fit(frame)
-    imputed = vae.impute(frame)
+    imputed = named.impute(frame)
     pd.testing.assert_frame_equal(frame, before)
     gaps = frame.isna().any()
     assert imputed.notna().all(axis=None)
@@ -238,11 +238,11 @@ def test_impute_of_a_dataframe_touches_its_gaps_alone(vae):
     )
 
 
-def test_impute_of_a_polars_frame_touches_its_gaps_alone(vae):
+def test_impute_of_a_polars_frame_touches_its_gaps_alone(named):
     frame = pl.DataFrame(GAPS[:6].astype(float), schema=NAMES, orient="row")
-    frame = frame.with_columns(t0=frame["t0"].cast(pl.Float32), t1=pl.lit(2**53 + 1))
+    frame = frame.with_columns(t0=frame["t0"].cast(pl.Float32), t1=pl.lit(2**25 + 1))
     frame = frame.with_columns(t2=pl.Series([None, 1, 2, 3, 4, 5]))
-    imputed = make_vae().fit(frame).impute(frame)
+    imputed = named.impute(frame)
     assert imputed.columns == frame.columns
     assert imputed["t2"].dtype == pl.Float64
     whole = [
@@ -270,6 +270,7 @@ def test_impute_keeps_dtype_and_layout(vae, dtype):
 # DataFrames back
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_names_and_index_come_back_where_set_output_asks(named):
     frame = pd.DataFrame(GAPS, columns=NAMES, index=pd.RangeIndex(100, 160))
     arrays = {
