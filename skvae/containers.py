@@ -126,8 +126,13 @@ def read_objects(X):
         refuse_text(X)
     if X.dtype != object:
         return X
-    is_na = np.frompyfunc(lambda value: type(value).__name__ == "NAType", 1, 1)(X)
-    return np.where(is_na.astype(bool), np.nan, X).astype(np.float64)
+    missing = np.frompyfunc(is_na, 1, 1)(X).astype(bool)
+    return np.where(missing, np.nan, X).astype(np.float64)
+
+
+def is_na(value):
+    """Whether it is pandas.NA, of which no comparison is true or false."""
+    return type(value).__name__ == "NAType"
 
 
 def read_frame(X):

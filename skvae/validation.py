@@ -18,6 +18,7 @@ from skorch.callbacks import Callback
 from skvae.containers import (
     is_frame,
     is_list,
+    is_na,
     pad,
     read_array,
     read_frame,
@@ -190,13 +191,8 @@ def unfold(estimator, X):
 @np.errstate(invalid="ignore")
 def check_latents(estimator, Z, latent_dim):
     """Check Z and return it as float64 of shape (n_samples, latent_dim)."""
-    Z = check_array(
-        to_numpy(Z, "Z"),
-        dtype=np.float64,
-        ensure_all_finite=False,
-        estimator=estimator,
-        input_name="Z",
-    )
+    checks = {"dtype": np.float64, "ensure_all_finite": False, "input_name": "Z"}
+    Z = check_array(to_numpy(Z, "Z"), estimator=estimator, **checks)
     if not np.isfinite(Z).all():
         row, column = np.argwhere(~np.isfinite(Z))[0]
         raise ValueError(
@@ -372,7 +368,7 @@ def encode_numbers(y, before=None):
 
 def encode_labels(y, classes=None):
     """`Target` of class labels y (n,), -1 where a sample is unlabelled."""
-    if any(label is None or label != label for label in y.tolist()):
+    if any(label is None or is_na(label) or label != label for label in y.tolist()):
         raise ValueError(
             "y has missing labels, None or NaN. Expected -1 for an unlabelled sample. "
             "(Numbers may have NaN there; whole ones are taken for labels: add a "

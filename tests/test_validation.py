@@ -165,6 +165,7 @@ def test_labels_that_the_first_fit_did_not_see_are_refused():
     [
         np.array(["a", None, "b"], object),
         np.array(["a", np.nan, "b"], object),
+        ["a", pd.NA, "b"],
     ],
 )
 def test_missing_labels_are_to_be_written_as_minus_one(y):
