@@ -19,6 +19,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skvae.containers import as_frame, cut, fill_in, is_frame, is_list
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.objective import log_importance_weights
 from skvae.model.summary import summarize
@@ -337,9 +338,10 @@ class ConvVAETransformer(
         ----------
         X : array-like of shape (n_samples, n_timepoints), \
                 (n_samples, n_channels * n_timepoints) or \
-                (n_samples, n_channels, n_timepoints)
-            At least two signals, finite. Two-dimensional X of several channels holds
-            one channel after the other, see `n_channels`.
+                (n_samples, n_channels, n_timepoints), or list of signals
+            At least two signals; NaN is a missing value. Two-dimensional X of several
+            channels holds one channel after the other, see `n_channels`. The signals
+            of a list, (t_i,) or (n_channels, t_i), may have unequal lengths.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), optional
             Used if `label_weight` > 0: class labels, -1 where unlabelled, or numbers,
             NaN where unlabelled.
@@ -485,7 +487,9 @@ class ConvVAETransformer(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features_in_) or \
-                (n_samples, n_channels_in_, n_timepoints_in_)
+                (n_samples, n_channels_in_, n_timepoints_in_), or list of signals
+            NaN is a missing value. Those of a list, (t_i,) or (n_channels_in_, t_i),
+            may be shorter than the fitted ones.
 
         Returns
         -------
@@ -508,8 +512,13 @@ class ConvVAETransformer(
         -------
         ndarray of float32, shape (n_samples, n_features_in_) or \
                 (n_samples, n_channels_in_, n_timepoints_in_)
-            The mean of p(x|z) in the units and the layout of the fitted X.
+            The mean of p(x|z) in the units and the layout of the fitted X. A DataFrame
+            with the columns of the fitted X where `set_output` asks for one and X
+            had two dimensions.
         """
+        return as_frame(self, self._inverse_transform(Z), Z)
+
+    def _inverse_transform(self, Z):
         module = self._module_in_use()
         Z = check_latents(self, Z, self.latent_scale_.size)
         with np.errstate(over="ignore"):
@@ -525,9 +534,18 @@ class ConvVAETransformer(
 
         Returns
         -------
-        ndarray of float32, of the units and the layout of the fitted X.
+        ndarray of float32, of the units and the layout of the fitted X
+            A DataFrame with the columns and the index of X where `set_output` asks for
+            one. If a signal of a list is shorter than the fitted ones: a list of arrays
+            of the same shapes.
         """
-        return self.inverse_transform(self.transform(X))
+        signals = self._inverse_transform(self.transform(X))
+        if is_list(X):
+            shape = self.n_channels_in_, self.n_timepoints_in_
+            parts = cut(X, signals.reshape(-1, *shape))
+            if any(part.size < signals[0].size for part in parts):
+                return parts
+        return as_frame(self, signals, X, getattr(X, "columns", None))
 
     def posterior(self, X):
         """Mean and standard deviation of q(z|x), in the units of `transform`.
@@ -572,20 +590,22 @@ class ConvVAETransformer(
 
         Returns
         -------
-        ndarray of the shape of X, in its units
-            What was measured is X's to the bit.
+        ndarray, Tensor, DataFrame or list, as X
+            Of its shape, dtype and units: what was measured is X's to the bit. A
+            DataFrame also where `set_output` makes one of an array.
         """
         module = self._module_in_use()
-        X = check_signals(self, X, reset=False)
-        rows = np.flatnonzero(np.isnan(X).any(axis=(1, 2)))
-        imputed = X.copy()
+        signals = check_signals(self, X, reset=False)
+        missing = np.isnan(signals)
+        rows = np.flatnonzero(missing.any(axis=(1, 2)))
+        filled = np.zeros(signals.shape, np.float32)
         if len(rows):
-            filled = self._map_signals(module.gaps, unfold(self, X[rows]))
+            values = self._map_checked(module.gaps, signals[rows])
             if self.net_.criterion_.likelihood.is_unit_range:
-                filled = filled.clip(0, 1)
-            filled = self.scaler_.inverse_transform(filled)
-            imputed[rows] = np.where(np.isnan(X[rows]), filled, X[rows])
-        return unfold(self, imputed)
+                values = values.clip(0, 1)
+            filled[rows] = self.scaler_.inverse_transform(values)
+        imputed = fill_in(X, missing, filled)
+        return imputed if is_list(X) or is_frame(X) else as_frame(self, imputed, X)
 
     def sample(self, n_samples=1, *, noise=False, random_state=None):
         """Signals drawn from the model: latents from N(0, I), decoded.
@@ -713,7 +733,9 @@ class ConvVAETransformer(
 
     def _map_signals(self, function, X):
         """Apply a function of scaled x (b, c, t) to X, a batch at a time."""
-        X = check_signals(self, X, reset=False)
+        return self._map_checked(function, check_signals(self, X, reset=False))
+
+    def _map_checked(self, function, X):
         return map_batches(
             function,
             lambda rows: self.scaler_.transform(X[rows]),

@@ -15,7 +15,18 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 from skorch.callbacks import Callback
 
+from skvae.containers import (
+    is_frame,
+    is_list,
+    is_na,
+    pad,
+    read_array,
+    read_frame,
+    to_numpy,
+)
+from skvae.long_frames import refuse_long
 from skvae.model.likelihoods import LIKELIHOODS
+from skvae.runtime import warn_user
 from skvae.scaling import BLOCK_VALUES
 from skvae.training.callbacks import SCHEDULES
 
@@ -47,27 +58,24 @@ def check_signals(estimator, X, *, reset, min_samples=1):
     ----------
     estimator : ConvVAETransformer
     X : array-like of shape (n_samples, n_features) or \
-            (n_samples, n_channels, n_timepoints)
+            (n_samples, n_channels, n_timepoints), or list of signals, (t_i,) or \
+            (n_channels, t_i)
     reset : bool
     min_samples : int
 
     Returns
     -------
     ndarray of shape (n_samples, n_channels, n_timepoints), of the dtype of X (bool,
-    integer or floating): a view of X wherever NumPy can.
+    integer or floating): a view of X wherever NumPy can. A list is copied, with NaN
+    after the end of what is shorter than the longest, or than the fitted signals.
 
     Raises
     ------
     ValueError, TypeError
-        If X is not numeric, dense and rectangular, holds infinity, has a signal without
-        any measured value, or is of another shape.
+        If X is not numeric and dense, holds infinity, has a signal without any measured
+        value, is of another shape, or is a DataFrame of one reading a row.
     """
-    X = to_numpy(X)
-    if np.ma.is_masked(X):
-        raise ValueError(
-            "X has masked values, which would be read as if they were measured. Pass "
-            "X.filled(numpy.nan): NaN is a missing value."
-        )
+    X = _as_array(estimator, X, reset)
     n_dims = getattr(X, "ndim", 0)
     if n_dims > 3:
         raise ValueError(
@@ -94,6 +102,18 @@ def check_signals(estimator, X, *, reset, min_samples=1):
     X = _fold(estimator, X)
     check_measured(X)
     return X
+
+
+def _as_array(estimator, X, reset):
+    """X as an array or a DataFrame that scikit-learn can read."""
+    if is_list(X):
+        n_channels = estimator.n_channels if reset else estimator.n_channels_in_
+        n_timepoints = None if reset else estimator.n_timepoints_in_
+        return pad(X, n_channels or 1, n_timepoints, type(estimator).__name__)
+    if is_frame(X):
+        refuse_long(X)
+        return read_frame(X)
+    return read_array(X)
 
 
 def check_measured(X):
@@ -133,6 +153,11 @@ def _learn_shape(estimator, X):
             raise ValueError(
                 f"X has 0 channels or timepoints, shape {X.shape}. Expected at least 1."
             )
+        if X.shape[1] > X.shape[2]:
+            warn_user(
+                f"X has {X.shape[1]} channels of {X.shape[2]} time steps: if time is "
+                "the second axis, as in Keras, pass X.transpose(0, 2, 1)."
+            )
         # scikit-learn would count the channels alone, and keep names of an older fit.
         estimator.n_features_in_ = X.shape[1] * X.shape[2]
         if hasattr(estimator, "feature_names_in_"):
@@ -163,17 +188,17 @@ def unfold(estimator, X):
     return X if estimator.n_dims_in_ == 3 else X.reshape(len(X), -1)
 
 
-def to_numpy(X):
-    """Lists and tensors, from any device, as arrays; the rest is scikit-learn's."""
-    if isinstance(X, torch.Tensor):
-        return X.detach().cpu().numpy()
-    return np.asarray(X) if isinstance(X, (list, tuple)) else X
-
-
 @np.errstate(invalid="ignore")
 def check_latents(estimator, Z, latent_dim):
     """Check Z and return it as float64 of shape (n_samples, latent_dim)."""
-    Z = check_array(to_numpy(Z), dtype=np.float64, estimator=estimator, input_name="Z")
+    checks = {"dtype": np.float64, "ensure_all_finite": False, "input_name": "Z"}
+    Z = check_array(to_numpy(Z, "Z"), estimator=estimator, **checks)
+    if not np.isfinite(Z).all():
+        row, column = np.argwhere(~np.isfinite(Z))[0]
+        raise ValueError(
+            f"Z has the value {Z[row, column]} in row {row}, column {column}. Expected "
+            "finite latents, as from transform."
+        )
     if Z.shape[1] != latent_dim:
         raise ValueError(
             f"Z has {Z.shape[1]} columns, but this {type(estimator).__name__} has "
@@ -287,7 +312,7 @@ def check_target(y, n_samples, before=None, classes=None):
 def target_array(y):
     """y as an array, NaN where numbers of a DataFrame or Series are missing."""
     missing = np.asarray(y.isna() if hasattr(y, "isna") else False)
-    y = np.asarray(to_numpy(y))
+    y = np.asarray(to_numpy(y, "y"))
     is_text = y.dtype != object or any(isinstance(value, str) for value in y.ravel())
     if is_text or not missing.any():
         return y
@@ -343,7 +368,7 @@ def encode_numbers(y, before=None):
 
 def encode_labels(y, classes=None):
     """`Target` of class labels y (n,), -1 where a sample is unlabelled."""
-    if any(label is None or label != label for label in y.tolist()):
+    if any(label is None or is_na(label) or label != label for label in y.tolist()):
         raise ValueError(
             "y has missing labels, None or NaN. Expected -1 for an unlabelled sample. "
             "(Numbers may have NaN there; whole ones are taken for labels: add a "

@@ -268,6 +268,15 @@ def test_gaps_that_leave_something_everywhere_are_taken():
         assert np.isfinite(vae.transform(one_value)).all()
 
 
+@pytest.mark.parametrize("n_samples", [2, 3, 5])
+def test_as_many_components_as_signals_leave_no_noise(n_samples):
+    gaps = GAPS[:n_samples]
+    for max_epochs in (0, 2):
+        vae = make_vae(max_epochs=max_epochs).fit(gaps)
+        for values in (vae.transform(gaps), vae.score_samples(gaps), vae.impute(gaps)):
+            assert np.isfinite(values).all()
+
+
 def test_what_was_not_measured_at_all_is_refused(vae):
     gaps = GAPS.copy()
     gaps[[4, 6]] = np.nan

@@ -19,7 +19,7 @@ FILES = {
 # a dot is a folder, whose files may import each other, in one direction.
 LAYERS = [
     ("model.features", "model.layers", "model.likelihoods", "scaling", "runtime",
-     "datasets."),
+     "containers", "long_frames", "datasets."),
     ("model.",),
     ("training.",),
     ("saving.", "validation"),

@@ -54,8 +54,9 @@ def test_names_of_a_dataframe_are_kept_and_those_of_an_older_fit_are_not():
         (np.array([[1.0, 2.0], [np.nan, np.nan]]), None, r"1 samples.*sample 1\."),
         (np.array([[[1.0, np.inf]]]), None, r"contains infinity"),
         (np.ones((2, 3)) * 1j, None, r"Complex data not supported"),
-        ([["a", "b"], ["c", "d"]], None, r"could not convert|bytes/strings"),
-        ([[1.0, 2.0], [3.0]], None, r"inhomogeneous"),
+        ([["a", "b"], ["c", "d"]], None, r"Sample 0 of X.*no numbers"),
+        (np.array([["1", "2"]]), None, r"has text, first '1' in sample 0"),
+        (np.array([[1.0], ["a"]], object), None, r"has text, first 'a' in sample 1"),
         (np.ones((2, 2), "M8[s]"), None, r"dtype datetime64.*real numbers"),
         (np.ma.masked_equal([[1.0, 2.0]], 2.0), None, r"masked.*NaN"),
         (np.ones((2, 10)), 3, r"n_channels=3 does not divide the 10 columns"),
@@ -164,6 +165,7 @@ def test_labels_that_the_first_fit_did_not_see_are_refused():
     [
         np.array(["a", None, "b"], object),
         np.array(["a", np.nan, "b"], object),
+        ["a", pd.NA, "b"],
     ],
 )
 def test_missing_labels_are_to_be_written_as_minus_one(y):

@@ -215,8 +215,9 @@ def start_of(job, module, train, is_trained):
         index = some_of(len(train), STATISTICS_VALUES // n_values, seed)
         is_measured = ~np.isnan(train.x(index).flatten(1).cpu().numpy())
         squares = np.square(fitted.residuals(read(index), params.latent_dim))
-        share = (squares * is_measured).sum() / is_measured.sum() / squares.mean()
-        noise, own_noise = noise * share, own_noise * share
+        if squares.any():  # none is left where components are as many as signals
+            share = (squares * is_measured).sum() / is_measured.sum() / squares.mean()
+            noise, own_noise = noise * share, own_noise * share
     start = linear_start(
         fitted, params.latent_dim, n_components, noise, min(noise, own_noise)
     )

@@ -1,0 +1,460 @@
+"""Lists of any lengths, DataFrames and tensors: what goes in comes back."""
+
+import re
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import sklearn
+import torch
+
+from skvae import ConvVAETransformer
+from skvae.datasets import make_load_profiles
+from skvae.long_frames import refuse_long
+from skvae.validation import check_signals, check_target
+
+X, _ = make_load_profiles(60, n_timepoints=48, random_state=0)
+LENGTHS = np.random.default_rng(0).integers(20, 48, size=60)
+LENGTHS[7] = 48
+PADDED = np.where(np.arange(48) < LENGTHS[:, None], X, np.nan).astype(X.dtype)
+RAGGED = [x[:n] for x, n in zip(X, LENGTHS, strict=True)]
+GAPS = X.copy()
+GAPS[::3, 5:9] = np.nan
+NAMES = [f"t{k}" for k in range(48)]
+
+
+def make_vae(**params):
+    return ConvVAETransformer(
+        4, **{"random_state": 0, "max_epochs": 1, "device": "cpu", **params}
+    )
+
+
+def objects(signals):
+    result = np.empty(len(signals), object)
+    result[:] = signals
+    return result
+
+
+def two_channels(signals):
+    return [np.stack([x, -x]) for x in signals]
+
+
+@pytest.fixture(scope="module")
+def vae():
+    return make_vae().fit(PADDED)
+
+
+@pytest.fixture(scope="module")
+def named():
+    return make_vae().fit(pd.DataFrame(GAPS, columns=NAMES))
+
+
+# Unequal lengths
+
+FORMS = {
+    "list": lambda signals: signals,
+    "tuple": tuple,
+    "objects": objects,
+    "tensors": lambda signals: [torch.from_numpy(x) for x in signals],
+    "lists": lambda signals: [x.tolist() for x in signals],
+    "Series": lambda signals: [pd.Series(x) for x in signals],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_list_is_the_array_padded_with_nan(form, vae):
+    signals = FORMS[form](RAGGED)
+    fitted = make_vae().fit(signals)
+    assert (fitted.n_timepoints_in_, fitted.n_dims_in_) == (48, 2)
+    np.testing.assert_array_equal(fitted.transform(signals), vae.transform(PADDED))
+    np.testing.assert_array_equal(
+        fitted.score_samples(signals), vae.score_samples(X=PADDED)
+    )
+    assert fitted.score(signals) == vae.score(PADDED)
+    for one, other in zip(
+        fitted.posterior(signals), vae.posterior(PADDED), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    again = make_vae().partial_fit(signals).partial_fit(signals)
+    expected = make_vae().partial_fit(PADDED).partial_fit(PADDED)
+    np.testing.assert_array_equal(again.transform(X), expected.transform(X))
+
+
+def test_a_list_of_several_channels_is_the_array_padded_with_nan():
+    cube = np.stack([PADDED, -PADDED], axis=1)
+    expected = make_vae().fit(cube)
+    vae = make_vae().fit(two_channels(RAGGED))
+    assert (vae.n_dims_in_, vae.n_channels_in_, vae.n_timepoints_in_) == (3, 2, 48)
+    np.testing.assert_array_equal(
+        vae.transform(two_channels(RAGGED)), expected.transform(cube)
+    )
+    rows = [x.ravel() for x in two_channels(RAGGED)]
+    folded = make_vae(n_channels=2).fit(rows)
+    assert (folded.n_dims_in_, folded.n_timepoints_in_) == (2, 48)
+    for model in (vae, folded):
+        np.testing.assert_array_equal(model.transform(rows), expected.transform(cube))
+
+
+@pytest.mark.parametrize("length", [1, 30, 48])
+def test_a_short_signal_alone_has_the_bits_it_has_among_others(vae, length):
+    short = X[3, :length]
+    for method in (vae.transform, vae.score_samples, vae.impute, vae.reconstruct):
+        for some in ([short], [short, short]):
+            np.testing.assert_array_equal(method(some)[0], method([*RAGGED, short])[-1])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_reconstruct_and_impute_give_signals_of_the_same_lengths(vae, form):
+    with_gap = [*RAGGED[:5], np.where(np.arange(40) == 3, np.nan, X[5, :40])]
+    padded = PADDED[:6].copy()
+    padded[5] = np.r_[with_gap[5], np.full(8, np.nan)]
+    signals = FORMS[form](with_gap)
+    for method in (vae.reconstruct, vae.impute):
+        got = method(signals)
+        for x, expected, signal in zip(got, method(padded), with_gap, strict=True):
+            np.testing.assert_array_equal(x, expected[: len(signal)])
+    assert vae.inverse_transform(vae.transform(signals)).shape == (6, 48)
+    assert type(vae.reconstruct(signals)) is list
+    imputed = vae.impute(signals)
+    assert isinstance(imputed, np.ndarray if form == "objects" else list)
+    assert isinstance(imputed[0], torch.Tensor if form == "tensors" else np.ndarray)
+
+
+def test_lists_of_several_channels_keep_their_shapes():
+    vae = make_vae().fit(two_channels(RAGGED))
+    rows = [x.ravel() for x in two_channels(RAGGED)]
+    for method in (vae.reconstruct, vae.impute):
+        cubes = method(two_channels(RAGGED))
+        assert [x.shape for x in cubes] == [(2, n) for n in LENGTHS]
+        for x, row in zip(cubes, method(rows), strict=True):
+            np.testing.assert_array_equal(x.ravel(), row)
+
+
+REFUSED = {
+    "too long": ([X[0], np.ones(60)], r"Sample 1 of X has 60 time steps.*48\. Cut it"),
+    "channels": ([np.ones((2, 9)), np.ones((3, 9))], r"several kinds.*x\.T for x"),
+    "dimensions": (
+        [np.ones(9), np.ones((1, 9))],
+        r"sample 0 has shape \(9,\), sample 1",
+    ),
+    "empty": ([X[0], []], r"Sample 1 of X is empty"),
+    "numbers": ([1.0, 2.0], r"Sample 0 of X has 0 dimensions.*\[signal\]"),
+    "cubes": ([np.ones((2, 2, 2))], r"Sample 0 of X has 3 dimensions"),
+    "text": ([X[0], ["a", "b"]], r"Sample 1 of X is not a signal.*no numbers"),
+    "words": (["one", "two"], r"Sample 0 of X is not a signal"),
+    "ragged channels": ([[[1, 2], [3]]], r"Sample 0 of X.*channels of unequal lengths"),
+    "times": ([np.ones(4, "M8[s]"), X[0]], r"Sample 0 of X is not a signal"),
+    "nothing": ([], r"empty list"),
+    "masked": ([np.ma.masked_equal([1, 2], 2)], r"masked.*NaN"),
+    "infinity": ([X[0], [1.0, np.inf]], r"infinity, first in sample 1, .*time step 1"),
+    "no value": ([X[0], [np.nan]], r"1 samples without any.*sample 1"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_lists_that_are_refused(vae, case):
+    signals, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message) as error:
+        vae.transform(signals)
+    assert not re.search(
+        r"inhomogeneous|sklearn|Boosting|numpy\.array", str(error.value)
+    )
+    if case != "too long":
+        with pytest.raises(ValueError, match=message):
+            make_vae().fit(signals)
+
+
+def test_channels_after_each_other_divide_a_signal():
+    with pytest.raises(ValueError, match=r"Sample 1 of X has 7 values.*by 2 channels"):
+        make_vae(n_channels=2).fit([np.ones(8), np.ones(7)])
+
+
+def test_arrays_of_another_width_stay_errors(vae):
+    for other in (X[:, :40], np.ones((2, 60)), pd.DataFrame(X[:, :40])):
+        with pytest.raises(ValueError, match="is expecting 48 features"):
+            vae.transform(other)
+
+
+def test_latents_and_targets_that_are_refused(vae):
+    for Z, message in [
+        ([[1.0, 2.0], [3.0]], "Z is a list whose rows have unequal lengths"),
+        ([[1.0, np.nan, 0.0, 0.0]], "Z has the value nan in row 0, column 1"),
+        ([[1.0, 0.0, 0.0, np.inf]], "Z has the value inf in row 0, column 3"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            vae.inverse_transform(Z)
+    with pytest.raises(ValueError, match="y is a list whose rows have unequal lengths"):
+        check_target([[1.0, 2.0], [3.0]], 2)
+
+
+# What is missing in other containers
+
+
+def filled_with(missing):
+    values = GAPS[:6].astype(object)
+    values[np.isnan(GAPS[:6])] = missing
+    return values
+
+
+MISSING = {
+    "None": filled_with(None),
+    "pandas.NA": filled_with(pd.NA),
+    "Float64": pd.DataFrame(GAPS[:6]).astype("Float64"),
+    "objects": pd.DataFrame(filled_with(pd.NA)),
+    "polars": pl.DataFrame(filled_with(None).astype(float).tolist(), orient="row"),
+    "nulls": pl.DataFrame(filled_with(None).tolist(), orient="row"),
+    "tensor": torch.from_numpy(GAPS[:6]),
+    "lists": filled_with(None).tolist(),
+}
+
+
+@pytest.mark.filterwarnings("ignore:X has feature names")
+@pytest.mark.parametrize("case", MISSING)
+def test_other_ways_to_write_a_missing_value(vae, case):
+    np.testing.assert_array_equal(vae.transform(MISSING[case]), vae.transform(GAPS[:6]))
+    imputed = vae.impute(MISSING[case])
+    assert type(imputed) is type(MISSING[case])
+    values = np.array([np.asarray(x) for x in imputed]) if case == "lists" else imputed
+    values = np.asarray(values).astype(np.float32)
+    np.testing.assert_array_equal(values, vae.impute(GAPS[:6]))
+
+
+def test_impute_of_a_dataframe_touches_its_gaps_alone(named):
+    frame = pd.DataFrame(GAPS[:6].astype(float), index=list("abcdef"), columns=NAMES)
+    frame = frame.astype({"t0": "float32", "t1": "Float64"})
+    frame["t2"], frame["t5"] = 2**25 + 1, pd.array([None, 1, 2, 3, 4, 5], "Int64")
+    frame.columns.name, frame.index.name = "step", "meter"
+    before = frame.copy()
+    imputed = named.impute(frame)
+    pd.testing.assert_frame_equal(frame, before)
+    gaps = frame.isna().any()
+    assert imputed.notna().all(axis=None)
+    assert imputed["t5"].dtype == "Float64"
+    pd.testing.assert_frame_equal(imputed.loc[:, ~gaps], frame.loc[:, ~gaps])
+    pd.testing.assert_frame_equal(
+        imputed.where(frame.notna()), frame.astype({"t5": "Float64"})
+    )
+
+
+def test_impute_of_a_polars_frame_touches_its_gaps_alone(named):
+    frame = pl.DataFrame(GAPS[:6].astype(float), schema=NAMES, orient="row")
+    frame = frame.with_columns(t0=frame["t0"].cast(pl.Float32), t1=pl.lit(2**25 + 1))
+    frame = frame.with_columns(t2=pl.Series([None, 1, 2, 3, 4, 5]))
+    imputed = named.impute(frame)
+    assert imputed.columns == frame.columns
+    assert imputed["t2"].dtype == pl.Float64
+    whole = [
+        name for name in NAMES if not frame[name].cast(float).fill_nan(None).has_nulls()
+    ]
+    assert imputed[whole].equals(frame[whole])
+    assert np.isfinite(imputed.to_numpy()).all()
+    known = frame.to_numpy()
+    np.testing.assert_array_equal(
+        np.where(np.isnan(known), np.nan, imputed.to_numpy()), known
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_impute_keeps_dtype_and_layout(vae, dtype):
+    gaps = GAPS.astype(dtype)
+    cube = vae.impute(gaps[:, None])
+    assert (cube.shape, cube.dtype) == ((60, 1, 48), dtype)
+    np.testing.assert_array_equal(cube[:, 0], vae.impute(gaps))
+    tensor = vae.impute(torch.from_numpy(gaps))
+    np.testing.assert_array_equal(tensor.numpy(), cube[:, 0])
+    assert vae.impute(np.ones((1, 48), int)).dtype == int
+
+
+# DataFrames back
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_names_and_index_come_back_where_set_output_asks(named):
+    frame = pd.DataFrame(GAPS, columns=NAMES, index=pd.RangeIndex(100, 160))
+    arrays = {
+        "inverse_transform": named.inverse_transform(named.transform(frame)),
+        "reconstruct": named.reconstruct(frame),
+        "impute": named.impute(frame).to_numpy(),
+    }
+    assert type(arrays["reconstruct"]) is np.ndarray
+    for container in ("pandas", "polars"):
+        with sklearn.config_context(transform_output=container):
+            frames = {
+                "inverse_transform": named.inverse_transform(named.transform(frame)),
+                "reconstruct": named.reconstruct(frame),
+                "impute": named.impute(GAPS)
+                if container == "polars"
+                else named.impute(frame),
+            }
+        for name, got in frames.items():
+            assert type(got).__module__.startswith(container), name
+            assert list(got.columns) == NAMES
+            np.testing.assert_array_equal(got.to_numpy(), arrays[name])
+            if container == "pandas":
+                assert got.index.equals(frame.index)
+
+
+def test_columns_that_are_no_strings_come_back(named):
+    days = pd.date_range("2024-01-01", periods=60)
+    clock = pd.timedelta_range("0h", periods=48, freq="30min", name="clock")
+    frame = pd.DataFrame(GAPS, index=days, columns=clock)
+    vae = make_vae().fit(frame).set_output(transform="pandas")
+    for got in (vae.reconstruct(frame), vae.impute(frame)):
+        assert got.columns.equals(frame.columns)
+        assert got.index.equals(days)
+    whole = vae.inverse_transform(vae.transform(frame))
+    assert whole.index.equals(days)
+    assert whole.columns.equals(pd.RangeIndex(48))
+    assert isinstance(vae.impute(GAPS), pd.DataFrame)
+    assert isinstance(vae.impute(torch.from_numpy(GAPS)), pd.DataFrame)
+    assert vae.set_output(transform="polars").reconstruct(frame).columns[0] == str(
+        clock[0]
+    )
+    assert isinstance(vae.impute(frame), pd.DataFrame)
+
+
+def test_three_dimensions_and_lists_stay_what_they_are():
+    vae = make_vae().fit(GAPS.reshape(60, 2, 24)).set_output(transform="pandas")
+    cube = GAPS.reshape(60, 2, 24)
+    assert vae.reconstruct(cube).shape == vae.impute(cube).shape == cube.shape
+    vae = make_vae().fit(RAGGED).set_output(transform="pandas")
+    assert isinstance(vae.reconstruct(RAGGED), list)
+    assert isinstance(vae.impute(RAGGED), list)
+    assert isinstance(vae.inverse_transform(vae.transform(RAGGED)), pd.DataFrame)
+
+
+# Long DataFrames
+
+TIMES = pd.date_range("2024-01-01", periods=480, freq="30min")  # ten days
+DAYS = pd.date_range("2024-01-01", periods=70)
+VALUES = np.arange(480.0)
+METERS = pd.DataFrame(
+    {
+        "meter": np.repeat(["a", "b", "c"], 160),
+        "time": np.tile(TIMES[:160], 3),
+        "kWh": VALUES,
+    }
+)
+TWO = METERS.assign(heat=-VALUES)
+LEVELS = METERS.set_index(["meter", "time"])
+WEEKS = VALUES[:70].reshape(10, 7)
+BY_METER, BY_DAY = VALUES.reshape(3, 160), VALUES.reshape(10, 48)
+# The frame, and what the quoted line makes of it.
+LONG = {
+    "levels": (LEVELS, BY_METER),
+    "levels, time first": (LEVELS.swaplevel(), BY_METER),
+    "levels without names": (LEVELS.rename_axis([None, None]), BY_METER),
+    "levels, two columns": (
+        TWO.set_index(["meter", "time"]),
+        np.hstack([BY_METER, -BY_METER]),
+    ),
+    "date and clock": (
+        pd.DataFrame({"kWh": VALUES}, index=[TIMES.normalize(), TIMES.time]),
+        BY_DAY,
+    ),
+    "column": (METERS, BY_METER),
+    "column, numbered meters": (METERS.replace({"a": 1, "b": 2, "c": 3}), BY_METER),
+    "column, two values": (TWO, np.hstack([BY_METER, -BY_METER])),
+    "column, one meter": (pd.DataFrame({"time": TIMES, "kWh": VALUES}), BY_DAY),
+    "column, whole numbers": (
+        pd.DataFrame({"time": TIMES, "kWh": VALUES.astype(int)}),
+        BY_DAY,
+    ),
+    "column, periods": (
+        pd.DataFrame({"time": TIMES.to_period("30min"), "kWh": VALUES}),
+        BY_DAY,
+    ),
+    "column, days": (pd.DataFrame({"time": DAYS, "kWh": VALUES[:70]}), WEEKS),
+    "index": (pd.DataFrame({"kWh": VALUES}, index=TIMES), BY_DAY),
+    "index, time zone": (
+        pd.DataFrame({"kWh": VALUES}, index=TIMES.tz_localize("Asia/Tokyo")),
+        BY_DAY,
+    ),
+    "index, two columns": (
+        pd.DataFrame({"kWh": VALUES, "q": -VALUES}, index=TIMES),
+        np.hstack([BY_DAY, -BY_DAY]),
+    ),
+    "index, meters": (METERS.set_index("time"), BY_METER),
+    "index, periods": (
+        pd.DataFrame({"kWh": VALUES}, index=TIMES.to_period("30min")),
+        BY_DAY,
+    ),
+    "index, days": (pd.DataFrame({"kWh": VALUES[:70]}, index=DAYS), WEEKS),
+    "column 0": (pd.DataFrame(VALUES, index=TIMES), BY_DAY),
+    "polars, meters": (pl.DataFrame(METERS.to_dict("list")), BY_METER),
+    "polars": (pl.DataFrame({"time": list(TIMES), "kWh": VALUES}), BY_DAY),
+    "polars, days": (
+        pl.DataFrame({"time": [day.date() for day in DAYS], "kWh": VALUES[:70]}),
+        WEEKS,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_a_long_frame_is_refused_with_a_line_that_reshapes_it(case, vae):
+    frame, expected = LONG[case]
+    with pytest.raises(ValueError, match="is a long DataFrame") as error:
+        make_vae().fit(frame)
+    line = re.search(r"\n    X = (.*)\n", str(error.value)).group(1)
+    wide = eval(line, {"X": frame})
+    np.testing.assert_array_equal(wide.to_numpy(), expected)
+    estimator = ConvVAETransformer()
+    signals = check_signals(estimator, wide, reset=True)
+    np.testing.assert_array_equal(signals[:, 0], expected)
+    with pytest.raises(ValueError, match="is a long DataFrame"):
+        vae.transform(frame)
+
+
+WIDE = {
+    "columns are times": pd.DataFrame(BY_DAY, columns=TIMES[:48]),
+    "rows are days": pd.DataFrame(BY_DAY, index=DAYS[:10]),
+    "rows are weeks of days": pd.DataFrame(WEEKS, index=DAYS[::7]),
+    "rows are weeks of meters": pd.DataFrame(
+        BY_DAY, index=pd.MultiIndex.from_product([["a", "b"], DAYS[:5]])
+    ),
+    "columns have levels": pd.DataFrame(
+        BY_DAY, columns=pd.MultiIndex.from_product([["kWh", "heat"], TIMES[:24]])
+    ),
+    "few columns": pd.DataFrame(BY_DAY[:, :3]),
+    "names": pd.DataFrame(BY_DAY, columns=NAMES, index=list("abcdefghij")),
+    "polars": pl.DataFrame(BY_DAY),
+}
+
+
+@pytest.mark.parametrize("case", WIDE)
+def test_wide_frames_are_taken(case):
+    signals = check_signals(ConvVAETransformer(), WIDE[case], reset=True)
+    np.testing.assert_array_equal(signals[:, 0], WIDE[case].to_numpy())
+
+
+def test_a_column_of_times_beside_a_wide_frame_is_refused_with_its_remedy():
+    wide = WIDE["names"].assign(day=DAYS[:10])
+    for frame in (wide, pl.DataFrame(wide.to_dict("list"))):
+        with pytest.raises(ValueError, match="column 'day' of dates or times") as error:
+            check_signals(ConvVAETransformer(), frame, reset=True)
+        line = str(error.value).rpartition(": ")[2]
+        np.testing.assert_array_equal(eval(line, {"X": frame}).to_numpy(), BY_DAY)
+
+
+def test_text_among_columns_is_named():
+    wide = WIDE["names"].assign(meter="a")
+    for frame in (wide, pl.DataFrame(wide.to_dict("list"))):
+        refuse_long(frame)  # it is not long
+        with pytest.raises(ValueError, match=r"text, first 'a' in column 'meter'"):
+            make_vae().fit(frame)
+
+
+# Time first
+
+
+def test_more_channels_than_time_steps_are_warned_of_in_fit_alone():
+    cube = X[:, :40].reshape(60, 10, 4)
+    with pytest.warns(UserWarning, match=r"10 channels of 4 .*X\.transpose\(0, 2, 1\)"):
+        vae = make_vae().fit(cube)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        vae.transform(cube)
+        make_vae().fit(cube.transpose(0, 2, 1))
+        make_vae().fit(X[:, :16].reshape(60, 4, 4))
