@@ -202,7 +202,9 @@ def evaluate(size, name, method, latent_dim, seed):
     if method not in NO_RECONSTRUCTION:
         is_scaled = METHODS[method].view == "standardised"
         if hasattr(model, "score"):
-            log_det = scaler.log_det(S_test.shape[1] // len(scaler.scale_))
+            n_channels = len(scaler.scale_)
+            n_measured = np.full((1, n_channels), S_test.shape[1] // n_channels)
+            (log_det,) = scaler.log_det(n_measured)
             result["bound"] = float(model.score(X_test)) + is_scaled * log_det
         X_hat = model.inverse_transform(Z_test)
         S_hat = X_hat if is_scaled else standardise(X_hat)

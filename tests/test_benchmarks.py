@@ -350,8 +350,11 @@ def test_plain_p2_is_the_network_of_skvae(port, peers):
 
     def values(module):
         """What a network has learned, layer by layer."""
-        names = [n for n in module.state_dict() if not n.endswith("tracked")]
-        return [module.state_dict()[name] for name in names]
+        values = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        others = ("gaps.", "tracked")
+        return [
+            values[n] for n in module.state_dict() if not any(o in n for o in others)
+        ]
 
     for value, other in zip(values(plain), values(module), strict=True):
         if other.ndim == 4:
