@@ -681,7 +681,6 @@ def test_filling_that_does_not_end_is_stopped(gaps, monkeypatch):
 
     monkeypatch.setattr(gaps, "SECONDS", 0.1)
     monkeypatch.setitem(gaps.METHODS, "never", never)
-    load = gaps.make_gaps(np.ones((4, 1, 24)), "points", 0.3, np.random.default_rng(0))
-    monkeypatch.setattr(gaps, "load", lambda *_: (load, None, load, None, load))
+    monkeypatch.setattr(gaps, "load", lambda *_: [np.ones((4, 1, 24))] * 6)
     with pytest.raises(TimeoutError, match=r"not ended after 0\.1 s"):
         gaps.fill(None, "made up", "never", "points", 0.3)
