@@ -32,6 +32,7 @@ harness, data, peers, make_watch, quality, speed, port, gpu = map(
     module_fixture,
     ("harness", "data", "peers", "make_watch", "quality", "speed", "port", "gpu"),
 )
+gaps = module_fixture("gaps")
 needs_seglearn = pytest.mark.skipif(
     find_spec("seglearn") is None, reason="needs seglearn==1.2.5"
 )
@@ -620,3 +621,46 @@ def test_what_a_gpu_benchmark_measures_runs_on_a_cpu(gpu, monkeypatch):
     [plain] = found["seconds"]["plain loop"]
     text = report(gpu, "epochs", batch_size=32, **found)
     assert f"| plain loop | 32 | {1e3 * plain:.1f} | 1.00 (1.00 to 1.00) |" in text
+
+
+# --- Gaps
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("kind", ["points", "blocks", "ends"])
+def test_gaps_have_the_share_asked_for(gaps, kind, share):
+    rng = np.random.default_rng(0)
+    is_missing = np.isnan(gaps.make_gaps(np.ones((1000, 3, 24)), kind, share, rng))
+    assert is_missing.mean() == pytest.approx(share, abs=0.02)
+    assert (~is_missing).sum(axis=2).min() >= 2
+    common = (is_missing == is_missing[:, :1]).all()
+    assert common == (kind == "ends")
+    if kind == "ends":
+        assert (np.diff(is_missing.astype(int)) >= 0).all()
+    if kind == "blocks":  # of 5 points
+        assert set(is_missing.sum(axis=2).ravel() % 5) == {0}
+
+
+def test_filling_by_probabilistic_pca_recovers_signals_of_its_rank(gaps):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 8)) @ rng.normal(size=(8, 60))
+    G = gaps.make_gaps(X[:, None], "points", 0.3, rng)
+    filled = gaps.METHODS["pPCA"](G[:150], G[150:])[:, 0]
+    missing = np.isnan(G[150:, 0])
+    np.testing.assert_array_equal(filled[~missing], X[150:][~missing])
+    errors = (filled - X[150:])[missing]
+    assert errors.std() < 0.05 * X.std()
+    means = np.broadcast_to(X[:150].mean(axis=0), filled.shape)
+    assert (means - X[150:])[missing].std() > 0.9 * X.std()
+
+
+def test_filling_that_does_not_end_is_stopped(gaps, monkeypatch):
+    def never(X, X_test):
+        while True:
+            pass
+
+    monkeypatch.setattr(gaps, "SECONDS", 0.1)
+    monkeypatch.setitem(gaps.METHODS, "never", never)
+    monkeypatch.setattr(gaps, "load", lambda *_: [np.ones((4, 1, 24))] * 6)
+    with pytest.raises(TimeoutError, match=r"not ended after 0\.1 s"):
+        gaps.fill(None, "made up", "never", "points", 0.3)
