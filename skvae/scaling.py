@@ -84,9 +84,10 @@ class ChannelScaler:
         return to_float32(scaled, MAX_SCALED, reason)
 
     def inverse_transform(self, X):
-        """X of shape (n, c, t) in the units of the data, float32."""
+        """X of shape (n, c, t), without NaN, in the units of the data, float32."""
         reason = "The latents are in other units than the fitted ones"
-        return to_float32(X * self.scale_ + self.offset_, np.inf, reason)
+        X = X * self.scale_ + self.offset_
+        return to_float32(X, np.inf, reason, allow_nan=False)
 
     def log_det(self, n_measured):
         """Log-determinant of `transform`, in nats, of each signal.
@@ -110,19 +111,19 @@ def has_gaps(X):
     return bool(np.isnan(X.min()))
 
 
-def largest_value(X):
-    """Largest absolute value of X besides NaN, 0 if there is none."""
+def largest_value(X, allow_nan=True):
+    """Largest absolute value of X; if NaN is allowed, that besides NaN, or 0."""
     largest = max(-float(X.min()), float(X.max()))
-    if np.isnan(largest):
+    if allow_nan and np.isnan(largest):
         largest = float(np.nanmax(np.abs(X), initial=0.0))
     return largest
 
 
-def to_float32(X, limit, reason):
+def to_float32(X, limit, reason, allow_nan=True):
     """X in float32, C-contiguous; a ValueError if it reaches the limit."""
     with np.errstate(over="ignore"):
         result = X.astype(np.float32, order="C", copy=False)
-    largest = largest_value(result)
+    largest = largest_value(result, allow_nan)
     if not largest < limit:
         raise ValueError(
             f"{reason}: values reach {largest:.3g}, where float32 does not suffice."

@@ -49,6 +49,7 @@ def summarize(module, n_channels, n_timepoints):
     hooks = [
         layer.register_forward_hook(functools.partial(add, name))
         for name, layer in named_layers(module)
+        if layer is not module.gaps  # which is no layer
     ]
     device = next(module.parameters()).device
     z_mean, _ = module.encode(torch.zeros(1, n_channels, n_timepoints, device=device))
