@@ -1,8 +1,11 @@
 """Per-channel scaling of signals, batch by batch."""
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils import gen_batches
+
+from skvae.processes import from_all, shared_errors
 
 SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler}
 
@@ -39,20 +42,22 @@ class ChannelScaler:
         X is read in blocks: it is never copied whole.
         """
         scalers = [SCALERS[self.kind or "standard"]() for _ in range(X.shape[1])]
-        for rows in gen_batches(len(X), max(1, BLOCK_VALUES // X[0].size)):
-            block = X[rows]
-            largest = largest_value(block)
-            if largest > MAX_VALUE:
-                raise ValueError(
-                    f"X has values as large as {largest:.3g}. Expected at most "
-                    f"{MAX_VALUE:.0g}, so that results fit float32. Divide X by a "
-                    "constant."
-                )
-            for channel, scaler in enumerate(scalers):
-                values = block[:, channel]
-                values = values[~np.isnan(values)].astype(np.float64)
-                if len(values):
-                    scaler.partial_fit(values[:, None])
+        with shared_errors():
+            for rows in gen_batches(len(X), max(1, BLOCK_VALUES // X[0].size)):
+                block = X[rows]
+                largest = largest_value(block)
+                if largest > MAX_VALUE:
+                    raise ValueError(
+                        f"X has values as large as {largest:.3g}. Expected at most "
+                        f"{MAX_VALUE:.0g}, so that results fit float32. Divide X by a "
+                        "constant."
+                    )
+                for channel, scaler in enumerate(scalers):
+                    values = block[:, channel]
+                    values = values[~np.isnan(values)].astype(np.float64)
+                    if len(values):
+                        scaler.partial_fit(values[:, None])
+        scalers = [merged(parts) for parts in zip(*from_all(scalers), strict=True)]
         missing = [i for i, s in enumerate(scalers) if not hasattr(s, "scale_")]
         if missing:
             raise ValueError(
@@ -106,6 +111,26 @@ class ChannelScaler:
         return -n_measured @ np.log(self.scale_[:, 0])
 
 
+def merged(scalers):
+    """One of scikit-learn's scalers for what those of several processes have seen.
+
+    By two values that have the same statistics as what each of them saw.
+    """
+    if len(scalers) == 1:
+        return scalers[0]
+    result = clone(scalers[0])
+    for scaler in scalers:
+        if not hasattr(scaler, "scale_"):
+            continue  # nothing was measured there
+        if isinstance(scaler, MinMaxScaler):
+            result.partial_fit([scaler.data_min_, scaler.data_max_])
+        else:
+            std, n = np.sqrt(scaler.var_), scaler.n_samples_seen_
+            values = [scaler.mean_ - std, scaler.mean_ + std]
+            result.partial_fit(values, sample_weight=[n / 2, n / 2])
+    return result
+
+
 def has_gaps(X):
     """Whether NaN is among the values of X, which have no infinity."""
     return bool(np.isnan(X.min()))
@@ -113,7 +138,7 @@ def has_gaps(X):
 
 def largest_value(X, allow_nan=True):
     """Largest absolute value of X; if NaN is allowed, that besides NaN, or 0."""
-    largest = max(-float(X.min()), float(X.max()))
+    largest = max(-float(X.min(initial=0)), float(X.max(initial=0)))
     if allow_nan and np.isnan(largest):
         largest = float(np.nanmax(np.abs(X), initial=0.0))
     return largest

@@ -23,6 +23,7 @@ from skvae.containers import as_frame, cut, fill_in, is_frame, is_list
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.objective import log_importance_weights
 from skvae.model.summary import summarize
+from skvae.processes import from_first, shared_errors
 from skvae.runtime import (
     all_threads,
     draw_seed,
@@ -34,13 +35,13 @@ from skvae.runtime import (
 from skvae.saving.checkpoint import Checkpoint
 from skvae.saving.estimator import load, save
 from skvae.scaling import SCALERS
+from skvae.target import Target, check_target
 from skvae.training.fit import Fitted, Job, fit, go_on
 from skvae.validation import (
-    Target,
+    check_group,
     check_latents,
     check_options,
     check_signals,
-    check_target,
     unfold,
 )
 
@@ -388,14 +389,16 @@ class ConvVAETransformer(
             return self._fit(X, y, goes_on, one_epoch=True, classes=classes)
 
     def _fit(self, X, y, goes_on, one_epoch=False, classes=None):
-        X = check_signals(self, X, reset=not goes_on, min_samples=2)
-        check_options(self, X)
+        with shared_errors():
+            X = check_signals(self, X, reset=not goes_on, min_samples=2)
+            check_options(self, X)
+            device = resolve_device(self.device, training=True)
+        check_group(self)
         before = self._fitted() if goes_on else None
         target = None
         if self.label_weight:
             target = self._check_target(y, len(X), goes_on, classes)
-        device = resolve_device(self.device, training=True)
-        seed = draw_seed(self.random_state)
+        seed = from_first(draw_seed(self.random_state))
         checkpoint = None
         if self.checkpoint is not None and not one_epoch:
             run = self._describe_run(X, target, device, before)
@@ -443,11 +446,12 @@ class ConvVAETransformer(
             )
 
     def _check_target(self, y, n_samples, goes_on, classes):
-        if y is None:
-            raise ValueError(
-                f"label_weight={self.label_weight} requires y to be passed, but the "
-                "target y is None. Pass y, or set label_weight=0."
-            )
+        with shared_errors():
+            if y is None:
+                raise ValueError(
+                    f"label_weight={self.label_weight} requires y to be passed, but "
+                    "the target y is None. Pass y, or set label_weight=0."
+                )
         if goes_on and not hasattr(self, "classes_"):
             raise ValueError(
                 f"label_weight={self.label_weight}, but the last fit had no labels, "

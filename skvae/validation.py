@@ -1,7 +1,7 @@
-"""What comes in: signals X, latents Z and targets y, as arrays of one form."""
+"""What comes in: signals X and latents Z as arrays of one form, and parameters."""
 
+import inspect
 from numbers import Integral, Real
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,14 +11,12 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_array, column_or_1d, validate_data
+from sklearn.utils.validation import check_array, validate_data
 from skorch.callbacks import Callback
 
 from skvae.containers import (
     is_frame,
     is_list,
-    is_na,
     pad,
     read_array,
     read_frame,
@@ -26,12 +24,13 @@ from skvae.containers import (
 )
 from skvae.long_frames import refuse_long
 from skvae.model.likelihoods import LIKELIHOODS
+from skvae.processes import n_processes, refuse_differences, shared_errors
 from skvae.runtime import warn_user
 from skvae.scaling import BLOCK_VALUES
 from skvae.training.callbacks import SCHEDULES
 
-# Of a target: float64 holds its variance.
-MAX_NUMBER = 1e150
+# Parameters that may differ between the processes of a group.
+OWN_OF_A_PROCESS = {"callbacks", "device", "random_state", "verbose"}
 # What the values in `net_params` may be.
 NET_PARAMS = {
     "lr_schedule": [StrOptions(set(SCHEDULES)), None],
@@ -254,144 +253,33 @@ def check_options(estimator, X):
             )
 
 
-class Target(NamedTuple):
-    """What latents are taught.
-
-    Attributes
-    ----------
-    values : ndarray of float32, shape (n_samples, n_targets)
-        Class indicators, or numbers standardised by column; NaN where unlabelled.
-    classes : ndarray of shape (n_classes,) or None
-        None: y holds numbers.
-    offset, scale : ndarray of shape (n_targets,) or None
-        Of numbers: ``values = (y - offset) / scale``.
-    """
-
-    values: np.ndarray
-    classes: np.ndarray | None
-    offset: np.ndarray | None
-    scale: np.ndarray | None
-
-    @property
-    def n_dims(self):
-        """Dimensions that a linear map needs to tell all there is."""
-        return self.values.shape[1] - (self.classes is not None)
-
-
-def check_target(y, n_samples, before=None, classes=None):
-    """`Target` of class labels or numbers, as `type_of_target` tells them apart.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,) or (n_samples, n_targets)
-        Class labels, numbers or strings, -1 (or "-1") where unlabelled, scikit-learn's
-        convention for semi-supervised learning; or continuous, NaN where unlabelled.
-    n_samples : int
-    before : Target, optional
-        Of an earlier fit that goes on: its classes, or its units.
-    classes : array-like of shape (n_classes,), optional
-        The classes that will come.
-
-    Returns
-    -------
-    Target
-    """
-    y = target_array(y)
-    if y.ndim not in (1, 2) or len(y) != n_samples:
-        raise ValueError(
-            f"X has {n_samples} samples and y has shape {y.shape}. Expected one label "
-            "or one row of numbers per sample: (n_samples,) or (n_samples, n_targets)."
-        )
-    if before is not None and classes is None:
-        classes = before.classes
-    if classes is None and (is_continuous(y) or before is not None):
-        return encode_numbers(y, before)
-    return encode_labels(column_or_1d(y, warn=True), classes)
-
-
-def target_array(y):
-    """y as an array, NaN where numbers of a DataFrame or Series are missing."""
-    missing = np.asarray(y.isna() if hasattr(y, "isna") else False)
-    y = np.asarray(to_numpy(y, "y"))
-    is_text = y.dtype != object or any(isinstance(value, str) for value in y.ravel())
-    if is_text or not missing.any():
-        return y
-    return np.where(missing, np.nan, y).astype(np.float64)
-
-
-def is_continuous(y):
-    """Whether y holds numbers rather than labels, missing ones left out."""
-    if y.dtype.kind not in "fiu":
-        return False
-    largest = np.nanmax(np.abs(y, dtype=np.float64), initial=0.0)
-    if largest > MAX_NUMBER:
-        raise ValueError(
-            f"y has values as large as {largest:.0e}. Expected finite numbers, of at "
-            f"most {MAX_NUMBER:.0e}, or NaN where a sample is unlabelled."
-        )
-    known = y[~np.isnan(y.reshape(len(y), -1)).any(axis=1)]
-    if (y.ndim == 2 and y.shape[1] > 1) or not len(known):
-        return True
-    return type_of_target(known.ravel()) == "continuous"
-
-
-def encode_numbers(y, before=None):
-    """`Target` of continuous y, NaN where a sample is unlabelled."""
-    if y.dtype.kind not in "biuf":
-        raise ValueError(
-            f"y has dtype {y.dtype}, but that of the first fit held numbers. Expected "
-            "numbers, or NaN where a sample is unlabelled."
-        )
-    values = y.reshape(len(y), -1).astype(np.float64)
-    values[np.isnan(values).any(axis=1)] = np.nan
-    known = values[~np.isnan(values[:, 0])]
-    if before is not None:
-        offset, scale = before.offset, before.scale
-        if len(offset) != values.shape[1]:
+def check_group(estimator):
+    """Check that the processes of a group, if there is one, fit one model."""
+    if n_processes() == 1:
+        return
+    with shared_errors():
+        frame = inspect.currentframe()
+        while frame is not None:
+            if frame.f_globals["__name__"].startswith("sklearn.model_selection."):
+                raise ValueError(
+                    "A search or cross-validation runs within a process group, where "
+                    "each process would score its own share of the signals. Search "
+                    "first, in one process or on Dask, then fit the best in the group."
+                )
+            frame = frame.f_back
+        if estimator.checkpoint is not None:
             raise ValueError(
-                f"y has {values.shape[1]} columns, but that of the first fit had "
-                f"{len(offset)}. Expected as many."
+                "checkpoint is for a fit in one process, but this one is of "
+                f"{n_processes()}. Use checkpoint=None."
             )
-    else:
-        some = known if len(known) else np.zeros((1, values.shape[1]))
-        offset, scale = some.mean(axis=0), some.std(axis=0)
-        # Of so small a spread that a number divided by it is none.
-        if not (scale > 1e-300).all():
-            raise ValueError(
-                f"y has {len(known)} numbers besides NaN, which means unlabelled, and "
-                f"a column of them is constant: standard deviation {scale}. Expected "
-                "at least 2 that differ for label_weight > 0."
-            )
-    values = ((values - offset) / scale).astype(np.float32)
-    return Target(values, None, offset, scale)
-
-
-def encode_labels(y, classes=None):
-    """`Target` of class labels y (n,), -1 where a sample is unlabelled."""
-    if any(label is None or is_na(label) or label != label for label in y.tolist()):
-        raise ValueError(
-            "y has missing labels, None or NaN. Expected -1 for an unlabelled sample. "
-            "(Numbers may have NaN there; whole ones are taken for labels: add a "
-            "second column, or a fraction to one of them.)"
-        )
-    # An array of strings turns the -1 among them into "-1".
-    unlabelled = np.array([label in (-1, "-1") for label in y.tolist()], dtype=bool)
-    check_classification_targets(y[~unlabelled])
-    found = np.unique(y[~unlabelled])
-    classes = found if classes is None else np.unique(classes)
-    unknown = np.setdiff1d(found, classes)
-    if len(unknown):
-        raise ValueError(
-            f"y has the labels {unknown.tolist()}, which the first fit did not see. "
-            f"Expected {classes.tolist()}, or -1 for unlabelled. Pass all labels that "
-            "will come as `classes` to the first call of partial_fit."
-        )
-    if len(classes) < 2:
-        raise ValueError(
-            f"y has {len(classes)} class(es) besides -1, which means unlabelled. "
-            "Expected at least 2 for label_weight > 0. If -1 is one of your classes, "
-            "rename it."
-        )
-    values = (y[:, None] == classes).astype(np.float32)
-    values[unlabelled] = np.nan
-    return Target(values, classes, None, None)
+    facts = {
+        "(n_channels, n_timepoints) of X": (
+            estimator.n_channels_in_,
+            estimator.n_timepoints_in_,
+        ),
+        "The number of dimensions of X": estimator.n_dims_in_,
+    }
+    for name, value in estimator.get_params(deep=False).items():
+        if name not in OWN_OF_A_PROCESS:
+            facts[name] = repr(value)
+    refuse_differences(facts)

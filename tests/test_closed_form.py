@@ -9,19 +9,17 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from skvae import ConvVAETransformer
-from skvae.model import closed_form
+from skvae.model import sums
 from skvae.model.closed_form import (
     PENALTIES,
-    Rows,
     Views,
     fit_components,
-    from_sums,
-    gather,
     held_out_noise,
     linear_start,
     principal_components,
     ridge,
 )
+from skvae.model.sums import Rows, Sums, gather
 from skvae.training import data as training_data
 from skvae.training import fit as training
 
@@ -54,9 +52,14 @@ def in_blocks(rows, is_labelled=None, n_folds=5, as_sums=False):
         for labelled in (False, True):
             values = rows[fold][is_labelled[fold] == labelled]
             if len(values):
-                values = from_sums(values.T @ values) if as_sums else values
+                values = sums_of(values).rows() if as_sums else values
                 blocks.append(Rows(values, i, labelled))
     return blocks
+
+
+def sums_of(rows):
+    """`Sums` of rows without their constant."""
+    return Sums.of(rows[:, 1:].copy())
 
 
 def signed(a, like):
@@ -197,15 +200,34 @@ def test_the_first_components_of_many_columns_are_approximated_well():
 
 
 @pytest.mark.parametrize("n_samples", [5, 150])
-def test_from_sums_has_the_same_products(views, n_samples):
+def test_rows_of_sums_have_the_same_products(views, n_samples):
     rows = as_rows(*views)[:n_samples]
     rows[:, 3] = 0.0
     products = rows.T @ rows
-    few = from_sums(products)
+    few = sums_of(rows).rows()
     assert few.shape == products.shape
     np.testing.assert_allclose(
         few.T @ few, products, rtol=1e-9, atol=1e-9 * products.max()
     )
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+@pytest.mark.parametrize("n_parts", [1, 2, 7, 150])
+def test_sums_of_any_parts_add_up_to_those_of_all(views, n_parts, offset):
+    """Against NumPy's mean and covariance; some of the parts are empty."""
+    values = views[1] + offset
+    rng = np.random.default_rng(n_parts)
+    ends = np.sort(rng.integers(0, 150, n_parts - 1))
+    total = Sums.empty(N_FEATURES)
+    total += Sums.empty(N_FEATURES)
+    for part in np.split(values, ends):
+        if len(part):
+            total += Sums.of(part.copy())
+    assert total.n == 150
+    np.testing.assert_allclose(total.mean, values.mean(axis=0), rtol=1e-12)
+    products = 149 * np.cov(values.T)
+    atol = 1e-12 * products.max() * max(1.0, offset)
+    np.testing.assert_allclose(total.products, products, rtol=1e-12, atol=atol)
 
 
 @pytest.mark.parametrize("label_weight", [0.0, 2.0])
@@ -244,8 +266,8 @@ def test_constant_features_of_many_do_not_pass_for_features(n_features):
     rows = as_rows(x, features)
     options = Views(5, n_features, 1.0, 0.0)
     expected = fit_components([Rows(rows, 0, False)], options, 3, seed=0)
-    sums = [Rows(from_sums(rows.T @ rows), 0, False)]
-    actual = fit_components(sums, options, 3, seed=0)
+    blocks = [Rows(sums_of(rows).rows(), 0, False)]
+    actual = fit_components(blocks, options, 3, seed=0)
     np.testing.assert_allclose(actual.std, expected.std, rtol=1e-6)
 
 
@@ -255,8 +277,8 @@ def test_an_offset_does_not_eat_the_signal_in_sums(views):
     rows = as_rows(x)
     options = Views(N_VALUES, 0, 0.0, 0.0)
     expected = fit_components([Rows(rows, 0, False)], options, 3, seed=0)
-    sums = [Rows(from_sums(rows.T @ rows), 0, False)]
-    actual = fit_components(sums, options, 3, seed=0)
+    blocks = [Rows(sums_of(rows).rows(), 0, False)]
+    actual = fit_components(blocks, options, 3, seed=0)
     np.testing.assert_allclose(actual.std, expected.std, rtol=1e-4)
 
 
@@ -364,7 +386,7 @@ class Reader:
 @pytest.mark.parametrize("as_sums", [False, True])
 def test_each_signal_is_read_once_and_is_in_one_fold(tmp_path, monkeypatch, as_sums):
     """60 000 signals of 48 points, from a memory map."""
-    monkeypatch.setattr(closed_form, "MAX_VALUES", 2**20 if as_sums else 2**23)
+    monkeypatch.setattr(sums, "MAX_VALUES", 2**20 if as_sums else 2**23)
     path = tmp_path / "signals.npy"
     X = np.lib.format.open_memmap(path, "w+", np.float32, (60_000, 48))
     rng = np.random.default_rng(0)
@@ -373,7 +395,7 @@ def test_each_signal_is_read_once_and_is_in_one_fold(tmp_path, monkeypatch, as_s
     X.flush()
     read = Reader(np.load(path, mmap_mode="r"))
     is_labelled = np.arange(60_000) % 10 == 0
-    blocks = gather(read, 60_000, 49, is_labelled, seed=0)
+    blocks = gather(read, 49, is_labelled, seed=0)
 
     np.testing.assert_array_equal(np.sort(np.concatenate(read.asked)), range(60_000))
     assert max(len(index) for index in read.asked) <= (4096 if as_sums else 12_000)
@@ -398,7 +420,7 @@ def test_each_signal_is_read_once_and_is_in_one_fold(tmp_path, monkeypatch, as_s
 def test_a_fit_reads_each_signal_of_a_memory_map_once_for_its_sums(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(closed_form, "MAX_VALUES", 2**12)
+    monkeypatch.setattr(sums, "MAX_VALUES", 2**12)
     monkeypatch.setattr(training_data, "RESIDENT_BYTES", 2**12)
     asked = []
     plain_gather = training.gather
@@ -430,7 +452,7 @@ def test_a_streamed_fit_with_features_and_labels_is_the_resident_one(monkeypatch
     y[::3] = -1
     params = {"max_epochs": 0, "random_state": 0, "device": "cpu", "label_weight": 1.0}
     expected = ConvVAETransformer(3, **params).fit_transform(X, y)
-    monkeypatch.setattr(closed_form, "MAX_VALUES", 2**12)
+    monkeypatch.setattr(sums, "MAX_VALUES", 2**12)
     monkeypatch.setattr(training_data, "RESIDENT_BYTES", 2**12)
     streamed = ConvVAETransformer(3, **params).fit_transform(X, y)
     assert_same_up_to_sign(streamed, expected, 1e-4)
@@ -442,7 +464,7 @@ def test_few_long_signals_go_by_the_dual():
     x = rng.standard_normal((100, 3)) @ rng.standard_normal((3, 20_000))
     x += rng.standard_normal(x.shape)
     read = Reader(x)
-    blocks = gather(read, 100, 20_001, np.zeros(100, dtype=bool), seed=0)
+    blocks = gather(read, 20_001, np.zeros(100, dtype=bool), seed=0)
     np.testing.assert_array_equal(np.sort(np.concatenate(read.asked)), range(100))
     fitted = fit_components(blocks, Views(20_000, 0, 0.0, 0.0), 3, seed=0)
     s = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)
@@ -452,13 +474,13 @@ def test_few_long_signals_go_by_the_dual():
 
 
 def test_of_many_wide_signals_a_random_part_is_taken(monkeypatch):
-    monkeypatch.setattr(closed_form, "MAX_WIDTH", 32)
-    monkeypatch.setattr(closed_form, "MAX_VALUES", 41 * 60)
+    monkeypatch.setattr(sums, "MAX_WIDTH", 32)
+    monkeypatch.setattr(sums, "MAX_VALUES", 41 * 60)
     read = Reader(np.random.default_rng(0).standard_normal((500, 40)))
     parts = []
     for seed in (0, 0, 1):
         read.asked = []
-        blocks = gather(read, 500, 41, np.zeros(500, dtype=bool), seed)
+        blocks = gather(read, 41, np.zeros(500, dtype=bool), seed)
         assert sum(len(block.values) for block in blocks) == 60
         parts.append(np.sort(np.concatenate(read.asked)))
     assert len(set(parts[0])) == 60
@@ -493,7 +515,7 @@ def degenerate():
 @pytest.mark.parametrize("label_weight", [0.0, 2.0])
 def test_everything_is_finite(name, as_sums, label_weight, monkeypatch):
     if as_sums:
-        monkeypatch.setattr(closed_form, "MAX_VALUES", 0)
+        monkeypatch.setattr(sums, "MAX_VALUES", 0)
     X = degenerate()[name]
     y = np.arange(len(X)) % 2
     vae = ConvVAETransformer(

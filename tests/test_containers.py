@@ -13,7 +13,8 @@ import torch
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
 from skvae.long_frames import refuse_long
-from skvae.validation import check_signals, check_target
+from skvae.target import check_target
+from skvae.validation import check_signals
 
 X, _ = make_load_profiles(60, n_timepoints=48, random_state=0)
 LENGTHS = np.random.default_rng(0).integers(20, 48, size=60)

@@ -7,7 +7,8 @@ import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
 from skvae import ConvVAETransformer, transformer
-from skvae.validation import check_signals, check_target
+from skvae.target import check_target
+from skvae.validation import check_signals
 
 SETTINGS = {
     "default": {},

@@ -18,9 +18,10 @@ FILES = {
 # From the bottom up: a file imports only from rows before its own. A name that ends in
 # a dot is a folder, whose files may import each other, in one direction.
 LAYERS = [
+    ("processes",),
     ("model.features", "model.layers", "model.likelihoods", "scaling", "runtime",
      "containers", "long_frames", "datasets."),
-    ("model.",),
+    ("model.", "target"),
     ("training.",),
     ("saving.", "validation"),
     ("transformer",),

@@ -8,7 +8,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from skvae import ConvVAETransformer
-from skvae.validation import check_target
+from skvae.target import check_target
 
 CLOSED = {"max_epochs": 0, "random_state": 0, "device": "cpu"}
 

@@ -10,7 +10,7 @@ from skorch.callbacks import Callback
 from skvae import ConvVAETransformer
 from skvae.scaling import ChannelScaler
 from skvae.training import fit
-from skvae.training.data import ScaledSignals, SignalDataset
+from skvae.training.data import ScaledSignals, SignalDataset, n_batches
 from skvae.training.fit import decoder_scale
 from skvae.training.make_net import auto_epochs
 
@@ -167,17 +167,17 @@ def test_without_training_nothing_is_drawn(waves):
 
 def test_auto_is_a_budget_that_grows_with_the_data():
     n_samples = np.array([2, 20, 200, 2000, 20_000, 200_000])
-    n_epochs = np.array([auto_epochs(n, 16, False) for n in n_samples])
+    n_epochs = np.array([auto_epochs(n, n_batches(n, 16), False) for n in n_samples])
     assert n_epochs.min() >= 1
     n_steps = n_epochs * np.ceil(n_samples / 16)
     assert (np.diff(n_steps) > 0).all()
     assert (np.diff(n_epochs[2:]) < 0).all()
-    assert auto_epochs(500, 16, True) > 2 * auto_epochs(500, 16, False)
+    assert auto_epochs(500, 32, True) > 2 * auto_epochs(500, 32, False)
 
 
 def test_auto_is_what_a_fit_runs(waves):
     vae = ConvVAETransformer(2, random_state=0).fit(waves)
-    assert vae.n_epochs_ == auto_epochs(200, 16, False)
+    assert vae.n_epochs_ == auto_epochs(200, 13, False)
 
 
 # How far a latent moves the signal

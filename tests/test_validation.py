@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from skvae import ConvVAETransformer
-from skvae.validation import check_signals, check_target, unfold
+from skvae.target import check_target
+from skvae.validation import check_signals, unfold
 
 
 def check(X, n_channels=None, **kwargs):

@@ -2,7 +2,7 @@
 
 A view is a description of each signal: the signal itself, its features, and what they
 predict of a target. Everything here depends on signals through sums of products only,
-so many signals may stand as few rows of the same sums, see `Rows`.
+so many signals may stand as few rows of the same sums, see `skvae.model.sums`.
 """
 
 from typing import NamedTuple
@@ -25,17 +25,10 @@ MIN_VARIANCE = 1e-12
 MIN_NOISE = 1e-6
 # Rows or columns up to which decompositions are exact.
 MAX_EXACT = 600
-# Values that are kept as rows; of more, sums of products are taken, if a signal has
-# few enough, or else a random part of the signals.
-MAX_VALUES = 2**23
-MAX_WIDTH = 2048
-# Signals whose products are added up at a time.
-N_ADDED = 4096
-N_FOLDS = 5
 
 
 class Views(NamedTuple):
-    """How the columns of `Rows` are weighted.
+    """How the columns of `Rows` are weighted: 1, the signal, its features, the target.
 
     Attributes
     ----------
@@ -48,23 +41,6 @@ class Views(NamedTuple):
     n_features: int
     feature_weight: float
     label_weight: float
-
-
-class Rows(NamedTuple):
-    """Signals of one fold, with a label or without.
-
-    Attributes
-    ----------
-    values : ndarray of float64, shape (n_rows, 1 + n_values + n_features + n_targets)
-        A constant 1, the scaled signal, its features and the target; or any rows with
-        the same sums of products, as `from_sums` gives.
-    fold : int
-    is_labelled : bool
-    """
-
-    values: np.ndarray
-    fold: int
-    is_labelled: bool
 
 
 class Components(NamedTuple):
@@ -132,78 +108,6 @@ class LinearStart(NamedTuple):
     variances: torch.Tensor
     loadings: torch.Tensor
     mean: torch.Tensor
-
-
-def gather(read, n_samples, width, is_labelled, seed):
-    """Read signals once, into `Rows` of `N_FOLDS` random folds.
-
-    Parameters
-    ----------
-    read : callable
-        Indices, an ndarray of int, to values there, ndarray of shape (b, width) as in
-        `Rows`.
-    n_samples, width : int
-    is_labelled : ndarray of bool, shape (n_samples,)
-    seed : int
-
-    Returns
-    -------
-    list of Rows
-    """
-    order = np.random.RandomState(seed).permutation(n_samples)
-    if width > MAX_WIDTH:
-        order = order[: max(2 * N_FOLDS, MAX_VALUES // width)]
-    elif n_samples * width > MAX_VALUES:
-        return gather_sums(read, width, is_labelled, order % N_FOLDS)
-    n_folds = min(N_FOLDS, len(order))
-    blocks = []
-    for fold, part in enumerate(np.array_split(order, n_folds)):
-        for labelled in np.unique(is_labelled[part]):
-            index = np.sort(part[is_labelled[part] == labelled])
-            blocks.append(Rows(read(index), fold, bool(labelled)))
-    return blocks
-
-
-def gather_sums(read, width, is_labelled, folds):
-    """`Rows` with the sums of all signals, which are read in their order."""
-    kinds = 2 * folds + is_labelled
-    products = {kind: np.zeros((width, width)) for kind in np.unique(kinds)}
-    shift = None  # of about the mean: squares of what is far from 0 lose digits
-    for start in range(0, len(kinds), N_ADDED):
-        index = np.arange(start, min(start + N_ADDED, len(kinds)))
-        values = read(index)
-        if shift is None:
-            shift = values[:, 1:].mean(axis=0)
-        values[:, 1:] -= shift
-        for kind in np.unique(kinds[index]):
-            part = values[kinds[index] == kind]
-            products[kind] += part.T @ part
-    blocks = []
-    for kind, product in products.items():
-        rows = from_sums(product)
-        rows[:, 1:] += rows[:, :1] * shift
-        blocks.append(Rows(rows, int(kind // 2), bool(kind % 2)))
-    return blocks
-
-
-def from_sums(products):
-    """Rows that have these sums of products (1 + d, 1 + d), that is ``rows.T @ rows``.
-
-    The first column is the constant 1, so the first row holds the sums, and the rest
-    the products of what is centred.
-    """
-    n_samples = products[0, 0]
-    mean = products[0, 1:] / n_samples
-    centred = products[1:, 1:] - n_samples * np.outer(mean, mean)
-    scale = np.sqrt(np.maximum(centred.diagonal(), 0.0))
-    inverse = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1.0), 0.0)
-    correlations = centred * np.outer(inverse, inverse)
-    squares, vectors = eigh(correlations, check_finite=False)
-    rows = np.zeros_like(products)
-    rows[0, 0] = np.sqrt(n_samples)
-    rows[0, 1:] = rows[0, 0] * mean
-    rows[1:, 1:] = np.sqrt(np.maximum(squares, 0.0))[:, None] * vectors.T * scale
-    return rows
 
 
 def fit_components(blocks, views, n_components, seed):

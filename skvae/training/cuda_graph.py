@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from skorch.callbacks import Callback
 
+from skvae.processes import n_processes
 from skvae.runtime import warn_user
 
 
@@ -47,6 +48,7 @@ class StepGraph:
         """Whether graphs are asked for, and a step is the same work each time."""
         return (
             net.cuda_graphs
+            and n_processes() == 1
             and torch.device(net.device).type == "cuda"
             and all(
                 group.get("fused") and "capturable" in group

@@ -1,10 +1,13 @@
 """Which signals come in which batch, and where they are kept."""
 
 import copy
+import math
 
 import torch
+from sklearn.utils.random import sample_without_replacement
 from torch.utils.data import Dataset
 
+from skvae.processes import from_all, n_processes, rank
 from skvae.runtime import map_batches
 from skvae.scaling import has_gaps
 
@@ -12,6 +15,8 @@ from skvae.scaling import has_gaps
 RESIDENT_BYTES = 2**27
 # Values scaled at a time.
 READ_VALUES = 2**20
+# Signals of which some are drawn by a permutation of all.
+MAX_PERMUTED = 2**24
 
 
 class ScaledSignals:
@@ -29,7 +34,7 @@ class ScaledSignals:
         self.X = X
         self.scaler = scaler
         self.device = torch.device(device)
-        self.has_gaps = has_gaps(X)
+        self.has_gaps = any(from_all(has_gaps(X)))
         self.x = self._read_all() if self._fits() else None
         self.h = None
 
@@ -84,12 +89,23 @@ class SignalDataset(Dataset):
     signals : ScaledSignals
     y : ndarray of float32, shape (n_samples, n_targets), optional
         Targets of the head, NaN where a sample is unlabelled.
+
+    Attributes
+    ----------
+    n_all, n_before, n_largest : int
+        Samples of all processes, of those before this one, and of the one with most.
     """
 
     def __init__(self, signals, y=None):
         self.signals = signals
         self.rows = torch.arange(len(signals.X), device=signals.home)
         self.y = None if y is None else torch.from_numpy(y).to(signals.home)
+        self._count()
+
+    def _count(self):
+        counts = from_all(len(self))
+        self.n_all, self.n_before = sum(counts), sum(counts[: rank()])
+        self.n_largest = max(counts)
 
     def __len__(self):
         return len(self.rows)
@@ -110,6 +126,11 @@ class SignalDataset(Dataset):
         """Scaled signals (b, c, t), on the device, at `index`."""
         return self.signals.read(self.rows[index])
 
+    def x_of_all(self):
+        """Scaled signals (n_all, c, t), on the device, of all processes."""
+        parts = from_all(self.x(slice(None)).cpu())
+        return torch.cat(parts).to(self.signals.device)
+
     def split(self, n_first):
         """Two random parts of the dataset, the first of `n_first` samples."""
         order = torch.randperm(len(self)).to(self.rows.device)
@@ -119,14 +140,31 @@ class SignalDataset(Dataset):
         """The samples at `index`, a Tensor of int, of the same signals."""
         part = copy.copy(self)
         part.rows = self.rows[index]
+        part._count()
         return part
 
-    def sample(self, n_samples):
-        """At most `n_samples` of the samples, drawn by torch's global generator."""
-        if n_samples >= len(self):
+    def draw(self, n_drawn, generator=None):
+        """Indices of what is drawn here of at most `n_drawn` samples of all processes.
+
+        Sorted, a Tensor of int; by torch's global generator, or another.
+        """
+        if n_drawn >= self.n_all:
+            index = torch.arange(self.n_before, self.n_before + len(self))
+        elif self.n_all <= MAX_PERMUTED:
+            index = torch.randperm(self.n_all, generator=generator)[:n_drawn]
+        else:  # a permutation of a billion would not fit
+            seed = int(torch.randint(2**31 - 1, (), generator=generator))
+            drawn = sample_without_replacement(self.n_all, n_drawn, random_state=seed)
+            index = torch.from_numpy(drawn)
+        index = index.sort().values - self.n_before
+        index = index[(index >= 0) & (index < len(self))]
+        return index.to(self.rows.device)
+
+    def sample(self, n_drawn, generator=None):
+        """The subset that `draw` gives."""
+        if n_drawn >= self.n_all:
             return self
-        index = torch.randperm(len(self))[:n_samples].sort().values
-        return self.subset(index.to(self.rows.device))
+        return self.subset(self.draw(n_drawn, generator))
 
 
 class Batches:
@@ -134,24 +172,35 @@ class Batches:
 
     No sample is dropped and no batch holds a single one, which BatchNorm refuses: a
     remainder of 1 joins the batch before it. Shuffled by torch's global generator.
+    Those to train on are as many in each process, where need be smaller, or with some
+    samples again.
     """
 
-    def __init__(self, dataset, batch_size, shuffle=False):
+    def __init__(self, dataset, batch_size, shuffle=False, in_step=False):
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
+        self.in_step = in_step and n_processes() > 1
 
     def __len__(self):
-        return n_batches(len(self.dataset), self.batch_size)
+        dataset = self.dataset
+        n_samples = dataset.n_largest if self.in_step else len(dataset)
+        return n_batches(n_samples, self.batch_size)
 
     def __iter__(self):
-        n_samples = len(self.dataset)
         # Drawn on the CPU: the same order for each device.
-        order = torch.randperm(n_samples) if self.shuffle else torch.arange(n_samples)
-        order = order.to(self.dataset.rows.device)
-        starts = [i * self.batch_size for i in range(1, len(self))]
-        for index in order.tensor_split(starts):
-            yield self.dataset[index]
+        permute = torch.randperm if self.shuffle else torch.arange
+        n_samples, parts = len(self.dataset), len(self)
+        order = permute(n_samples)
+        if self.in_step:
+            n_times = math.ceil(2 * len(self) / n_samples)
+            others = [permute(n_samples) for _ in range(n_times - 1)]
+            order = torch.cat([order, *others])[: max(n_samples, 2 * len(self))]
+        else:
+            parts = [i * self.batch_size for i in range(1, len(self))]
+        for index in order.to(self.dataset.rows.device).tensor_split(parts):
+            if len(index):
+                yield self.dataset[index]
 
 
 def n_batches(n_samples, batch_size):

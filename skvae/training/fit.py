@@ -9,12 +9,19 @@ import torch
 from skvae.model.closed_form import (
     Views,
     fit_components,
-    gather,
     held_out_noise,
     linear_start,
 )
 from skvae.model.likelihoods import count_measured
 from skvae.model.objective import kl_per_dim
+from skvae.model.sums import gather
+from skvae.processes import (
+    from_all,
+    from_first,
+    n_processes,
+    sum_over_processes,
+    take_from_first,
+)
 from skvae.runtime import map_batches
 from skvae.scaling import ChannelScaler
 from skvae.training.data import ScaledSignals, SignalDataset
@@ -88,22 +95,26 @@ def fit(job):
     scaler = ChannelScaler(params.scale).fit(job.X)
     has_head = needs_head(params, job.target)
     signals, train, valid = split(job, scaler, has_head)
-    net = make_net(job, has_head, len(train)).initialize()
+    net = make_net(job, has_head, train).initialize()
     module, latent_scale, noise = net.module_, None, None
-    module.gaps.fit(train.x(some_of(len(train), GAP_VALUES // n_values, job.seed)))
+    seeded = torch.Generator().manual_seed(job.seed)
+    some = train.sample(max(64, GAP_VALUES // n_values), seeded)
+    module.gaps.fit(some.x_of_all())
     if params.linear_path:
         is_trained = bool(net.max_epochs)
         start, latent_scale, noise = start_of(job, module, train, is_trained)
         module.start_from(start)
+    take_from_first(module)
     signals.represent_by(module.eval())
 
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
-    draws = torch.randn(len(some), params.latent_dim)
+    draws = torch.randn(some.n_all, params.latent_dim)[some.n_before :]
     at_start, n_measured, _ = describe(net, some, draws)
     starts = [p.detach().clone() for p in module.trusted_parameters()]
     if net.max_epochs:
         net.partial_fit((train, valid))
-    share = trusted_share(len(train), params.latent_dim)
+        take_from_first(module)
+    share = trusted_share(train.n_all, params.latent_dim)
     # A head is all that teaches the latents their classes.
     trust(module, starts, 1.0 if module.head is not None else share)
     trained, _, kl = describe(net, some, draws)
@@ -127,13 +138,14 @@ def go_on(job, before):
     scaler = before.scaler
     has_head = job.target is not None and before.net.module_.head is not None
     signals, train, valid = split(job, scaler, has_head)
-    net = make_net(job, has_head, len(train)).initialize()
+    net = make_net(job, has_head, train).initialize()
     net.start_from(before.net)
     signals.represent_by(net.module_.eval())
     if net.max_epochs:
         net.partial_fit((train, valid))
+        take_from_first(net.module_)
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
-    draws = torch.randn(len(some), params.latent_dim)
+    draws = torch.randn(some.n_all, params.latent_dim)[some.n_before :]
     trained, n_measured, kl = describe(net, some, draws)
     # Training signals are as much closer than others as they were in the first fit.
     distortion = before.held_back_excess * trained
@@ -151,23 +163,29 @@ def split(job, scaler, has_head):
     dataset = SignalDataset(signals, job.target.values if has_head else None)
     if job.one_epoch or not params.early_stopping:
         return signals, dataset, None
-    n_train = n_samples - math.ceil(params.validation_fraction * n_samples)
-    if n_train < 2:
+    n_valid = math.ceil(params.validation_fraction * n_samples)
+    if n_processes() > 1:  # others hold back enough
+        n_valid = min(n_valid, n_samples - 2)
+    n_train = n_samples - n_valid
+    if n_train < 2 or not any(from_all(n_valid)):
         raise ValueError(
             f"early_stopping=True with validation_fraction="
             f"{params.validation_fraction} leaves {n_train} of {n_samples} samples to "
-            "train on. At least 2 are required: pass more samples, or use "
-            "early_stopping=False."
+            "train on. At least 2 are required, and one to validate: pass more "
+            "samples, or use early_stopping=False."
         )
     return signals, *dataset.split(n_train)
 
 
 def needs_head(params, target):
     """Whether targets have more to tell than the closed form's latents can hold."""
-    return target is not None and (
+    if target is None:
+        return False
+    is_unlabelled = bool(np.isnan(target.values).any(axis=1).all())
+    return (
         not params.linear_path
         or target.n_dims > TOO_MANY_DIMS * params.latent_dim
-        or bool(np.isnan(target.values).any(axis=1).all())  # others come later
+        or all(from_all(is_unlabelled))  # labels come later
     )
 
 
@@ -177,7 +195,7 @@ def start_of(job, module, train, is_trained):
     features = module.encoder.features
     if features is not None:
         n_signals = max(16, THRESHOLD_TIMEPOINTS // module.decoder.shape[1])
-        features.fit(module.gaps(train.sample(n_signals).x(slice(None))))
+        features.fit(module.gaps(train.sample(n_signals).x_of_all()))
     n_values = math.prod(module.decoder.shape)
     views = Views(
         n_values=n_values,
@@ -204,7 +222,7 @@ def start_of(job, module, train, is_trained):
         values[:, width - y.shape[1] :] = y[index]
         return values
 
-    blocks = gather(read, len(train), width, is_labelled, seed)
+    blocks = gather(read, width, is_labelled, seed)
     n_components = module.encoder.components.out_features
     fitted = fit_components(blocks, views, n_components, seed)
     noise = own_noise = fitted.noise(params.latent_dim)
@@ -212,25 +230,29 @@ def start_of(job, module, train, is_trained):
         noise = held_out_noise(blocks, views, params.latent_dim, seed)
         noise = max(noise, fitted.noise_floor)
     if train.signals.has_gaps:
-        index = some_of(len(train), STATISTICS_VALUES // n_values, seed)
-        is_measured = ~np.isnan(train.x(index).flatten(1).cpu().numpy())
-        squares = np.square(fitted.residuals(read(index), params.latent_dim))
-        if squares.any():  # none is left where components are as many as signals
-            share = (squares * is_measured).sum() / is_measured.sum() / squares.mean()
-            noise, own_noise = noise * share, own_noise * share
+        share = share_of_measured(fitted, params.latent_dim, train, read, seed)
+        noise, own_noise = noise * share, own_noise * share
     start = linear_start(
         fitted, params.latent_dim, n_components, noise, min(noise, own_noise)
     )
     latent_scale = np.ones(params.latent_dim)
     n_found = min(params.latent_dim, len(fitted.std))
     latent_scale[:n_found] = fitted.std[:n_found] * start.shrinkage[:n_found].numpy()
-    return start, latent_scale, noise
+    return start, *from_first((latent_scale, noise))
 
 
-def some_of(n_samples, n_drawn, seed):
-    """Indices of at least 64 of the samples, by a generator of their own."""
-    order = np.random.RandomState(seed).permutation(n_samples)
-    return np.sort(order[: max(64, n_drawn)])
+def share_of_measured(fitted, latent_dim, train, read, seed):
+    """Mean square that `Components` leave of what was measured, to that of all."""
+    n_drawn = max(64, STATISTICS_VALUES // len(fitted.loadings))
+    index = train.draw(n_drawn, torch.Generator().manual_seed(seed))
+    is_measured = ~train.x(index).isnan().flatten(1).cpu().numpy()
+    squares = np.square(fitted.residuals(read(index.cpu().numpy()), latent_dim))
+    sums = [(squares * is_measured).sum(), is_measured.sum(), squares.sum()]
+    left, n_measured, of_all, n_all = sum_over_processes(
+        np.array([*sums, squares.size])
+    )
+    # None is left where components are as many as signals.
+    return (left / n_measured) / (of_all / n_all) if of_all else 1.0
 
 
 def trusted_share(n_samples, latent_dim):
@@ -266,10 +288,9 @@ def describe(net, dataset, draws):
         )
         return torch.cat([errors, kl_per_dim(z_mean, z_log_var)], dim=1)
 
-    values = over_samples(rows, dataset)
-    if not np.isfinite(values).all():
+    means = mean_over_samples(rows, dataset)
+    if not np.isfinite(means).all():
         raise net.divergence("The latents or their reconstruction became infinite")
-    means = values.mean(axis=0, dtype=np.float64)
     return float(means[0]), float(means[1]), means[2:]
 
 
@@ -289,15 +310,20 @@ def decoder_scale(net, dataset, step=0.1):
             slopes.append(slope.square().flatten(1).sum(dim=1))
         return torch.stack(slopes, dim=1)
 
-    return np.sqrt(over_samples(squared_slopes, dataset).mean(axis=0))
+    return np.sqrt(mean_over_samples(squared_slopes, dataset))
 
 
-def over_samples(function, dataset):
-    """Values of a function of indices over all samples of a dataset, an ndarray."""
-    index = torch.arange(len(dataset), device=dataset.rows.device)
-    _, _, n_timepoints = dataset.signals.X.shape
-    device = dataset.rows.device
-    return map_batches(function, index.__getitem__, len(index), n_timepoints, device)
+def mean_over_samples(function, dataset):
+    """Mean of a function of indices over the samples of all processes, an ndarray."""
+    device, total = dataset.rows.device, 0.0
+    if len(dataset):
+        index = torch.arange(len(dataset), device=device)
+        n_timepoints = dataset.signals.X.shape[2]
+        values = map_batches(
+            function, index.__getitem__, len(index), n_timepoints, device
+        )
+        total = values.sum(axis=0, dtype=np.float64)
+    return sum(from_all(total)) / dataset.n_all
 
 
 def in_units_of_X(latent_scale, scaler, whiten):

@@ -10,6 +10,7 @@ from skorch import NeuralNet
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.network import ConvVAE
 from skvae.model.objective import Objective
+from skvae.processes import rank
 from skvae.training.callbacks import (
     progress_callbacks,
     schedule_callbacks,
@@ -32,8 +33,8 @@ OWN_OPTIONS = ("lr_schedule", "n_threads")
 SET_BY_FIT = {"n_timepoints", "with_features", "n_targets", "correct_mean"}
 
 
-def make_net(job, has_head, n_train):
-    """The skorch net that the parameters of a `Job` describe, not initialized."""
+def make_net(job, has_head, train):
+    """The skorch net of a `Job`, not initialized, to train on a `SignalDataset`."""
     params, target = job.params, job.target
     options = params.net_params or {}
     check_names(options, params.get_params(deep=False))
@@ -43,13 +44,14 @@ def make_net(job, has_head, n_train):
         options = options | {"kl_warmup": 0.0}
     else:
         max_epochs = params.max_epochs
+        n_steps = n_batches(train.n_largest, params.batch_size)  # of an epoch
         if max_epochs == "auto":
-            max_epochs = auto_epochs(n_train, params.batch_size, has_head)
-        n_steps = max_epochs * n_batches(n_train, params.batch_size)
+            max_epochs = auto_epochs(train.n_all, n_steps, has_head)
+        n_steps *= max_epochs
         callbacks += schedule_callbacks(lr_schedule, n_steps)
         if params.early_stopping:
             callbacks += stopping_callbacks(params.patience)
-    callbacks += progress_callbacks(params.verbose)
+    callbacks += progress_callbacks(params.verbose if rank() == 0 else 0)
     callbacks += clone(params.callbacks or [], safe=False)
     if job.checkpoint is not None:
         callbacks.append(("checkpoint", job.checkpoint))
@@ -82,6 +84,7 @@ def make_net(job, has_head, n_train):
         "callbacks": callbacks,
         "iterator_train": Batches,
         "iterator_train__shuffle": True,
+        "iterator_train__in_step": True,
         "iterator_valid": Batches,
         "train_split": None,
         "verbose": 0,
@@ -133,7 +136,10 @@ def needs_features(params, target):
     return params.linear_path and (params.feature_weight > 0 or target is not None)
 
 
-def auto_epochs(n_samples, batch_size, has_head):
-    """Epochs of a budget of steps that grows with the root of the data, at least 1."""
-    n_steps = (LABEL_STEPS if has_head else AUTO_STEPS) * math.sqrt(n_samples)
-    return max(1, round(n_steps / n_batches(n_samples, batch_size)))
+def auto_epochs(n_samples, n_steps, has_head):
+    """Epochs of `n_steps`, of a budget of steps that grows with the root of the data.
+
+    At least 1.
+    """
+    budget = (LABEL_STEPS if has_head else AUTO_STEPS) * math.sqrt(n_samples)
+    return max(1, round(budget / n_steps))

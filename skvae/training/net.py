@@ -8,6 +8,13 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping, LRScheduler
 
+from skvae.processes import (
+    average_batch_norm,
+    average_gradients,
+    n_processes,
+    rank,
+    sum_over_processes,
+)
 from skvae.training.cuda_graph import StepGraph, side_stream
 
 
@@ -72,6 +79,7 @@ class VAENet(NeuralNet):
         if iterator is None:
             return
         total, n_samples = 0.0, 0
+        self.share_ = len(iterator.dataset) / iterator.dataset.n_all
         graph = self.step_graph_ if training else None
         with graph.capturable_optimizer() if graph else contextlib.nullcontext():
             for i, batch in enumerate(iterator):
@@ -85,7 +93,10 @@ class VAENet(NeuralNet):
                 n_samples += len(batch[0])
                 self.history.record_batch(prefix + "_batch_size", len(batch[0]))
                 self.notify("on_batch_end", batch=batch, training=training, **step)
-        self.record_terms(prefix, (total / n_samples).cpu())
+        if training:
+            average_batch_norm(self.module_, self.share_)
+        mean = total / n_samples if n_samples else torch.zeros_like(self.terms_)
+        self.record_terms(prefix, sum_over_processes(self.share_ * mean).cpu())
 
     def record_terms(self, prefix, terms):
         """Write the terms of an epoch to the history, in nats per sample."""
@@ -144,7 +155,12 @@ class VAENet(NeuralNet):
             "X: scale='standard' suits most data."
         )
 
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        average_gradients((p for _, p in named_parameters), self.share_)
+
     def on_train_begin(self, net, **kwargs):
+        if n_processes() > 1:  # not the same dropout in each
+            torch.manual_seed(torch.initial_seed() + rank())
         # A tensor, so that a CUDA graph reads it anew.
         self.warmup_ = torch.zeros((), device=self.device)
         self.step_graph_ = StepGraph(self) if StepGraph.suits(self) else None

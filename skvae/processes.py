@@ -1,0 +1,114 @@
+"""The processes that fit one model: what each finds, known to all or added up.
+
+Where `torch.distributed` is initialised, each of them calls `fit` with its share of the
+signals. Elsewhere there is one process, and nothing here does anything.
+"""
+
+import contextlib
+
+import torch
+import torch.distributed as dist
+
+
+def n_processes():
+    """Number of processes in the group, 1 without one."""
+    is_group = dist.is_available() and dist.is_initialized()
+    return dist.get_world_size() if is_group else 1
+
+
+def rank():
+    """Number of this process in the group, from 0."""
+    return dist.get_rank() if n_processes() > 1 else 0
+
+
+def from_all(value):
+    """An object of each process, a list in their order, in all of them."""
+    if n_processes() == 1:
+        return [value]
+    values = [None] * n_processes()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def from_first(value):
+    """An object of the first process, in all of them."""
+    if n_processes() == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values)
+    return values[0]
+
+
+@contextlib.contextmanager
+def shared_errors():
+    """What raises inside in one process raises the same error in all of them.
+
+    One that went on alone would wait for the others in vain.
+    """
+    error = None
+    try:
+        yield
+    except Exception as raised:
+        if n_processes() == 1:
+            raise
+        error = raised
+    for number, raised in enumerate(from_all(error)):
+        if raised is not None:
+            raise error if number == rank() else raised
+
+
+def refuse_differences(facts):
+    """A ValueError, in all processes, where one was given something else.
+
+    Parameters
+    ----------
+    facts : dict of str to anything that compares
+    """
+    first, *others = from_all(facts)
+    for number, other in enumerate(others, start=1):
+        for name, value in other.items():
+            if value != first[name]:
+                raise ValueError(
+                    f"{name} is {value} in process {number}, but {first[name]} in "
+                    "process 0. Expected the same in all processes of a group, which "
+                    "fit one model."
+                )
+
+
+def sum_over_processes(values):
+    """Sum of an ndarray or Tensor over the processes."""
+    if n_processes() == 1:
+        return values
+    total = torch.as_tensor(values).clone()
+    if dist.get_backend() == "nccl":
+        total = total.cuda()
+    dist.all_reduce(total)
+    if isinstance(values, torch.Tensor):
+        return total.to(values.device)
+    return total.cpu().numpy()
+
+
+def average_gradients(parameters, share):
+    """Make gradients those of all signals, of which this process has a share."""
+    if n_processes() == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = share * torch.cat([gradient.reshape(-1) for gradient in gradients])
+    parts = sum_over_processes(flat).split([g.numel() for g in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+@torch.no_grad()
+def average_batch_norm(module, share):
+    """Make the running statistics of BatchNorm those of all processes' signals."""
+    for name, buffer in module.named_buffers():
+        if n_processes() > 1 and name.endswith(("running_mean", "running_var")):
+            buffer.copy_(sum_over_processes(share * buffer))
+
+
+def take_from_first(module):
+    """Give a module the weights and buffers of the first process's, to the bit."""
+    if n_processes() > 1:
+        state = {name: values.cpu() for name, values in module.state_dict().items()}
+        module.load_state_dict(from_first(state))
