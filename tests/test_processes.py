@@ -1,0 +1,321 @@
+"""Several processes that fit one model: the model of one process, in all of them.
+
+Real ones, with gloo, on this machine. Not tested here: GPUs, and NCCL.
+"""
+
+import contextlib
+import datetime
+import os
+import re
+import signal
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
+
+from skvae import ConvVAETransformer, processes
+from skvae.datasets import make_load_profiles
+from skvae.model import sums
+
+X, Y = make_load_profiles(120, n_timepoints=48, random_state=0)
+HALF = np.where(np.arange(120) % 2, Y, -1)
+GAPS = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
+GAPS[:70, :3] = np.nan  # nothing measured there in the first process
+SORTED = np.argsort(Y, kind="stable")  # so that each process has classes of its own
+# Training that moves nothing shows what it starts from, and the held-out noise.
+STILL = {"max_epochs": 1, "lr": 1e-30}
+# Parameters, X, y, and where to cut it.
+FITS = {
+    "defaults": (STILL, X, None, 70),
+    "sums": (STILL, X, None, 70),
+    "six channels": (STILL, X.reshape(120, 6, 8), None, 70),
+    "signal alone": ({**STILL, "feature_weight": 0.0}, X, None, 70),
+    "minmax": ({**STILL, "scale": "minmax"}, X, None, 70),
+    "labels": ({**STILL, "label_weight": 2.0}, X, HALF, 70),
+    "labels of its own": ({**STILL, "label_weight": 2.0}, X[SORTED], Y[SORTED], 70),
+    "numbers": ({**STILL, "label_weight": 2.0}, X, X.sum(axis=1), 70),
+    "gaps": (STILL, GAPS, None, 70),
+    "a share of two": (STILL, X, None, 2),
+    "closed form": ({"max_epochs": 0}, X, None, 70),
+}
+TRAINED = {
+    "trained": ({"feature_weight": 0.0}, X, None, 70),
+    "a share of two, trained": ({"feature_weight": 0.0}, X, None, 2),
+    "stopped early": ({"early_stopping": True, "max_epochs": 6}, X, None, 70),
+    "stopped early, two": ({"early_stopping": True, "max_epochs": 3}, X, None, 2),
+    "taught by a head": ({"latent_dim": 2, "label_weight": 1.0}, X, HALF, 70),
+    "from random weights": (
+        {"linear_path": False, "batch_norm": True, "max_epochs": 3},
+        X,
+        None,
+        70,
+    ),
+}
+
+
+def make_vae(**params):
+    return ConvVAETransformer(**{"random_state": 0, "device": "cpu", **params})
+
+
+@contextlib.contextmanager
+def as_sums(name):
+    """More signals than are kept as rows, where the name says so."""
+    limit = sums.MAX_VALUES
+    sums.MAX_VALUES = 1000 if name == "sums" else limit
+    yield
+    sums.MAX_VALUES = limit
+
+
+def fit(name, share=None):
+    params, signals, y, cut = {**FITS, **TRAINED}[name]
+    own = [slice(None), slice(cut), slice(cut, None)][0 if share is None else 1 + share]
+    with as_sums(name):
+        vae = make_vae(**params).fit(signals[own], None if y is None else y[own])
+    learned = {
+        key: value
+        for key, value in vars(vae).items()
+        if key.endswith("_") and isinstance(value, (np.ndarray, float, int))
+    }
+    learned |= {f"history {key}": value for key, value in vae.history_.items()}
+    learned |= vae.module_.state_dict()
+    learned |= {"offset": vae.scaler_.offset_, "scale": vae.scaler_.scale_}
+    learned["latents"] = vae.transform(signals)
+    return {key: np.asarray(value) for key, value in learned.items()}
+
+
+def run(rank, address, function, answers):
+    """A process of the group: `function` of its rank, sent back."""
+    torch.set_num_threads(1)
+    timeout = datetime.timedelta(seconds=60)
+    dist.init_process_group(
+        "gloo", init_method=address, rank=rank, world_size=2, timeout=timeout
+    )
+    try:
+        answers.put((rank, function(rank)))
+    except BaseException as error:
+        answers.put((rank, error))
+        raise
+    dist.destroy_process_group()
+
+
+def start(function, folder):
+    """Two processes that run a function, and the queue of their answers."""
+    context = get_context("spawn")
+    answers = context.Queue()
+    arguments = f"file://{folder}/group", function, answers
+    started = [context.Process(target=run, args=(i, *arguments)) for i in range(2)]
+    for process in started:
+        process.start()
+    return started, answers
+
+
+def in_two_processes(function, folder):
+    started, answers = start(function, folder)
+    found = {}
+    for _ in started:
+        rank, found[rank] = answers.get(timeout=240)
+        assert not isinstance(found[rank], BaseException), found[rank]
+    for process in started:
+        process.join(30)
+        assert process.exitcode == 0
+    return found[0], found[1]
+
+
+def all_of_it(rank):
+    fitted = {name: fit(name, rank) for name in (*FITS, *TRAINED)}
+    return fitted, errors(rank), one_step(rank)
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """What each of two processes found, started once for all tests."""
+    return in_two_processes(all_of_it, tmp_path_factory.mktemp("group"))
+
+
+@pytest.fixture
+def fitted(answers):
+    return answers[0][0], answers[1][0]
+
+
+@pytest.mark.xdist_group("processes")
+def test_two_processes_fit_what_one_does(fitted):
+    """Up to training: scaling, features, components, decoder, noise."""
+    for name in FITS:
+        expected, found = fit(name), fitted[0][name]
+        assert expected.keys() == found.keys()
+        for key in expected:
+            if not key.startswith("history"):  # with other draws of z
+                atol = 1e-6 * np.abs(expected[key]).max(initial=1e-20)
+                np.testing.assert_allclose(
+                    found[key], expected[key], atol=atol, err_msg=f"{name}: {key}"
+                )
+    assert fitted[0]["labels of its own"]["classes_"].tolist() == list(range(7))
+
+
+@pytest.mark.xdist_group("processes")
+def test_both_processes_have_the_same_bits(fitted):
+    for name in (*FITS, *TRAINED):
+        first, second = fitted[0][name], fitted[1][name]
+        assert first.keys() == second.keys()
+        for key in first:
+            np.testing.assert_array_equal(first[key], second[key], f"{name}: {key}")
+
+
+@pytest.mark.xdist_group("processes")
+def test_what_is_trained_differs_as_two_seeds_do(fitted):
+    """Without features, so that seeds differ in training alone."""
+    params, *_ = TRAINED["trained"]
+    latents = [
+        make_vae(**params, random_state=seed).fit_transform(X) for seed in range(3)
+    ]
+    distance = max(np.abs(z - latents[0]).max() for z in latents[1:])
+    for name in ("trained", "a share of two, trained"):
+        found = fitted[0][name]["latents"]
+        assert 0 < np.abs(found - latents[0]).max() < 2 * distance
+        losses = fitted[0][name]["history train_loss"]
+        assert losses[-1] < losses[0]
+
+
+@pytest.mark.xdist_group("processes")
+def test_early_stopping_sees_all_signals(fitted):
+    """The history is the mean over what both held back; a share of two holds none."""
+    for name in ("stopped early", "stopped early, two"):
+        losses = fitted[0][name]["history valid_loss"]
+        assert np.isfinite(losses).all()
+        assert fitted[0][name]["best_epoch_"] == 1 + losses.argmin()
+
+
+# What a process may be given that the other is not: a fit that raises in both.
+BAD = {
+    "time steps": (lambda i: make_vae().fit(X[:, : 48 - i]), r"\(1, 47\) in process 1"),
+    "dimensions": (lambda i: make_vae().fit(X[:, None] if i else X), "dimensions of X"),
+    "infinity": (lambda i: make_vae().fit(X / (X.max() - X * i)), "contains infinity"),
+    "one signal": (lambda i: make_vae().fit(X[: 2 - i]), r"1 sample\(s\)"),
+    "parameters": (lambda i: make_vae(latent_dim=4 + i).fit(X), "latent_dim is 5 in"),
+    "units": (lambda i: make_vae().fit(X * (1e36 if i else 1)), "as large as"),
+    "no y": (lambda i: teach([None, Y][i]), "requires y"),
+    "fewer y": (lambda i: teach(Y[: 120 - i]), r"y has shape \(119,\)"),
+    "text": (lambda i: teach([Y, Y.astype(str)][i]), "y is text is True in process 1"),
+    "columns of y": (lambda i: teach(X[:, : 2 + i]), "columns of y is 3 in process 1"),
+    "classes": (
+        lambda i: make_vae(label_weight=1.0).partial_fit(X, Y, range(7 + i)),
+        "classes is .*in process 1",
+    ),
+    "a GPU": (lambda i: make_vae(device=["cpu", "cuda"][i]).fit(X), "sees no GPU"),
+    "divergence": (lambda i: make_vae(lr=1e30, max_epochs=3).fit(X), "in epoch"),
+    "search": (
+        lambda i: GridSearchCV(
+            make_vae(), {"latent_dim": [2]}, cv=2, error_score="raise"
+        ).fit(X),
+        "Search first",
+    ),
+    "checkpoint": (lambda i: make_vae(checkpoint="fit").fit(X), "checkpoint is for"),
+}
+
+
+def teach(y):
+    return make_vae(label_weight=1.0).fit(X, y)
+
+
+def errors(rank):
+    found = {}
+    for name, (function, _) in BAD.items():
+        try:
+            function(rank)
+        except (ValueError, FloatingPointError) as error:
+            found[name] = type(error).__name__, str(error)
+    found["after them"] = make_vae(max_epochs=1).fit_transform(X[:5]).shape
+    return found
+
+
+@pytest.mark.xdist_group("processes")
+def test_an_error_in_one_process_is_raised_in_both(answers):
+    (_, first, _), (_, second, _) = answers
+    assert first == second
+    assert first.pop("after them") == (5, 8)
+    assert first.keys() == BAD.keys()
+    for name, (_, message) in BAD.items():
+        assert re.search(message, first[name][1]), first[name]
+
+
+# Training
+
+
+def one_step(rank):
+    """Bytes that a step sends, and the averaged gradient of a linear model."""
+    sent = []
+    all_reduce = dist.all_reduce
+
+    def counted(values, *args):
+        sent.append(values.numel() * values.element_size())
+        return all_reduce(values, *args)
+
+    dist.all_reduce = counted
+    own = slice(0, 30) if rank == 0 else slice(30, 120)
+    vae = make_vae(max_epochs=2, batch_size=64, early_stopping=True).fit(X[own])
+    dist.all_reduce = all_reduce
+    model = torch.nn.Linear(48, 1).double()
+    for parameter in model.parameters():
+        torch.nn.init.ones_(parameter)
+    model(torch.from_numpy(X[own]).double()).square().mean().backward()
+    processes.average_gradients(model.parameters(), len(X[own]) / len(X))
+    n_trained = sum(p.numel() for p in vae.module_.parameters() if p.requires_grad)
+    return sent, 4 * n_trained, model.weight.grad.numpy()
+
+
+@pytest.mark.xdist_group("processes")
+def test_a_step_sends_the_gradient_of_all_signals_once(answers):
+    n_bytes, n_trained, gradient = answers[0][2]
+    n_steps = n_bytes.count(max(n_bytes))
+    assert max(n_bytes) <= n_trained
+    assert n_steps == 2 * 2  # 90 less 9 held back, in batches of 64, twice
+    assert sum(n_bytes) < n_steps * n_trained * 1.1
+    weights = np.ones(48)
+    values = X.astype(np.float64)
+    expected = 2 * ((values @ weights + 1)[:, None] * values).mean(axis=0)
+    np.testing.assert_allclose(gradient[0], expected, rtol=1e-10)
+
+
+class Told(Callback):
+    """Writes a file once training goes on."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_epoch_end(self, net, **kwargs):
+        Path(self.path).touch()
+
+
+def train_for_long(rank):
+    folder = Path(os.environ["SKVAE_TEST_FOLDER"])
+    vae = make_vae(max_epochs=100_000, callbacks=[Told(folder / f"trains{rank}")])
+    with pytest.raises(RuntimeError) as error:
+        vae.fit(X)
+    return str(error.value), hasattr(vae, "net_")
+
+
+def test_where_one_process_is_killed_the_other_ends_with_an_error(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SKVAE_TEST_FOLDER", str(tmp_path))
+    (killed, other), answers = start(train_for_long, tmp_path)
+    trains = [tmp_path / f"trains{rank}" for rank in range(2)]
+    deadline = time.monotonic() + 120
+    while not all(path.exists() for path in trains):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(killed.pid, signal.SIGKILL)
+    rank, (message, is_fitted) = answers.get(timeout=70)  # the group's is 60 s
+    assert rank == 1
+    assert message
+    assert not is_fitted
+    for process in (killed, other):
+        process.join(30)
+        assert not process.is_alive()
+    assert {path.name for path in tmp_path.iterdir()} <= {"group", "trains0", "trains1"}
