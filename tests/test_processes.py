@@ -45,11 +45,16 @@ FITS = {
     "closed form": ({"max_epochs": 0}, X, None, 70),
 }
 TRAINED = {
-    "trained": ({"feature_weight": 0.0}, X, None, 70),
-    "a share of two, trained": ({"feature_weight": 0.0}, X, None, 2),
+    "trained": ({"feature_weight": 0.0, "max_epochs": 6}, X, None, 70),
+    "a share of two, trained": ({"feature_weight": 0.0, "max_epochs": 6}, X, None, 2),
     "stopped early": ({"early_stopping": True, "max_epochs": 6}, X, None, 70),
     "stopped early, two": ({"early_stopping": True, "max_epochs": 3}, X, None, 2),
-    "taught by a head": ({"latent_dim": 2, "label_weight": 1.0}, X, HALF, 70),
+    "taught by a head": (
+        {"latent_dim": 2, "label_weight": 1.0, "max_epochs": 3},
+        X,
+        HALF,
+        70,
+    ),
     "from random weights": (
         {"linear_path": False, "batch_norm": True, "max_epochs": 3},
         X,
@@ -127,27 +132,32 @@ def in_two_processes(function, folder):
     return found[0], found[1]
 
 
-def all_of_it(rank):
-    fitted = {name: fit(name, rank) for name in (*FITS, *TRAINED)}
-    return fitted, errors(rank), one_step(rank)
+def assert_same_bits(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert first[name].keys() == second[name].keys()
+        for key in first[name]:
+            message = f"{name}: {key}"
+            np.testing.assert_array_equal(first[name][key], second[name][key], message)
 
 
-@pytest.fixture(scope="module")
-def answers(tmp_path_factory):
-    """What each of two processes found, started once for all tests."""
-    return in_two_processes(all_of_it, tmp_path_factory.mktemp("group"))
+def test_the_comparison_sees_a_bit():
+    values = {"fit": {"z": np.ones(3)}}
+    assert_same_bits(values, values)
+    with pytest.raises(AssertionError, match="fit: z"):
+        assert_same_bits(values, {"fit": {"z": np.array([1, 1, 1 + 1e-15])}})
 
 
-@pytest.fixture
-def fitted(answers):
-    return answers[0][0], answers[1][0]
+def fit_still(rank):
+    return {name: fit(name, rank) for name in FITS}
 
 
-@pytest.mark.xdist_group("processes")
-def test_two_processes_fit_what_one_does(fitted):
+def test_two_processes_fit_what_one_does(tmp_path):
     """Up to training: scaling, features, components, decoder, noise."""
-    for name in FITS:
-        expected, found = fit(name), fitted[0][name]
+    first, second = in_two_processes(fit_still, tmp_path)
+    assert_same_bits(first, second)
+    for name, found in first.items():
+        expected = fit(name)
         assert expected.keys() == found.keys()
         for key in expected:
             if not key.startswith("history"):  # with other draws of z
@@ -155,40 +165,31 @@ def test_two_processes_fit_what_one_does(fitted):
                 np.testing.assert_allclose(
                     found[key], expected[key], atol=atol, err_msg=f"{name}: {key}"
                 )
-    assert fitted[0]["labels of its own"]["classes_"].tolist() == list(range(7))
+    assert first["labels of its own"]["classes_"].tolist() == list(range(7))
 
 
-@pytest.mark.xdist_group("processes")
-def test_both_processes_have_the_same_bits(fitted):
-    for name in (*FITS, *TRAINED):
-        first, second = fitted[0][name], fitted[1][name]
-        assert first.keys() == second.keys()
-        for key in first:
-            np.testing.assert_array_equal(first[key], second[key], f"{name}: {key}")
+def train(rank):
+    return {name: fit(name, rank) for name in TRAINED}
 
 
-@pytest.mark.xdist_group("processes")
-def test_what_is_trained_differs_as_two_seeds_do(fitted):
-    """Without features, so that seeds differ in training alone."""
+def test_what_two_processes_train(tmp_path):
+    """As different from one's as two seeds are, without features to be drawn."""
+    first, second = in_two_processes(train, tmp_path)
+    assert_same_bits(first, second)
     params, *_ = TRAINED["trained"]
     latents = [
         make_vae(**params, random_state=seed).fit_transform(X) for seed in range(3)
     ]
     distance = max(np.abs(z - latents[0]).max() for z in latents[1:])
     for name in ("trained", "a share of two, trained"):
-        found = fitted[0][name]["latents"]
-        assert 0 < np.abs(found - latents[0]).max() < 2 * distance
-        losses = fitted[0][name]["history train_loss"]
+        assert 0 < np.abs(first[name]["latents"] - latents[0]).max() < 2 * distance
+        losses = first[name]["history train_loss"]
         assert losses[-1] < losses[0]
-
-
-@pytest.mark.xdist_group("processes")
-def test_early_stopping_sees_all_signals(fitted):
-    """The history is the mean over what both held back; a share of two holds none."""
+    # Of what both hold back; a share of two holds nothing back.
     for name in ("stopped early", "stopped early, two"):
-        losses = fitted[0][name]["history valid_loss"]
+        losses = first[name]["history valid_loss"]
         assert np.isfinite(losses).all()
-        assert fitted[0][name]["best_epoch_"] == 1 + losses.argmin()
+        assert first[name]["best_epoch_"] == 1 + losses.argmin()
 
 
 # What a process may be given that the other is not: a fit that raises in both.
@@ -234,9 +235,8 @@ def errors(rank):
     return found
 
 
-@pytest.mark.xdist_group("processes")
-def test_an_error_in_one_process_is_raised_in_both(answers):
-    (_, first, _), (_, second, _) = answers
+def test_an_error_in_one_process_is_raised_in_both(tmp_path):
+    first, second = in_two_processes(errors, tmp_path)
     assert first == second
     assert first.pop("after them") == (5, 8)
     assert first.keys() == BAD.keys()
@@ -269,9 +269,8 @@ def one_step(rank):
     return sent, 4 * n_trained, model.weight.grad.numpy()
 
 
-@pytest.mark.xdist_group("processes")
-def test_a_step_sends_the_gradient_of_all_signals_once(answers):
-    n_bytes, n_trained, gradient = answers[0][2]
+def test_a_step_sends_the_gradient_of_all_signals_once(tmp_path):
+    n_bytes, n_trained, gradient = in_two_processes(one_step, tmp_path)[0]
     n_steps = n_bytes.count(max(n_bytes))
     assert max(n_bytes) <= n_trained
     assert n_steps == 2 * 2  # 90 less 9 held back, in batches of 64, twice
