@@ -8,6 +8,8 @@ import datetime
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -318,3 +320,21 @@ def test_where_one_process_is_killed_the_other_ends_with_an_error(
         process.join(30)
         assert not process.is_alive()
     assert {path.name for path in tmp_path.iterdir()} <= {"group", "trains0", "trains1"}
+
+
+def test_the_recipe_of_the_readme(tmp_path):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    recipe = re.search(r"test_processes.py -->\n```py\n(.*?)```", readme, re.DOTALL)[1]
+    (tmp_path / "fit.py").write_text(recipe)
+    for rank, part in enumerate((X[:70], X[70:])):
+        np.save(tmp_path / f"signals-{rank}.npy", part)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*torchrun, "--standalone", "fit.py"], cwd=tmp_path, env=environment, check=True
+    )
+    vae = ConvVAETransformer.load(tmp_path / "vae.safetensors")
+    assert vae.transform(X).shape == (120, 8)
+    offset = X.astype(np.float64).mean()  # of all, not of the first's
+    assert vae.scaler_.offset_[0, 0] == pytest.approx(offset, rel=1e-9)
+    assert abs(X[:70].mean() - offset) > 1e-6 * abs(offset)

@@ -1,0 +1,159 @@
+"""Past one process: a fit by one and two processes, of 10^4 to 10^6 signals."""
+
+import os
+import tempfile
+import time
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import harness
+import numpy as np
+import torch
+import torch.distributed as dist
+from skorch.callbacks import Callback
+from speed import watched_memory
+
+from skvae import ConvVAETransformer
+
+N_TIMEPOINTS = 96
+BATCH_SIZE = 256
+
+
+class Size(NamedTuple):
+    n_signals: tuple = (10_000, 100_000, 1_000_000)
+    rounds: int = 3
+
+
+QUICK = Size((2000,), 1)
+
+
+def write_signals(path, n_signals):
+    """Sines of random frequency and phase with noise, on disk, in blocks."""
+    shape = (n_signals, N_TIMEPOINTS)
+    X = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    rng = np.random.default_rng(0)
+    time_steps = np.linspace(0, 1, N_TIMEPOINTS)
+    for block in np.array_split(X, max(1, n_signals // 10_000)):
+        frequency, phase = rng.uniform(1, 5, (2, len(block), 1))
+        block[:] = np.sin(2 * np.pi * (frequency * time_steps + phase))
+        block += 0.3 * rng.standard_normal(block.shape)
+    X.flush()
+
+
+class Stopwatch(Callback):
+    """When training begins and ends, and the time within sums over the processes."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.begin_, self.waited_ = time.perf_counter(), 0.0
+        all_reduce = self.all_reduce_ = dist.all_reduce
+
+        def timed(*args):
+            start = time.perf_counter()
+            all_reduce(*args)
+            self.waited_ += time.perf_counter() - start
+
+        dist.all_reduce = timed
+
+    def on_train_end(self, net, **kwargs):
+        self.end_ = time.perf_counter()
+        dist.all_reduce = self.all_reduce_
+
+
+def fit_share(rank, n_processes, path, address, answers):
+    """Fit a share of the signals, one epoch; put figures of this process."""
+    torch.set_num_threads(1)
+    if n_processes > 1:
+        dist.init_process_group(
+            "gloo", init_method=address, rank=rank, world_size=n_processes
+        )
+    X = np.load(path, mmap_mode="r")
+    X = X[slice(*(len(X) * i // n_processes for i in (rank, rank + 1)))]
+    vae = ConvVAETransformer(
+        max_epochs=1,
+        batch_size=BATCH_SIZE,
+        callbacks=[("watch", Stopwatch())],
+        random_state=0,
+        device="cpu",
+    )
+    vae.fit(X[:100])  # what is imported when it is first used takes seconds
+    with watched_memory() as memory:
+        start = time.perf_counter()
+        vae.fit(X)
+    watch = dict(vae.net_.callbacks_)["watch"]
+    figures = {
+        "closed form": watch.begin_ - start,
+        "epoch": watch.end_ - watch.begin_,
+        "waited": watch.waited_,
+        "added_bytes": max(memory) - memory[0],
+    }
+    answers.put(figures)
+
+
+def fit_by(n_processes, path):
+    """Figures of the slowest process, seconds and bytes."""
+    context = get_context("spawn")
+    answers = context.Queue()
+    with tempfile.TemporaryDirectory() as folder:
+        started = [
+            context.Process(
+                target=fit_share,
+                args=(rank, n_processes, path, f"file://{folder}/group", answers),
+            )
+            for rank in range(n_processes)
+        ]
+        for process in started:
+            process.start()
+        figures = [answers.get() for _ in started]
+        for process in started:
+            process.join()
+    return {key: max(found[key] for found in figures) for key in figures[0]}
+
+
+def measure_fit(size, n_signals):
+    """A fit by one process, and by two, in turns."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "X.npy"
+        write_signals(path, n_signals)
+        rounds = size.rounds if n_signals < 10**6 else 1
+        jobs = {n: lambda n=n: fit_by(n, path) for n in (1, 2)}
+        found = harness.interleave(jobs, rounds)
+    return {"fits": found["seconds"], "errors": found["errors"]}
+
+
+@harness.tabulated(
+    "A fit by one process and by two",
+    "signals:, | closed form, s, one:.1f | two:.1f | efficiency:.2f | epoch, s, one:.1f "
+    "| two:.1f | efficiency:.2f | of it waiting for sums:.2f | MB added, one:.0f | "
+    "each of two:.0f",
+    f"Signals of {N_TIMEPOINTS} points in a memory map, one thread in each process, "
+    f"batches of {BATCH_SIZE} in each; medians of rounds in turns, of the slower "
+    "process. Efficiency is the time of one over twice the time of two.",
+)
+def fit_section(found):
+    for result in found:
+        one, two = (
+            {key: harness.median([fit[key] for fit in fits]) for key in fits[0]}
+            for fits in result["fits"].values()
+        )
+        row = [result["n_signals"]]
+        for key in ("closed form", "epoch"):
+            row += [one[key], two[key], one[key] / two[key] / 2]
+        row += [two["waited"] / two["epoch"]]
+        yield (*row, one["added_bytes"] / 1e6, two["added_bytes"] / 1e6)
+
+
+PARTS = {
+    "fit": harness.Part(
+        measure_fit, fit_section, harness.each("n_signals", "n_signals")
+    ),
+}
+
+
+def report(results, folder):
+    return harness.report("Past one process", PARTS, results, folder)
+
+
+if __name__ == "__main__":
+    harness.main(__doc__, "scale", PARTS, report, Size(), QUICK)
