@@ -124,9 +124,9 @@ def measure_fit(size, n_signals):
 
 @harness.tabulated(
     "A fit by one process and by two",
-    "signals:, | closed form, s, one:.1f | two:.1f | efficiency:.2f | epoch, s, one:.1f "
-    "| two:.1f | efficiency:.2f | of it waiting for sums:.2f | MB added, one:.0f | "
-    "each of two:.0f",
+    "signals:, | closed form, s, one:.1f | two:.1f | efficiency:.2f | epoch, s, "
+    "one:.1f | two:.1f | efficiency:.2f | of it waiting for sums:.2f | MB added, "
+    "one:.0f | each of two:.0f",
     f"Signals of {N_TIMEPOINTS} points in a memory map, one thread in each process, "
     f"batches of {BATCH_SIZE} in each; medians of rounds in turns, of the slower "
     "process. Efficiency is the time of one over twice the time of two.",
