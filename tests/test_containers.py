@@ -329,7 +329,7 @@ def test_three_dimensions_and_lists_stay_what_they_are():
 # Long DataFrames
 
 TIMES = pd.date_range("2024-01-01", periods=480, freq="30min")  # ten days
-DAYS = pd.date_range("2024-01-01", periods=70)
+DAYS = pd.date_range("2024-01-01", periods=10)
 VALUES = np.arange(480.0)
 METERS = pd.DataFrame(
     {
@@ -340,7 +340,6 @@ METERS = pd.DataFrame(
 )
 TWO = METERS.assign(heat=-VALUES)
 LEVELS = METERS.set_index(["meter", "time"])
-WEEKS = VALUES[:70].reshape(10, 7)
 BY_METER, BY_DAY = VALUES.reshape(3, 160), VALUES.reshape(10, 48)
 # The frame, and what the quoted line makes of it.
 LONG = {
@@ -367,7 +366,6 @@ LONG = {
         pd.DataFrame({"time": TIMES.to_period("30min"), "kWh": VALUES}),
         BY_DAY,
     ),
-    "column, days": (pd.DataFrame({"time": DAYS, "kWh": VALUES[:70]}), WEEKS),
     "index": (pd.DataFrame({"kWh": VALUES}, index=TIMES), BY_DAY),
     "index, time zone": (
         pd.DataFrame({"kWh": VALUES}, index=TIMES.tz_localize("Asia/Tokyo")),
@@ -382,14 +380,9 @@ LONG = {
         pd.DataFrame({"kWh": VALUES}, index=TIMES.to_period("30min")),
         BY_DAY,
     ),
-    "index, days": (pd.DataFrame({"kWh": VALUES[:70]}, index=DAYS), WEEKS),
     "column 0": (pd.DataFrame(VALUES, index=TIMES), BY_DAY),
     "polars, meters": (pl.DataFrame(METERS.to_dict("list")), BY_METER),
     "polars": (pl.DataFrame({"time": list(TIMES), "kWh": VALUES}), BY_DAY),
-    "polars, days": (
-        pl.DataFrame({"time": [day.date() for day in DAYS], "kWh": VALUES[:70]}),
-        WEEKS,
-    ),
 }
 
 
@@ -410,8 +403,8 @@ def test_a_long_frame_is_refused_with_a_line_that_reshapes_it(case, vae):
 
 WIDE = {
     "columns are times": pd.DataFrame(BY_DAY, columns=TIMES[:48]),
-    "rows are days": pd.DataFrame(BY_DAY, index=DAYS[:10]),
-    "rows are weeks of days": pd.DataFrame(WEEKS, index=DAYS[::7]),
+    "rows are days": pd.DataFrame(BY_DAY, index=DAYS),
+    "rows are weeks of days": pd.DataFrame(BY_DAY[:, :7], index=DAYS),
     "rows are weeks of meters": pd.DataFrame(
         BY_DAY, index=pd.MultiIndex.from_product([["a", "b"], DAYS[:5]])
     ),
@@ -430,13 +423,11 @@ def test_wide_frames_are_taken(case):
     np.testing.assert_array_equal(signals[:, 0], WIDE[case].to_numpy())
 
 
-def test_a_column_of_times_beside_a_wide_frame_is_refused_with_its_remedy():
-    wide = WIDE["names"].assign(day=DAYS[:10])
+def test_a_column_of_times_beside_a_wide_frame_is_refused():
+    wide = WIDE["names"].assign(day=DAYS)
     for frame in (wide, pl.DataFrame(wide.to_dict("list"))):
-        with pytest.raises(ValueError, match="column 'day' of dates or times") as error:
+        with pytest.raises(ValueError, match="column 'day' of dates or times"):
             check_signals(ConvVAETransformer(), frame, reset=True)
-        line = str(error.value).rpartition(": ")[2]
-        np.testing.assert_array_equal(eval(line, {"X": frame}).to_numpy(), BY_DAY)
 
 
 def test_text_among_columns_is_named():
