@@ -149,7 +149,8 @@ def fill(size, name, method, kind, share):
     G, _, G_test, _, _, X_test = load(name, kind, share)
     start = time.process_time()
     signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    # Again each second: an error that is raised in a destructor is lost.
+    signal.setitimer(signal.ITIMER_PROF, SECONDS, 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # IterativeImputer has not converged

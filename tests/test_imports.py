@@ -26,6 +26,7 @@ LAYERS = [
     ("saving.", "validation"),
     ("transformer",),
     ("plotting", "plotting."),
+    ("onnx",),
     ("__init__",),
     ("__main__",),
 ]  # fmt: skip
@@ -130,7 +131,7 @@ def test_each_file_says_in_its_first_line_what_it_is_for(name):
     assert first.endswith((".", ":")) or len(docstring.splitlines()) > 1
 
 
-EXTRAS = ["matplotlib", "safetensors", "pandas", "dask", "onnx"]
+EXTRAS = ["matplotlib", "safetensors", "pandas", "dask", "onnx", "skl2onnx"]
 
 
 def test_extras_are_not_needed_to_import():

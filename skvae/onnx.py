@@ -1,0 +1,197 @@
+"""ONNX graphs of fitted models, which run where there is no Python.
+
+Importing it registers `ConvVAETransformer` with skl2onnx, whose ``to_onnx(pipeline,
+X[:2])`` then converts pipelines that it is in.
+"""
+
+import copy
+import math
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from skvae.model.features import LIMIT, N_KERNELS, N_TAPS
+from skvae.transformer import ConvVAETransformer
+
+try:
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+    from skl2onnx.helpers import add_onnx_graph
+except ImportError as error:
+    raise ImportError('skvae.onnx needs: pip install "skvae[onnx]"') from error
+
+# The first that PyTorch's exporter writes.
+MIN_OPSET = 18
+
+
+def decoder_to_onnx(estimator, opset=MIN_OPSET):
+    """The decoder as a graph, as `ConvVAETransformer.inverse_transform`.
+
+    Parameters
+    ----------
+    estimator : ConvVAETransformer
+        Fitted.
+    opset : int
+        Version of ONNX's operators, at least 18.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Of an input "Z", float32 of shape (n_samples, latent_dim), and an output
+        "signals", float32 in the units and the layout of the fitted X.
+    """
+    check_is_fitted(estimator)
+    Z = torch.zeros(2, estimator.latent_scale_.size)
+    return export(DecoderGraph(estimator), Z, "Z", "signals", opset)
+
+
+class EncoderGraph(nn.Module):
+    """X, of the layout of the fitted X, to latents, as `transform`.
+
+    They are of X's type, which skl2onnx expects. Gaps are not filled: a signal with NaN
+    has latents of NaN.
+    """
+
+    def __init__(self, estimator):
+        super().__init__()
+        self.shape = estimator.n_channels_in_, estimator.n_timepoints_in_
+        self.scaling = Scaling(estimator)
+        self.module = cpu_copy(estimator)
+        encoder = self.module.encoder
+        if getattr(encoder, "features", None) is not None:
+            encoder.features = FeatureGraph(encoder.features)
+
+    def forward(self, X):
+        x = self.scaling.scaled(X.reshape(-1, *self.shape))
+        encoder = self.module.encoder
+        z_mean, _ = encoder(encoder.represent(x))
+        has_gaps = x.isnan().any(dim=2).any(dim=1)[:, None]
+        Z = torch.where(has_gaps, math.nan, z_mean) * self.scaling.latent_scale
+        return Z.to(X.dtype)
+
+
+class DecoderGraph(nn.Module):
+    """Latents to signals, as `inverse_transform`."""
+
+    def __init__(self, estimator):
+        super().__init__()
+        self.scaling = Scaling(estimator)
+        self.module = cpu_copy(estimator)
+        self.is_flat = estimator.n_dims_in_ == 2
+
+    def forward(self, Z):
+        x = self.module.decode(Z / self.scaling.latent_scale)
+        signals = self.scaling.unscaled(x)
+        return signals.flatten(1) if self.is_flat else signals
+
+
+class Scaling(nn.Module):
+    """`ChannelScaler` and the scale of the latents, in float64 inside."""
+
+    def __init__(self, estimator):
+        super().__init__()
+        scaler = estimator.scaler_
+        self.register_buffer("offset", torch.from_numpy(scaler.offset_))
+        self.register_buffer("scale", torch.from_numpy(scaler.scale_))
+        scale = torch.from_numpy(estimator.latent_scale_)
+        self.register_buffer("latent_scale", scale)
+
+    def scaled(self, x):
+        return ((x.double() - self.offset) / self.scale).float()
+
+    def unscaled(self, x):
+        return (x.double() * self.scale + self.offset).float()
+
+
+class FeatureGraph(nn.Module):
+    """`RandomConvolutions` by operators that ONNX has: the same numbers, to the bit.
+
+    Whole numbers below 2**24 are exact in float32, as they are in 16 bits.
+    """
+
+    def __init__(self, features):
+        super().__init__()
+        self.features = features
+        # Read here: what a graph does may not depend on values.
+        rows = [tuple(np.flatnonzero(row)) for row in features.inputs.numpy()]
+        self.summed = list(dict.fromkeys(rows))  # inputs that kernels sum
+        self.order = [self.summed.index(row) for row in rows]
+        weight = torch.full((N_KERNELS, 1, N_TAPS), -1.0)
+        weight.scatter_(2, features.taps[:, None], 2.0)
+        self.register_buffer("weight", weight)
+
+    def forward(self, x):
+        features = self.features
+        differences = nn.functional.pad(x[:, :, 1:] - x[:, :, :-1], (1, 0))
+        inputs = torch.cat([x, differences], dim=1)  # (n, 2c, t)
+        scaled = (inputs - features.offset.squeeze(2)) * features.scale.squeeze(2)
+        summed = [
+            sum(scaled[:, c] for c in row) * (1 / math.sqrt(len(row)))
+            for row in self.summed
+        ]
+        q = torch.stack(summed, dim=1).round().clamp(-LIMIT, LIMIT)[:, self.order]
+        counts = []
+        for i, dilation in enumerate(features.dilations):
+            response = nn.functional.conv1d(
+                q,
+                self.weight,
+                padding=N_TAPS // 2 * dilation,
+                dilation=dilation,
+                groups=N_KERNELS,
+            )
+            above = response[:, :, None] > features.thresholds[:, i, :, None].float()
+            counts.append(above.float().sum(dim=3))  # (n, n_kernels, n_thresholds)
+        return torch.stack(counts, dim=2).flatten(1) * (1 / x.shape[2])
+
+
+def cpu_copy(estimator):
+    """The network, to be changed, on the CPU, in evaluation mode."""
+    return copy.deepcopy(estimator.module_).cpu().eval()
+
+
+def export(module, example, input_name, output_name, opset):
+    """The module's graph, for any number of samples."""
+    if opset < MIN_OPSET:
+        raise ValueError(
+            f"opset={opset}, but PyTorch's exporter needs at least {MIN_OPSET}: pass "
+            f"target_opset={MIN_OPSET} or more to to_onnx."
+        )
+    program = torch.onnx.export(
+        module.eval(),
+        (example,),
+        input_names=[input_name],
+        output_names=[output_name],
+        dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+        opset_version=opset,
+        dynamo=True,
+        verbose=False,
+    )
+    return program.model_proto
+
+
+def is_double(operator):
+    return isinstance(operator.inputs[0].type, DoubleTensorType)
+
+
+def latents_shape(operator):
+    """Tell skl2onnx of the result, (n_samples, latent_dim)."""
+    n_samples = operator.inputs[0].type.shape[0]
+    of_type = DoubleTensorType if is_double(operator) else FloatTensorType
+    latent_dim = operator.raw_operator.latent_scale_.size
+    operator.outputs[0].type = of_type([n_samples, latent_dim])
+
+
+def convert(scope, operator, container):
+    """skl2onnx's part for an estimator."""
+    dtype = torch.float64 if is_double(operator) else torch.float32
+    example = torch.zeros(2, *operator.inputs[0].type.shape[1:], dtype=dtype)
+    module = EncoderGraph(operator.raw_operator)
+    graph = export(module, example, "X", "Z", container.target_opset)
+    add_onnx_graph(scope, operator, container, graph)
+
+
+update_registered_converter(
+    ConvVAETransformer, "SkvaeConvVAETransformer", latents_shape, convert
+)
