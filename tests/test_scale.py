@@ -1,0 +1,97 @@
+"""The README's recipes for Dask, on a real cluster of two processes of this machine."""
+
+import re
+import sys
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+
+from skvae import ConvVAETransformer
+from skvae.datasets import make_load_profiles
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+X, Y = make_load_profiles(90, n_timepoints=48, random_state=0)
+pytestmark = [
+    pytest.mark.extra,
+    # Dask's own: sockets that it leaves to the collector, a port that is taken.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:Port 8787"),
+]
+
+
+def recipe(name, folder=""):
+    """Code of the README, with files in a folder that all workers see."""
+    pattern = rf"<!-- {name}, run by tests/test_scale.py -->\n```py\n(.*?)```"
+    code = re.search(pattern, README, re.DOTALL)[1]
+    return code.replace('"vae.safetensors"', repr(f"{folder}/vae.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def client():
+    distributed = pytest.importorskip("dask.distributed")
+    with distributed.Client(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as client:
+        yield client
+
+
+def test_a_search_on_dask_finds_what_one_process_finds():
+    pytest.importorskip("dask.distributed")
+    vae = ConvVAETransformer(max_epochs=2, random_state=0, device="cpu")
+    pipeline = Pipeline([("vae", vae), ("knn", KNeighborsClassifier())])
+    grid = {"vae__latent_dim": [2, 8], "vae__feature_weight": [0.0, 1.0]}
+    names = {"pipeline": pipeline, "grid": grid, "X": X, "y": Y}
+    names["GridSearchCV"] = GridSearchCV
+    exec(recipe("search"), names)
+    workers = names["client"].run(lambda: "skvae" in sys.modules)
+    names["client"].shutdown()
+    assert list(workers.values()) == [True, True]
+    found = names["search"].cv_results_
+    expected = GridSearchCV(pipeline, grid, cv=3, n_jobs=1).fit(X, Y).cv_results_
+    assert found.keys() == expected.keys()
+    for key in found:
+        if not key.endswith("_time"):
+            np.testing.assert_array_equal(found[key], expected[key], err_msg=key)
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+def test_blocks_of_dask_have_the_bits_of_numpy(client, n_dims, tmp_path):
+    signals = X.copy()
+    signals[::3, 5:9] = np.nan
+    code = recipe("blocks", tmp_path).replace("10_000", "37")
+    if n_dims == 3:
+        signals = signals.reshape(90, 2, 24)
+        code = code.replace("(37, -1)", "(37, -1, -1)").replace(
+            "drop_axis=[]", "drop_axis=[2]"
+        )
+    vae = ConvVAETransformer(8, max_epochs=1, random_state=0, device="cpu")
+    Z = vae.fit(signals).transform(signals)
+    names = {"X": signals, "vae": vae, "ConvVAETransformer": ConvVAETransformer}
+    exec(code, names)
+    assert names["Z"].shape == (90, 8)  # before anything is computed
+    assert names["Z"].chunks == ((37, 37, 16), (8,))
+    assert names["Z"].dtype == np.float32
+    np.testing.assert_array_equal(names["Z"].compute(), Z)
+
+
+def test_a_model_is_loaded_once(client, tmp_path):
+    loaded = tmp_path / "loaded"
+    loaded.mkdir()
+    vae = ConvVAETransformer(8, max_epochs=1, random_state=0, device="cpu").fit(X)
+
+    class Counted:
+        @staticmethod
+        def load(path):
+            (loaded / uuid.uuid4().hex).touch()
+            return ConvVAETransformer.load(path)
+
+    names = {"X": X, "vae": vae, "ConvVAETransformer": Counted}
+    exec(recipe("blocks", tmp_path).replace("10_000", "10"), names)
+    np.testing.assert_array_equal(names["Z"].compute(), vae.transform(X))
+    assert len(list(loaded.iterdir())) == 1
