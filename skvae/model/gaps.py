@@ -123,28 +123,36 @@ class GapFiller(nn.Module):
         before = torch.where(is_measured, time, -1).cummax(dim=2).values
         after = torch.where(is_measured, time, n_timepoints).flip(2)
         after = after.cummin(dim=2).values.flip(2)
-        correlation = self.correlation.double()
-        loadings = self.loadings.double() / self.std[..., None]
+        steps = torch.arange(n_timepoints + 1, device=x.device)
+        decay = self.correlation.double() ** steps  # (c, t + 1)
+        # With a last column, of zeros, for the innovations.
+        loadings = nn.functional.pad(self.loadings.double(), (0, 1))
+        loadings = (loadings / self.std[..., None]).flatten(0, 1)  # (c * t, k + 1)
         x_scaled = (x.nan_to_num() - self.mean) / self.std
 
         # Innovations: measured values less what the measured one before tells of them.
         last = nn.functional.pad(before[..., :-1], (1, 0), value=-1)
-        share = torch.where(last >= 0, correlation ** (time - last), 0.0)
+        channel = torch.arange(x.shape[1], device=x.device)[:, None]
+        share = torch.where(last >= 0, decay[channel, time - last], 0.0)
         weight = is_measured / (1 - share.square()).sqrt()
         last = last.clamp(min=0)
-        channel = torch.arange(x.shape[1], device=x.device)[:, None]
         innovations = weight * (x_scaled - share * x_scaled.gather(2, last))
-        inputs = loadings - share[..., None] * loadings[channel, last]
-        inputs = (weight[..., None] * inputs).flatten(1, 2)  # (n, c * t, k)
-        precision = inputs.mT @ inputs + torch.eye(inputs.shape[2]).to(inputs)
-        information = inputs.mT @ innovations.flatten(1)[..., None]
+        # weight * (loadings - share * loadings of last), in place: memory takes longest
+        rows = (channel * n_timepoints + last).flatten()
+        inputs = loadings.index_select(0, rows).view(len(x), *loadings.shape)
+        inputs *= (-share * weight).flatten(1)[..., None]
+        inputs.addcmul_(weight.flatten(1)[..., None], loadings)
+        inputs[..., -1] = innovations.flatten(1)
+        products = inputs.mT @ inputs  # (n, k + 1, k + 1)
+        precision = products[:, :-1, :-1] + torch.eye(len(products[0]) - 1).to(x)
+        information = products[:, :-1, -1:]
         z = torch.linalg.solve(precision, information)
-        signal = (loadings.flatten(0, 1) @ z).view(x.shape)
+        signal = (loadings[:, :-1] @ z).view(x.shape)
 
         # The noise at both edges of a gap, carried inwards.
         noise = torch.where(is_measured, x_scaled - signal, 0.0)
-        left, right = correlation ** (time - before), correlation ** (after - time)
-        left, right = left * (before >= 0), right * (after < n_timepoints)
+        left = decay[channel, time - before] * (before >= 0)
+        right = decay[channel, after - time] * (after < n_timepoints)
         both = (1 - (left * right).square()).clamp(min=1e-12)
         noise_before = noise.gather(2, before.clamp(min=0))
         noise_after = noise.gather(2, after.clamp(max=n_timepoints - 1))
