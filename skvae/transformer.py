@@ -187,6 +187,11 @@ class ConvVAETransformer(
 
     Notes
     -----
+    Where `torch.distributed` is initialised, all processes of the group have to call
+    `fit` or `partial_fit`, each with its share of the signals, two or more; all end
+    with the same model, and an error in one is raised in all. `batch_size` is then that
+    of each.
+
     Names in `net_params`, besides those of `skorch.NeuralNet`:
 
     ================================== ============================================
