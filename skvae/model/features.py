@@ -108,11 +108,14 @@ class RandomConvolutions(nn.Module):
         shape = (kernels_at_once(x), len(QUANTILES), n_rows * fold, n_samples)
         above = torch.zeros(shape, dtype=torch.int16, device=x.device)
         rows = above.view(*shape[:2], n_rows, fold * n_samples)
+        views = [  # of k kernels, (k, 4, t, n)
+            (above[:k, :, :n_timepoints], rows[:k].split(MAX_COUNT, dim=2))
+            for k in range(len(above) + 1)
+        ]
         for kernels, i, responses in self.responses(x):
-            k = len(responses)
-            out = above[:k, :, :n_timepoints]  # (k, 4, t, n)
-            torch.gt(responses[:, None], thresholds[kernels, i], out=out)
-            for part in rows[:k].split(MAX_COUNT, dim=2):
+            out, parts = views[len(responses)]
+            torch.gt(responses, thresholds[kernels, i], out=out)
+            for part in parts:
                 counted = part.sum(dim=2, dtype=torch.int16)
                 if fold > 1:
                     counted = counted.unflatten(2, (fold, n_samples)).sum(dim=2)
@@ -121,7 +124,7 @@ class RandomConvolutions(nn.Module):
         return counts.flatten(end_dim=2).T.float() * (1 / n_timepoints)
 
     def responses(self, x):
-        """Yield an index of k kernels, of a dilation, and responses (k, t, n).
+        """Yield an index of k kernels, of a dilation, and responses (k, 1, t, n).
 
         They are whole numbers, in memory that the next ones take.
         """
@@ -133,28 +136,32 @@ class RandomConvolutions(nn.Module):
             kernels_of.setdefault(tuple(inputs), []).append(kernel)
         taps = self.taps.tolist()
         n_at_once = kernels_at_once(x)
-        shape = (n_at_once, n_timepoints, n_samples)
+        shape = (n_at_once, 1, n_timepoints, n_samples)
         memory = torch.empty(shape, dtype=torch.int16, device=x.device)
         for groups in in_lists(list(kernels_of.items()), n_at_once):
             q = torch.stack([whole_sum(scaled, inputs) for inputs, _ in groups])
             q = nn.functional.pad(q, (0, 0, edge, edge))  # (g, t + 2 edges, n)
             tripled = 3 * q
             places = [(k, g) for g, (_, kernels) in enumerate(groups) for k in kernels]
+            parts = []
+            for some in in_lists(places, n_at_once):
+                kernels = [k for k, _ in some]
+                if len(some) == 1:  # a slice copies nothing
+                    kernels = slice(kernels[0], kernels[0] + 1)
+                responses = memory[: len(some)]
+                each = zip(some, responses.squeeze(1).unbind(), strict=True)
+                parts.append((kernels, responses, list(each)))
             for i, dilation in enumerate(self.dilations):
                 ends = edge - N_TAPS // 2 * dilation
                 minus = sum_of_nine(q[:, ends : q.shape[1] - ends], dilation).unbind()
                 shifted = tripled[:, ends:].unfold(1, n_timepoints, dilation).mT
                 shifted = [row[:N_TAPS].unbind() for row in shifted.unbind()]
-                for some in in_lists(places, n_at_once):
-                    responses = memory[: len(some)]
-                    for (k, g), response in zip(some, responses.unbind(), strict=True):
+                for kernels, responses, each in parts:
+                    for (k, g), response in each:
                         a, b, c = taps[k]
                         torch.add(shifted[g][a], shifted[g][b], out=response)
                         response += shifted[g][c]
                         response -= minus[g]
-                    kernels = [k for k, _ in some]
-                    if len(some) == 1:  # a slice copies nothing
-                        kernels = slice(kernels[0], kernels[0] + 1)
                     yield kernels, i, responses
 
 
@@ -175,7 +182,7 @@ def whole_sum(scaled, is_read):
     """
     summed = sum(scaled[c] for c, reads in enumerate(is_read) if reads)
     summed = summed * (1 / math.sqrt(sum(is_read)))
-    return summed.round_().clamp_(-LIMIT, LIMIT).to(torch.int16)
+    return summed.round_().clamp_(-LIMIT, LIMIT).short()
 
 
 def channels_and_differences(x):
