@@ -25,6 +25,7 @@ LAYERS = [
     ("training.",),
     ("saving.", "validation"),
     ("transformer",),
+    ("apply",),
     ("plotting", "plotting."),
     ("__init__",),
     ("__main__",),

@@ -4,6 +4,7 @@ The values are JSON in the header of a safetensors file, the arrays its tensors.
 builds data only: what is no type of JSON, nor one that `decode` knows, is refused.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -113,11 +114,18 @@ def checksum_of(data, written):
 
 def replace_file(path, data):
     """Move data to path in one step: whoever reads it finds the old file or the new."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A file to write to, moved to path in one step, or removed if the block raises."""
     # Of a name that no other thread or process has.
     temporary = Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -126,7 +134,7 @@ def replace_file(path, data):
 
 
 def remove_temporary_files(path):
-    """Remove what processes that were killed in `replace_file` left beside path."""
+    """Remove what processes that were killed in `replacing` left beside path."""
     for other in path.parent.iterdir():
         if re.fullmatch(re.escape(path.name) + r"\.[0-9a-f]{8}\.tmp", other.name):
             other.unlink(missing_ok=True)
