@@ -5,6 +5,8 @@ import json
 import os
 import pickle
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -226,6 +228,24 @@ def test_the_size_is_that_of_the_weights(waves, tmp_path, early_stopping):
 
 def size_of(tensors):
     return sum(tensor.nbytes for tensor in tensors)
+
+
+@pytest.mark.parametrize("load", ["skvae.load", "joblib.load"])
+def test_a_fresh_process_loads_and_transforms_in_half_a_second(fitted, tmp_path, load):
+    """After imports; making an optimizer would import PyTorch's compiler."""
+    fitted.save(tmp_path / "skvae.load")
+    joblib.dump(make_pipeline(fitted), tmp_path / "joblib.load")
+    code = f"""if True:
+        import sys, time, joblib, numpy, skvae
+        start = time.perf_counter()
+        {load}({load!r}).transform(numpy.zeros((1, 48)))
+        print(time.perf_counter() - start, "torch._dynamo" in sys.modules)
+    """
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, check=True)
+    seconds, has_compiler = done.stdout.decode().split()
+    assert float(seconds) < 0.5
+    assert has_compiler == "False"
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
