@@ -17,6 +17,7 @@ import data
 import harness
 import numpy as np
 import peers
+import torch
 from harness import Part, each, interleave, median, seconds_of, tabulated, turns
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -24,7 +25,9 @@ from sklearn.pipeline import Pipeline
 
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
+from skvae.runtime import torch_threads
 
+N_CALLS = 100  # of which one latency is the median
 N_DRAWS = 4  # from q(z|x), behind each ELBO
 DEPENDENCIES = "torch, sklearn, skorch"
 SETTINGS = {"feature_weight=0": {"feature_weight": 0.0}, "defaults": {}}
@@ -44,6 +47,7 @@ class Size(NamedTuple):
     n_transformed: int = 100_000
     n_mapped: int = 1_000_000
     sets_at_once: tuple = ("watch", "load profiles")
+    sets_of_one: tuple = ("load profiles", "watch6")
 
 
 QUICK = Size(2, 128, (64,), ("GunPoint",), 3, 100.0, 1, 1, 2000, 6000, ("GunPoint",))
@@ -318,6 +322,36 @@ def transform_section(found):
             yield name, n, seconds, 1e6 * seconds / n
 
 
+# --- Latency
+
+
+def time_latency(size, name):
+    """`transform` of one signal, against the network alone, one thread each."""
+    X, _ = load(name)
+    vae = default_vae(max_epochs=1).fit(X[:256])
+    one, encode = X[:1], vae.module_.encode
+    x = vae.scaler_.transform(one.reshape(1, *vae.module_.decoder.shape))
+
+    @torch.inference_mode()
+    def network():
+        encode(torch.from_numpy(x))
+
+    calls = {"the network": network, "transform": partial(vae.transform, one)}
+    jobs = {
+        name: lambda call=call: median([seconds_of(call) for _ in range(N_CALLS)])
+        for name, call in calls.items()
+    }
+    with torch_threads(1):
+        return interleave(jobs, size.rounds, warm_up=1)
+
+
+@tabulated("Latency", "set | one signal, by | ms:.2f | ratio")
+def latency_section(found):
+    for result in found:
+        for name, seconds, ratio in turns(result, "the network"):
+            yield result["set"], name, 1e3 * seconds, ratio
+
+
 # --- Memory
 
 
@@ -462,6 +496,7 @@ PARTS = {
     "quality-time": Part(time_to_quality, quality_section, each("set", "sets")),
     "search": Part(search, search_section, search_tasks),
     "transform": Part(time_transform, transform_section),
+    "latency": Part(time_latency, latency_section, each("set", "sets_of_one")),
     "memory": Part(measure_memory, memory_section),
     "import": Part(time_imports, import_section),
     "threads": Part(time_at_once, thread_section, each("set", "sets_at_once")),

@@ -1,11 +1,14 @@
 """The main job, `python -m skvae`: tune, compare, keep the pipeline and a figure.
 
+Or another, `python -m skvae transform`, see `skvae.apply`.
+
 A cross-validated grid search of ``Pipeline([("vae", ConvVAETransformer()), ("knn",
 KNeighborsClassifier())])`` on the wristwatch recordings, or on your own signals.
 """
 
 import argparse
 import csv
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -24,7 +27,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from skvae import ConvVAETransformer
+from skvae import ConvVAETransformer, apply
 from skvae.datasets import load_watch
 from skvae.scaling import ChannelScaler
 
@@ -37,6 +40,9 @@ MISSING = ("", "na", "nan")  # in lower case: cells of a .csv
 
 def main(arguments=None):
     """Run the job as the command line asks for; return the table, a list of dicts."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["transform"]:
+        return apply.main(arguments[1:])
     options = parse(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     X_train, X_test, y_train, y_test, groups = load(options.data)
@@ -82,7 +88,8 @@ def parse(arguments):
     parser = argparse.ArgumentParser(
         prog="python -m skvae",
         description="Tune Pipeline([vae, knn]) by a cross-validated grid search, and "
-        "compare it with k-NN on the signals and on PCA.",
+        "compare it with k-NN on the signals and on PCA. Or apply a fitted model: "
+        "python -m skvae transform --help.",
     )
     parser.add_argument(
         "--data",

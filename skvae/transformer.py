@@ -144,7 +144,8 @@ class ConvVAETransformer(
         What only experiments need, by the names in the table below, and any other
         argument of the skorch net.
     warm_start : bool, default=False
-        `fit` goes on from the weights of the last fit.
+        `fit` goes on from the weights of the last fit, and the optimizer's state as
+        `partial_fit` does.
     checkpoint : str or os.PathLike, default=None
         File in which each epoch is saved. The same fit started again, after it was
         killed, goes on from there and ends with the same bits.
@@ -376,8 +377,10 @@ class ConvVAETransformer(
         """Train for one epoch on X, at the constant learning rate `lr`.
 
         The first call fixes the shape, the scaling, the closed form and the classes;
-        later ones go on from the weights and the optimizer's state. Labels that come
-        later teach a head on the latents, where there is one, see `label_weight`.
+        later ones go on from the weights and the optimizer's state. A pickle holds no
+        such state, nor does a file unless `save` is asked for it: it starts anew then.
+        Labels that come later teach a head on the latents, where there is one, see
+        `label_weight`.
 
         Parameters
         ----------
@@ -777,9 +780,10 @@ class ConvVAETransformer(
         for name in ("checkpoint", "verbose", "warm_start"):
             del run[name]
         if before is not None:
+            optimizer = before.net.optimizer_
             run["fitted"] = {
                 "module": dict(before.net.module_.state_dict()),
-                "optimizer": before.net.optimizer_.state_dict(),
+                "optimizer": optimizer and optimizer.state_dict(),
             }
         return run
 

@@ -544,6 +544,29 @@ def test_transform_report(speed):
     assert "| transform | 10,000 | 2.00 | 200.0 |" in text
 
 
+def test_latency_is_that_of_one_signal(speed, monkeypatch):
+    shapes, size = [], speed.QUICK._replace(rounds=1)
+    transform = speed.ConvVAETransformer.transform
+
+    def spy(vae, X):
+        shapes.append(X.shape)
+        return transform(vae, X)
+
+    monkeypatch.setattr(speed, "N_CALLS", 3)
+    monkeypatch.setattr(speed.ConvVAETransformer, "transform", spy)
+    found = speed.time_latency(size, "watch6")
+    assert found["errors"] == {}
+    assert shapes == 2 * 3 * [(1, 6, 336)]
+    assert all(seconds > 0 for [seconds] in found["seconds"].values())
+
+
+def test_latency_report(speed):
+    seconds = {"the network": [0.002, 0.002], "transform": [0.003, 0.004]}
+    text = report(speed, "latency", set="watch6", seconds=seconds)
+    assert "| watch6 | the network | 2.00 | 1.00 (1.00 to 1.00) |" in text
+    assert "| watch6 | transform | 3.50 | 1.75 (1.50 to 2.00) |" in text
+
+
 def test_memory_report(speed):
     figures = {"n_signals": 1000, "data_bytes": 4e6, "added_bytes": 3e6}
     text = report(speed, "memory", seconds={"fit": 0.2, "epoch": 0.1}, **figures)

@@ -25,6 +25,7 @@ LAYERS = [
     ("training.",),
     ("saving.", "validation"),
     ("transformer",),
+    ("apply",),
     ("plotting", "plotting."),
     ("onnx",),
     ("__init__",),

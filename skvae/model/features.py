@@ -18,6 +18,10 @@ LIMIT = 2730
 LIMIT_STD = 8.0
 # Time steps that are counted in 16 bits, which are the fastest to add.
 MAX_COUNT = 2**15 - 1
+# Numbers side by side that are added fast.
+LONG_ROW = 64
+# Responses, of several kernels to few signals, that are computed at once.
+RESPONSES_AT_ONCE = 2**17
 
 
 class RandomConvolutions(nn.Module):
@@ -82,10 +86,11 @@ class RandomConvolutions(nn.Module):
         scale = torch.where(std > 1e-30, LIMIT / LIMIT_STD / std, 0.0)
         self.offset.copy_(mean[:, None, None])
         self.scale.copy_(scale[:, None, None])
-        for kernel, i, response in self.responses(x):
-            values = np.sort(response.flatten().cpu().numpy(), kind="stable")
-            positions = [int(q * (len(values) - 1)) for q in QUANTILES]
-            self.thresholds[kernel, i] = torch.from_numpy(values[positions])
+        for kernels, i, responses in self.responses(x):
+            values = np.sort(responses.flatten(1).cpu().numpy(), axis=1, kind="stable")
+            positions = [int(q * (values.shape[1] - 1)) for q in QUANTILES]
+            chosen = torch.from_numpy(values[:, positions])
+            self.thresholds[kernels, i] = chosen.to(self.thresholds.device)
         return self
 
     @torch.no_grad()
@@ -96,42 +101,88 @@ class RandomConvolutions(nn.Module):
             *self.thresholds.shape, n_samples, dtype=torch.int32, device=x.device
         )
         thresholds = self.thresholds[..., None, None]
-        above = torch.empty(
-            len(QUANTILES), n_timepoints, n_samples, dtype=torch.int16, device=x.device
-        )
-        for kernel, i, response in self.responses(x):
-            torch.gt(response, thresholds[kernel, i], out=above)  # (4, t, n)
-            for part in above.split(MAX_COUNT, dim=1):
-                counts[kernel, i] += part.sum(dim=1, dtype=torch.int16)
+        # Sums over time are fast where a row is long: of few signals, `fold` steps make
+        # one. What fills up the last row is never above.
+        fold = -(-LONG_ROW // n_samples)
+        n_rows = -(-n_timepoints // fold)
+        shape = (kernels_at_once(x), len(QUANTILES), n_rows * fold, n_samples)
+        above = torch.zeros(shape, dtype=torch.int16, device=x.device)
+        rows = above.view(*shape[:2], n_rows, fold * n_samples)
+        views = [  # of k kernels, (k, 4, t, n)
+            (above[:k, :, :n_timepoints], rows[:k].split(MAX_COUNT, dim=2))
+            for k in range(len(above) + 1)
+        ]
+        for kernels, i, responses in self.responses(x):
+            out, parts = views[len(responses)]
+            torch.gt(responses, thresholds[kernels, i], out=out)
+            for part in parts:
+                counted = part.sum(dim=2, dtype=torch.int16)
+                if fold > 1:
+                    counted = counted.unflatten(2, (fold, n_samples)).sum(dim=2)
+                counts[kernels, i] += counted
         # Times the reciprocal: a division is one on a CPU, but not on a GPU.
         return counts.flatten(end_dim=2).T.float() * (1 / n_timepoints)
 
     def responses(self, x):
-        """Yield each kernel, dilation index and response (t, n), whole numbers."""
-        n_timepoints = x.shape[2]
+        """Yield an index of k kernels, of a dilation, and responses (k, 1, t, n).
+
+        They are whole numbers, in memory that the next ones take.
+        """
+        n_samples, _, n_timepoints = x.shape
         scaled = (channels_and_differences(x) - self.offset) * self.scale  # (2c, t, n)
         edge = N_TAPS // 2 * self.dilations[-1]
         kernels_of = {}  # by the inputs that they sum
         for kernel, inputs in enumerate(self.inputs.tolist()):
             kernels_of.setdefault(tuple(inputs), []).append(kernel)
         taps = self.taps.tolist()
-        for inputs, kernels in kernels_of.items():
-            # One by one, in order: a sum whose last bit no library chooses.
-            summed = sum(scaled[c] for c, is_read in enumerate(inputs) if is_read)
-            summed = summed * (1 / math.sqrt(sum(inputs)))
-            q = summed.round_().clamp_(-LIMIT, LIMIT).to(torch.int16)
-            q = nn.functional.pad(q, (0, 0, edge, edge))  # (t + 2 edges, n)
+        n_at_once = kernels_at_once(x)
+        shape = (n_at_once, 1, n_timepoints, n_samples)
+        memory = torch.empty(shape, dtype=torch.int16, device=x.device)
+        for groups in in_lists(list(kernels_of.items()), n_at_once):
+            q = torch.stack([whole_sum(scaled, inputs) for inputs, _ in groups])
+            q = nn.functional.pad(q, (0, 0, edge, edge))  # (g, t + 2 edges, n)
             tripled = 3 * q
+            places = [(k, g) for g, (_, kernels) in enumerate(groups) for k in kernels]
+            parts = []
+            for some in in_lists(places, n_at_once):
+                kernels = [k for k, _ in some]
+                if len(some) == 1:  # a slice copies nothing
+                    kernels = slice(kernels[0], kernels[0] + 1)
+                responses = memory[: len(some)]
+                each = zip(some, responses.squeeze(1).unbind(), strict=True)
+                parts.append((kernels, responses, list(each)))
             for i, dilation in enumerate(self.dilations):
-                starts = [edge + (tap - 4) * dilation for tap in range(N_TAPS)]
-                minus = sum_of_nine(q[starts[0] : starts[-1] + n_timepoints], dilation)
-                shifted = [tripled[start : start + n_timepoints] for start in starts]
-                for kernel in kernels:
-                    a, b, c = taps[kernel]
-                    response = shifted[a] + shifted[b]
-                    response += shifted[c]
-                    response -= minus
-                    yield kernel, i, response
+                ends = edge - N_TAPS // 2 * dilation
+                minus = sum_of_nine(q[:, ends : q.shape[1] - ends], dilation).unbind()
+                shifted = tripled[:, ends:].unfold(1, n_timepoints, dilation).mT
+                shifted = [row[:N_TAPS].unbind() for row in shifted.unbind()]
+                for kernels, responses, each in parts:
+                    for (k, g), response in each:
+                        a, b, c = taps[k]
+                        torch.add(shifted[g][a], shifted[g][b], out=response)
+                        response += shifted[g][c]
+                        response -= minus[g]
+                    yield kernels, i, responses
+
+
+def kernels_at_once(x):
+    """Kernels whose responses to signals x (n, c, t) are few enough for the cache."""
+    return min(N_KERNELS, max(1, RESPONSES_AT_ONCE // (x.shape[0] * x.shape[2])))
+
+
+def in_lists(items, size):
+    """The items in lists of `size`; the last may be shorter."""
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def whole_sum(scaled, is_read):
+    """What a kernel reads, (t, n), whole numbers: the sum of some of scaled (2c, t, n).
+
+    One by one, in order: a sum whose last bit no library chooses.
+    """
+    summed = sum(scaled[c] for c, reads in enumerate(is_read) if reads)
+    summed = summed * (1 / math.sqrt(sum(is_read)))
+    return summed.round_().clamp_(-LIMIT, LIMIT).short()
 
 
 def channels_and_differences(x):
@@ -143,8 +194,8 @@ def channels_and_differences(x):
 
 
 def sum_of_nine(q, dilation):
-    """Sum of q (t + 8 dilations, n) shifted by 0 to 8 dilations, (t, n)."""
-    pairs = q[:-dilation] + q[dilation:]
-    fours = pairs[: -2 * dilation] + pairs[2 * dilation :]
-    eights = fours[: -4 * dilation] + fours[4 * dilation :]
-    return eights[: len(q) - 8 * dilation] + q[8 * dilation :]
+    """Sum of q (g, t + 8 dilations, n) shifted by 0 to 8 dilations, (g, t, n)."""
+    pairs = q[:, :-dilation] + q[:, dilation:]
+    fours = pairs[:, : -2 * dilation] + pairs[:, 2 * dilation :]
+    eights = fours[:, : -4 * dilation] + fours[:, 4 * dilation :]
+    return eights[:, : q.shape[1] - 8 * dilation] + q[:, 8 * dilation :]

@@ -10,17 +10,22 @@ from skvae.scaling import ChannelScaler
 from skvae.training.net import VAENet, load_optimizer
 
 
-def save(estimator, path):
+def save(estimator, path, *, training=False):
     """Write the fitted estimator to a file that `load` reads, without pickle.
 
-    The file holds data and no code: weights, optimizer state, parameters, scaling,
-    classes, feature names, history and versions, under a checksum. Of the estimator's
-    class it keeps nothing, of an optimizer the name, one of `torch.optim`.
+    The file holds data and no code: weights, parameters, scaling, classes, feature
+    names, history and versions, under a checksum. Of the estimator's class it keeps
+    nothing, of an optimizer the name, one of `torch.optim`.
 
     Parameters
     ----------
     path : str or os.PathLike
         A safetensors file; it is replaced in one step.
+    training : bool
+        Keep the optimizer's state too, if there is one: what is loaded then goes on
+        training to the same bits. It doubles the file, and loading takes a second
+        more. Without it `partial_fit` and `warm_start` go on from the weights, with a
+        new optimizer, as after a pickle.
 
     Raises
     ------
@@ -35,10 +40,14 @@ def save(estimator, path):
     others = parameters.keys() | {"_metadata_request"}
     fitted = {k: v for k, v in vars(estimator).items() if k not in others}
     net = fitted.pop("net_")
+    kept = ("module__", "criterion__")
+    training = training and net.optimizer_ is not None
+    if training:
+        kept += ("optimizer", "lr")
     net_parameters = {
         name: value
         for name, value in net.get_params(deep=False).items()
-        if name.startswith(("module__", "criterion__", "optimizer")) or name == "lr"
+        if name.startswith(kept)
     }
     content = {
         "parameters": parameters,
@@ -46,7 +55,7 @@ def save(estimator, path):
         "net": net_parameters,
         "history": net.epoch_rows(),
         "module": net.module_.state_dict(),
-        "optimizer": net.optimizer_.state_dict(),
+        "optimizer": net.optimizer_.state_dict() if training else None,
     }
     files.write(path, "estimator", content)
 
@@ -61,15 +70,16 @@ def load(estimator_class, path):
     Returns
     -------
     ConvVAETransformer
-        Fitted. It transforms with the same bits as the one that was saved, and
-        `partial_fit` and `warm_start` go on from it.
+        Fitted. It transforms with the same bits as the one that was saved;
+        `partial_fit` and `warm_start` go on from it, see `save`.
 
     Raises
     ------
     FileNotFoundError
     ValueError
-        If the file is a pickle, truncated, changed in any byte, of an unknown format,
-        or has parameters that this version does not know.
+        If the file is a pickle, truncated, changed in any byte, written by a newer
+        version, of an unknown format, or has parameters that this version does not
+        know.
 
     Warns
     -----
@@ -85,12 +95,14 @@ def load(estimator_class, path):
             "not know. Load it with the version that wrote it, or a newer one."
         )
     estimator = estimator_class(**content["parameters"])
-    net = VAENet(ConvVAE, Objective, train_split=None, verbose=0, **content["net"])
+    parameters = {"train_split": None, "verbose": 0, "optimizer": None}
+    net = VAENet(ConvVAE, Objective, **parameters | content["net"])
     with forked_random_state(0):  # the weights drawn here are replaced
         net.initialize()
     net.module_.load_state_dict(content["module"])
     net.module_.eval()
-    load_optimizer(net.optimizer_, content["optimizer"])
+    if net.optimizer_ is not None:
+        load_optimizer(net.optimizer_, content["optimizer"])
     net.history.extend(content["history"])
     fitted = content["fitted"]
     scaler = ChannelScaler(None)

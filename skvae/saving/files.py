@@ -4,6 +4,7 @@ The values are JSON in the header of a safetensors file, the arrays its tensors.
 builds data only: what is no type of JSON, nor one that `decode` knows, is refused.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import numpy as np
 import sklearn
 import skorch
 import torch
+from sklearn.utils.fixes import parse_version
 
 from skvae.runtime import warn_user
 
@@ -62,14 +64,15 @@ def write(path, kind, content):
 def read(path, kind):
     """The content that `write` was given.
 
-    A ValueError if the file is not of that kind and format, or any byte of it changed.
+    A ValueError if the file is not of that kind and format, a newer skvae wrote it, or
+    any byte of it changed.
     """
     load = import_safetensors().load
     data = Path(path).read_bytes()
     try:
         header = json.loads(data[8 : header_size(data)])["__metadata__"]
         header = json.loads(header["skvae"])
-        found = header["kind"], header["format"]
+        found, writer = (header["kind"], header["format"]), header["versions"]["skvae"]
         is_whole = checksum_of(data, header["checksum"]) == header["checksum"]
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
@@ -77,15 +80,22 @@ def read(path, kind):
             "write it again. If it is a pickle, use pickle.load or joblib.load, but "
             "only if you trust it: opening a pickle can run any code."
         ) from error
+    reader = versions()["skvae"]
     if found != (kind, FORMAT):
         raise ValueError(
-            f"{path} holds a {found[0]} in format {found[1]}; this version of skvae "
-            f"expected a {kind} in format {FORMAT}. A newer skvae may read it."
+            f"{path} holds a {found[0]} in format {found[1]}, written by skvae "
+            f"{writer}; skvae {reader}, installed here, expected a {kind} in format "
+            f"{FORMAT}. Install the version that wrote it."
         )
     if not is_whole:
         raise ValueError(
             f"{path} is damaged: its content does not match its checksum. Write it "
             "again, or restore a copy."
+        )
+    if parse_version(writer) > parse_version(reader):
+        raise ValueError(
+            f"{path} was written by skvae {writer}, newer than skvae {reader}, which "
+            "is installed here. Install the newer, or write the file with the older."
         )
     warn_if_versions_differ(path, header["versions"])
     return decode(header["content"], load(data))
@@ -104,11 +114,18 @@ def checksum_of(data, written):
 
 def replace_file(path, data):
     """Move data to path in one step: whoever reads it finds the old file or the new."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A file to write to, moved to path in one step, or removed if the block raises."""
     # Of a name that no other thread or process has.
     temporary = Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -117,7 +134,7 @@ def replace_file(path, data):
 
 
 def remove_temporary_files(path):
-    """Remove what processes that were killed in `replace_file` left beside path."""
+    """Remove what processes that were killed in `replacing` left beside path."""
     for other in path.parent.iterdir():
         if re.fullmatch(re.escape(path.name) + r"\.[0-9a-f]{8}\.tmp", other.name):
             other.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The skorch net that trains a `ConvVAE`, whose target is its input."""
 
 import contextlib
+import copy
 import math
 
 import numpy as np
@@ -28,7 +29,9 @@ class VAENet(NeuralNet):
     cuda_graphs : bool
         Capture training steps on a GPU, see `StepGraph`.
     **kwargs
-        As for `skorch.NeuralNet`; the criterion is an `Objective`.
+        As for `skorch.NeuralNet`; the criterion is an `Objective`. `optimizer` may be
+        None, of a net that is not trained: with the first optimizer of a process
+        PyTorch loads its compiler, for a second or more.
     """
 
     def __init__(
@@ -41,6 +44,13 @@ class VAENet(NeuralNet):
     @property
     def _default_callbacks(self):
         return []
+
+    def initialize_optimizer(self, *args, **kwargs):
+        """skorch's, for there may be none."""
+        if self.optimizer is not None:
+            return super().initialize_optimizer(*args, **kwargs)
+        self.optimizer_ = None
+        return self
 
     def get_split_datasets(self, X, y=None, **fit_params):
         """The pair (train, valid) that `X` is; without valid, skorch's split."""
@@ -207,7 +217,10 @@ class VAENet(NeuralNet):
         return len(self.history)
 
     def start_from(self, net):
-        """Take over the weights and, of an equal optimizer, the state; not its lr."""
+        """Take over the weights and, of an equal optimizer, the state; not its lr.
+
+        A net that was pickled or loaded may have no optimizer; the own starts anew.
+        """
         try:
             self.module_.load_state_dict(net.module_.state_dict())
         except RuntimeError as error:
@@ -223,16 +236,26 @@ class VAENet(NeuralNet):
         return self
 
     def __getstate__(self):
-        # Without what only training needs. Read onto the CPU, which every machine has;
-        # the device is resolved when the net is used.
-        only_training = dict.fromkeys(("step_graph_", "warmup_", "terms_"))
-        return super().__getstate__() | only_training | {"device": "cpu"}
+        # Without what only training needs, in which the optimizer's state is twice the
+        # trained weights. Read onto the CPU, which every machine has; the device is
+        # resolved when the net is used.
+        only_training = ("optimizer_", "step_graph_", "warmup_", "terms_")
+        other = self.__new__(type(self))
+        vars(other).update(vars(self) | dict.fromkeys(only_training))
+        return super(VAENet, other).__getstate__() | {"device": "cpu"}
+
+    def __deepcopy__(self, memo):
+        # Of everything: what was pickled would be without the optimizer's state.
+        memo[id(self)] = other = self.__new__(type(self))
+        vars(other).update(copy.deepcopy(vars(self), memo))
+        return other
 
     def to(self, device):
         """Move module and optimizer state to a device, and say so in `device`."""
         if torch.device(device) != torch.device(self.device):
             self.module_.to(device)
-            for state in self.optimizer_.state.values():
+            states = self.optimizer_.state if self.optimizer_ is not None else {}
+            for state in states.values():
                 for name, value in state.items():
                     if torch.is_tensor(value) and value.ndim:
                         state[name] = value.to(device)

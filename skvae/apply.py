@@ -1,0 +1,160 @@
+"""`python -m skvae transform`: the latents of signals in a file, block by block."""
+
+import argparse
+import shutil
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from skvae.saving.files import header_size, remove_temporary_files, replacing
+from skvae.transformer import ConvVAETransformer
+
+BLOCK_BYTES = 2**26  # of signals that are transformed at a time
+
+
+def main(arguments=None):
+    """Run the command: Z is written whole and moved into place, or not at all."""
+    options = parse(arguments)
+    try:
+        transform_file(read_model(options.model), options.x, options.z)
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        raise SystemExit(f"{where}{error.strerror or error}.") from error
+    except (TypeError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(
+        prog="python -m skvae transform",
+        description="Write the latents of the signals in X to Z. X is read block by "
+        "block, so it may be larger than memory.",
+    )
+    parser.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="an estimator written by `save`, or one, or a pipeline, dumped by joblib; "
+        "a file of joblib can run any code when it is opened: only your own",
+    )
+    parser.add_argument(
+        "x",
+        type=Path,
+        metavar="X.npy",
+        help="signals, (n, t) or (n, c, t), as numpy.save writes them",
+    )
+    parser.add_argument(
+        "z",
+        type=Path,
+        metavar="Z.npy",
+        help="where their latents go; it is replaced when all are there",
+    )
+    return parser.parse_args(arguments)
+
+
+def read_model(path):
+    """The estimator in a file of `save` or joblib; a ValueError if it is no use."""
+    if is_saved(path):
+        return ConvVAETransformer.load(path)
+    try:
+        model = joblib.load(path)
+    except OSError:
+        raise
+    except Exception as error:  # a file that is no pickle raises anything
+        raise ValueError(
+            f"{path} was not written by `save` or joblib.dump, or is damaged "
+            f"({type(error).__name__}: {error}). Write it again."
+        ) from error
+    if not hasattr(model, "transform"):
+        remedy = "Expected a fitted transformer, or a pipeline that ends with one."
+        if hasattr(model, "steps"):
+            remedy = "Dump what comes before: joblib.dump(pipeline[:-1], file)."
+            model = model.steps[-1][1]
+        raise ValueError(
+            f"{path} ends with a {type(model).__name__}, which has no transform. "
+            f"{remedy}"
+        )
+    return model
+
+
+def is_saved(path):
+    """Whether a file begins as those of safetensors do: a length, and JSON."""
+    with open(path, "rb") as file:
+        start = file.read(10)
+    return start[8:] == b'{"' and header_size(start) <= path.stat().st_size
+
+
+def transform_file(model, x_path, z_path):
+    """Write `model.transform` of the signals in one .npy file to another."""
+    X = read_signals(x_path)
+    if z_path.is_dir() or not z_path.parent.is_dir():
+        raise ValueError(f"{z_path} is no file in a folder that exists. Name another.")
+    if z_path.exists() and z_path.samefile(x_path):
+        raise ValueError(f"{z_path} holds the signals. Name another file for latents.")
+    remove_temporary_files(z_path)
+    n_rows = max(1, BLOCK_BYTES // max(1, X[:1].nbytes))
+    progress = Progress(len(X))
+    first = transform_rows(model, X, slice(0, n_rows), x_path)
+    header = np.lib.format.header_data_from_array_1_0(first)
+    header |= {"shape": (len(X), *first.shape[1:]), "fortran_order": False}
+    with replacing(z_path) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(first.tobytes())
+        progress.show(len(first))
+        for start in range(n_rows, len(X), n_rows):
+            rows = slice(start, min(start + n_rows, len(X)))
+            file.write(transform_rows(model, X, rows, x_path).tobytes())
+            progress.show(rows.stop)
+    print(f"{z_path}: {header['shape']} in {progress.seconds():.1f} s")
+
+
+def read_signals(path):
+    """A memory map of a .npy file."""
+    try:
+        X = np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is no array of numbers that numpy.save wrote ({error}). Write it "
+            "with numpy.save(file, X)."
+        ) from error
+    if X.ndim not in (2, 3):
+        raise ValueError(
+            f"{path} has shape {X.shape}. Expected (n, t) or (n, c, t). Reshape it."
+        )
+    return X
+
+
+def transform_rows(model, X, rows, path):
+    """Latents of some rows, an ndarray; an error says of which file it is."""
+    try:
+        Z = np.asarray(model.transform(X[rows]))
+    except (TypeError, ValueError) as error:
+        where = f"{path}, samples counted from {rows.start}" if rows.start else path
+        raise ValueError(f"{where}: {error}") from error
+    if Z.dtype.hasobject:
+        raise ValueError("transform of this model gives no array of numbers.")
+    return Z
+
+
+class Progress:
+    """A line that updates, in a terminal; nothing in a pipe or a file."""
+
+    def __init__(self, n_rows):
+        self.n_rows = n_rows
+        self.start = time.perf_counter()
+
+    def seconds(self):
+        return time.perf_counter() - self.start
+
+    def show(self, n_done):
+        if not sys.stdout.isatty():
+            return
+        rate = n_done / self.seconds()
+        left = timedelta(seconds=round((self.n_rows - n_done) / rate))
+        line = f"{n_done:,} of {self.n_rows:,} rows, {rate:,.0f} a second, {left} left"
+        line = line[: shutil.get_terminal_size().columns - 1]
+        print(f"\r{line}", end="\n" if n_done == self.n_rows else "", flush=True)
