@@ -1,5 +1,6 @@
 """The README's recipes for Dask, on a real cluster of two processes of this machine."""
 
+import pickle
 import re
 import sys
 import uuid
@@ -78,6 +79,43 @@ def test_blocks_of_dask_have_the_bits_of_numpy(client, n_dims, tmp_path):
     assert names["Z"].chunks == ((37, 37, 16), (8,))
     assert names["Z"].dtype == np.float32
     np.testing.assert_array_equal(names["Z"].compute(), Z)
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+def test_blocks_go_back_to_signals_with_the_bits_of_numpy(client, n_dims, tmp_path):
+    signals = X.reshape(90, 2, 24) if n_dims == 3 else X
+    code = recipe("blocks", tmp_path).replace("10_000", "37")
+    code = code.replace("model.transform", "model.inverse_transform")
+    if n_dims == 2:
+        code = code.replace("(vae.latent_dim,)", "(48,)")
+    else:
+        code = code.replace("(vae.latent_dim,)", "(2,), (24,)")
+        code = code.replace("drop_axis=[]", "new_axis=[2]").replace(
+            "(0, 0)", "(0, 0, 0)"
+        )
+    vae = ConvVAETransformer(3, max_epochs=1, random_state=0, device="cpu").fit(signals)
+    latents = vae.transform(signals)
+    names = {"X": latents, "vae": vae, "ConvVAETransformer": ConvVAETransformer}
+    exec(code, names)
+    assert names["Z"].shape == signals.shape
+    assert names["Z"].dtype == np.float32
+    expected = vae.inverse_transform(latents)
+    np.testing.assert_array_equal(names["Z"].compute(), expected)
+
+
+def test_workers_read_the_signals_of_a_stack_of_files(client, tmp_path):
+    da = pytest.importorskip("dask.array")
+    da.to_npy_stack(tmp_path / "signals", da.from_array(X, chunks=(37, -1)))
+    code = recipe("blocks", tmp_path).replace(
+        "da.from_array(X, chunks=(10_000, -1))",
+        f"da.from_npy_stack({str(tmp_path / 'signals')!r})",
+    )
+    vae = ConvVAETransformer(3, max_epochs=1, random_state=0, device="cpu").fit(X)
+    names = {"vae": vae, "ConvVAETransformer": ConvVAETransformer}
+    exec(code, names)
+    assert names["Z"].shape == (90, 3)
+    assert len(pickle.dumps(dict(names["signals"].dask))) < X.nbytes / 4
+    np.testing.assert_array_equal(names["Z"].compute(), vae.transform(X))
 
 
 def test_a_model_is_loaded_once(client, tmp_path):
