@@ -86,6 +86,11 @@ def fit_share(rank, n_processes, path, address, answers):
         "epoch": watch.end_ - watch.begin_,
         "waited": watch.waited_,
         "added_bytes": max(memory) - memory[0],
+        "gradient_bytes": sum(
+            4 * p.numel() for p in vae.module_.parameters() if p.requires_grad
+        ),
+        # Of five folds, symmetric, in float64.
+        "sums_bytes": 5 * 8 * vae.module_.encoder.components.in_features**2,
     }
     answers.put(figures)
 
@@ -144,9 +149,55 @@ def fit_section(found):
         yield (*row, one["added_bytes"] / 1e6, two["added_bytes"] / 1e6)
 
 
+def on_paper(found):
+    """A billion signals on 100 machines, from the figures of the largest fit here."""
+    result = max(found, key=lambda result: result["n_signals"])
+    one = next(iter(result["fits"].values()))
+    n, signals, n_processes = result["n_signals"], 10**9, 1600
+    own = signals / n_processes
+    n_steps = own / BATCH_SIZE
+    budget = 25 * signals**0.5  # steps of max_epochs="auto"
+    closed = one[0]["closed form"] / n * own
+    step = one[0]["epoch"] / n * BATCH_SIZE
+    # An all-reduce by a ring sends twice the bytes; 1 GB/s and 2 ms a machine's link.
+    wait = 2 * one[0]["gradient_bytes"] * 16 / 1e9 + 2e-3
+    rows = [
+        ("signals of a process", f"{own:,.0f}, {own * N_TIMEPOINTS * 4 / 1e6:,.0f} MB"),
+        ("closed form: computing", f"{closed / 60:,.1f} minutes"),
+        (
+            "closed form: sums that a process sends",
+            f"{2 * one[0]['sums_bytes'] / 1e6:,.0f} MB, once",
+        ),
+        (
+            "a step: computing, and waiting for the gradient",
+            f"{1e3 * step:.0f} ms, {1e3 * wait:.0f} ms",
+        ),
+        (
+            "gradients that a process sends in an epoch",
+            f"{2 * one[0]['gradient_bytes'] * n_steps / 1e9:,.1f} GB",
+        ),
+        ("an epoch", f"{n_steps * (step + wait) / 60:,.0f} minutes"),
+        (
+            'max_epochs="auto"',
+            f"{budget:,.0f} steps, {budget * (step + wait) / 3600:,.1f} hours",
+        ),
+    ]
+    return harness.section(
+        "On paper: a billion signals on 100 machines of 16 processes",
+        harness.table("what | how much", rows),
+        "One thread each, as measured here; a link of 1 GB/s and 2 ms to each machine. "
+        "What breaks first is the number of steps of max_epochs='auto', which grows "
+        "with the root of all signals whatever the number of processes: set max_epochs "
+        "to one or two, or a larger batch_size. Then gradients, of which 16 processes "
+        "share a link; then the first process, whose weights all take at the start.",
+    )
+
+
 PARTS = {
     "fit": harness.Part(
-        measure_fit, fit_section, harness.each("n_signals", "n_signals")
+        measure_fit,
+        lambda found: f"{fit_section(found)}\n\n{on_paper(found)}",
+        harness.each("n_signals", "n_signals"),
     ),
 }
 
