@@ -177,9 +177,20 @@ def is_double(operator):
 
 def latents_shape(operator):
     """Tell skl2onnx of the result, (n_samples, latent_dim)."""
-    n_samples = operator.inputs[0].type.shape[0]
+    estimator = operator.raw_operator
+    check_is_fitted(estimator)
+    n_samples, *shape = operator.inputs[0].type.shape
+    fitted = [estimator.n_channels_in_, estimator.n_timepoints_in_]
+    flat = [estimator.n_features_in_]
+    if shape not in (fitted, flat):
+        raise ValueError(
+            f"The graph would take signals of shape {tuple(shape)}, but this "
+            f"{type(estimator).__name__} was fitted on {tuple(fitted)}, or "
+            f"{tuple(flat)}. Pass to_onnx an array of such signals, of a DataFrame "
+            "X[:2].to_numpy()."
+        )
     of_type = DoubleTensorType if is_double(operator) else FloatTensorType
-    latent_dim = operator.raw_operator.latent_scale_.size
+    latent_dim = estimator.latent_scale_.size
     operator.outputs[0].type = of_type([n_samples, latent_dim])
 
 

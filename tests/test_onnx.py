@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.exceptions import NotFittedError
@@ -148,12 +149,29 @@ def test_a_gap_is_not_filled_but_told(onnx):
 def test_what_cannot_be_exported_says_so(onnx):
     with pytest.raises(NotFittedError):
         onnx.decoder_to_onnx(ConvVAETransformer())
+    with pytest.raises(NotFittedError):
+        converted(ConvVAETransformer(), PROFILES)
     vae = ConvVAETransformer(2, max_epochs=0).fit(PROFILES)
     with pytest.raises(ValueError, match=r"opset=15.*at least 18.*target_opset=18"):
         converted(vae, PROFILES, opset=15)
     before = vae.transform(PROFILES)
     converted(vae, PROFILES)
     np.testing.assert_array_equal(vae.transform(PROFILES), before)
+
+
+@pytest.mark.extra
+def test_signals_of_another_shape_are_not_cut_into_some_of_the_fitted(onnx):
+    vae = ConvVAETransformer(2, n_channels=2, max_epochs=0).fit(PROFILES)
+    folded = PROFILES.reshape(-1, 2, 24)
+    np.testing.assert_allclose(
+        converted(vae, folded)(folded), vae.transform(folded), rtol=1e-4, atol=1e-4
+    )
+    for X in (PROFILES[:, :24], PROFILES[:, None], folded[:, :, :12]):
+        with pytest.raises(ValueError, match=rf"{re.escape(str(X.shape[1:]))}.*\(48,"):
+            converted(vae, X)
+    frame = pd.DataFrame(PROFILES, columns=[f"t{i}" for i in range(48)])
+    with pytest.raises(ValueError, match=r"to_numpy\(\)"):
+        converted(vae, frame)
 
 
 @pytest.mark.extra
