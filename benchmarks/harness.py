@@ -21,7 +21,7 @@ import torch
 
 HERE = Path(__file__).parent
 PACKAGES = ("numpy", "scikit-learn", "torch", "skorch", "keras", "tensorflow-cpu")
-PACKAGES += ("jax", "pythae", "aeon")
+PACKAGES += ("jax", "pythae", "aeon", "dask")
 # What a line tells of the machine; older lines lack some of it.
 MACHINE = ("commit", "versions", "threads", "cpu", "cores", "device")
 TURNS = (

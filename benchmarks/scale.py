@@ -1,8 +1,10 @@
-"""Past one process: a fit by one and two processes, of 10^4 to 10^6 signals."""
+"""Past one process: a fit, and `transform` on Dask, of 10^4 to 10^6 signals."""
 
 import os
 import tempfile
 import time
+from contextlib import ExitStack
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,8 @@ from skvae import ConvVAETransformer
 
 N_TIMEPOINTS = 96
 BATCH_SIZE = 256
+N_APPLIED_TIMEPOINTS = 336
+BLOCK = 2500  # signals in a block of Dask's, that small sizes have some as well
 
 
 class Size(NamedTuple):
@@ -28,12 +32,12 @@ class Size(NamedTuple):
 QUICK = Size((2000,), 1)
 
 
-def write_signals(path, n_signals):
+def write_signals(path, n_signals, n_timepoints=N_TIMEPOINTS):
     """Sines of random frequency and phase with noise, on disk, in blocks."""
-    shape = (n_signals, N_TIMEPOINTS)
+    shape = (n_signals, n_timepoints)
     X = np.lib.format.open_memmap(path, "w+", np.float32, shape)
     rng = np.random.default_rng(0)
-    time_steps = np.linspace(0, 1, N_TIMEPOINTS)
+    time_steps = np.linspace(0, 1, n_timepoints)
     for block in np.array_split(X, max(1, n_signals // 10_000)):
         frequency, phase = rng.uniform(1, 5, (2, len(block), 1))
         block[:] = np.sin(2 * np.pi * (frequency * time_steps + phase))
@@ -193,11 +197,128 @@ def on_paper(found):
     )
 
 
+# --- A fitted model, applied
+
+
+def warm_up(model_path):
+    """The model, with all imported that is when it is first used."""
+    vae = ConvVAETransformer.load(model_path)
+    vae.transform(np.zeros((100, N_APPLIED_TIMEPOINTS), np.float32))
+    return vae
+
+
+def transform_file(path, model_path):
+    """Seconds and memory of `transform` with one thread, in this process."""
+    torch.set_num_threads(1)
+    vae, X = warm_up(model_path), np.load(path, mmap_mode="r")
+    with watched_memory() as memory:
+        cpu = time.process_time()
+        seconds = harness.seconds_of(vae.transform, X)
+        cpu = time.process_time() - cpu
+    return {"seconds": seconds, "cpu": [cpu], "peak_bytes": [max(memory)]}
+
+
+def watch(dask_worker):
+    """Begin to watch memory and CPU time of a worker."""
+    dask_worker.cpu_ = time.process_time()
+    dask_worker.watch_ = ExitStack()
+    dask_worker.memory_ = dask_worker.watch_.enter_context(watched_memory())
+
+
+def watched(dask_worker):
+    """CPU seconds since then, and the most memory."""
+    dask_worker.watch_.close()
+    return time.process_time() - dask_worker.cpu_, max(dask_worker.memory_)
+
+
+def transform_blocks(client, folder, model_path):
+    """Seconds of `map_blocks` as in the README, and memory of each worker."""
+    import dask
+    import dask.array as da
+
+    signals = da.from_npy_stack(folder)
+    model = dask.delayed(ConvVAETransformer.load)(model_path)
+    Z = signals.map_blocks(
+        lambda x, model: model.transform(x),
+        model=model,
+        chunks=(signals.chunks[0], (8,)),
+        drop_axis=[],
+        meta=np.empty((0, 0), np.float32),
+    )
+    client.run(warm_up, model_path)
+    client.run(watch)
+    seconds = harness.seconds_of(partial(Z.compute, scheduler=client))
+    cpu, peak_bytes = zip(*client.run(watched).values(), strict=True)
+    return {"seconds": seconds, "cpu": cpu, "peak_bytes": peak_bytes}
+
+
+def measure_apply(size, n_signals):
+    """`transform` of a memory map, and of blocks by one and two workers, in turns."""
+    import dask
+    import dask.array as da
+    from dask.distributed import Client
+
+    # As the README says. Dask leaves it to all processes that are started later.
+    setting = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        path, model_path = folder / "X.npy", folder / "vae.safetensors"
+        write_signals(path, n_signals, N_APPLIED_TIMEPOINTS)
+        X = np.load(path, mmap_mode="r")
+        blocks = da.from_array(X, chunks=(min(BLOCK, n_signals // 4), -1))
+        da.to_npy_stack(folder / "blocks", blocks)
+        vae = ConvVAETransformer(8, max_epochs=1, random_state=0, device="cpu")
+        vae.fit(X[:500]).save(model_path)
+        process = stack.enter_context(harness.fresh_process())
+        harness.call(process, warm_up, model_path)  # started before Dask's
+        stack.enter_context(dask.config.set({setting: None}))
+        call = partial(harness.call, process, transform_file, path, model_path)
+        jobs = {"transform": call}
+        for n_workers in (1, 2):
+            client = Client(
+                n_workers=n_workers,
+                threads_per_worker=1,
+                dashboard_address=":0",
+                set_as_default=False,
+            )
+            stack.enter_context(client)
+            jobs[n_workers] = partial(
+                transform_blocks, client, folder / "blocks", model_path
+            )
+        found = harness.interleave(jobs, size.rounds if n_signals < 10**6 else 1)
+    return {"applied": found["seconds"], "errors": found["errors"]}
+
+
+@harness.tabulated(
+    "`transform`, and Dask's `map_blocks` with one worker and two",
+    "signals:, | transform, s:.2f | one worker, s:.2f | two:.2f | efficiency of "
+    "two:.2f | CPU s, transform:.2f | one worker:.2f | both of two:.2f | MB, "
+    "transform:.0f | one worker:.0f | each of two:.0f",
+    f"Signals of {N_APPLIED_TIMEPOINTS} points on disk, blocks of {BLOCK}, one thread "
+    "in each process; medians of rounds in turns. Efficiency is the time of "
+    "`transform` over twice the time of two workers. MB is the most anonymous memory "
+    "of a process, of the larger of two.",
+)
+def apply_section(found):
+    for result in found:
+        rounds = list(result["applied"].values())
+        seconds = [harness.median([r["seconds"] for r in job]) for job in rounds]
+        peaks = [harness.median([max(r["peak_bytes"]) for r in job]) for job in rounds]
+        cpu = [harness.median([sum(r["cpu"]) for r in job]) for job in rounds]
+        efficiency = seconds[0] / seconds[2] / 2
+        row = [result["n_signals"], *seconds, efficiency, *cpu]
+        yield (*row, *(peak / 1e6 for peak in peaks))
+
+
 PARTS = {
     "fit": harness.Part(
         measure_fit,
         lambda found: f"{fit_section(found)}\n\n{on_paper(found)}",
         harness.each("n_signals", "n_signals"),
+    ),
+    "apply": harness.Part(
+        measure_apply, apply_section, harness.each("n_signals", "n_signals")
     ),
 }
 
