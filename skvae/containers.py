@@ -194,12 +194,7 @@ def fill_in(X, missing, filled):
             fill_array(x, where, values)
             for x, where, values in zip(X, cut(X, missing), cut(X, filled), strict=True)
         ]
-        if not isinstance(X, np.ndarray):
-            return parts
-        result = np.empty(len(X), object)
-        for i, part in enumerate(parts):
-            result[i] = part
-        return result
+        return np.fromiter(parts, object) if isinstance(X, np.ndarray) else parts
     shape = np.shape(to_numpy(X))
     fill = fill_frame if is_frame(X) else fill_array
     return fill(X, missing.reshape(shape), filled.reshape(shape))
