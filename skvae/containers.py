@@ -4,6 +4,9 @@ import numpy as np
 import torch
 from sklearn.utils._set_output import _get_container_adapter
 
+# A signal of so few time steps is rarer than a table of so many readings; 7 are a week.
+MAX_READINGS = 6
+
 
 def to_numpy(X, name="X"):
     """Lists and tensors, from any device, as arrays; the rest is scikit-learn's."""
@@ -191,12 +194,7 @@ def fill_in(X, missing, filled):
             fill_array(x, where, values)
             for x, where, values in zip(X, cut(X, missing), cut(X, filled), strict=True)
         ]
-        if not isinstance(X, np.ndarray):
-            return parts
-        result = np.empty(len(X), object)
-        for i, part in enumerate(parts):
-            result[i] = part
-        return result
+        return np.fromiter(parts, object) if isinstance(X, np.ndarray) else parts
     shape = np.shape(to_numpy(X))
     fill = fill_frame if is_frame(X) else fill_array
     return fill(X, missing.reshape(shape), filled.reshape(shape))
@@ -250,3 +248,64 @@ def as_frame(estimator, X, like, columns=None):
     if columns is not None and adapter.container_lib == "polars":
         columns = [str(name) for name in columns]
     return adapter.create_container(to_numpy(X), like, columns=columns)
+
+
+def refuse_long(X):
+    """A ValueError for a DataFrame whose rows are readings rather than signals.
+
+    Few columns, and time in one of them, in the index, or an index of several levels.
+    A column of time among many columns is refused too: no signal goes on in it.
+    """
+    times = [n for n, dtype in zip(X.columns, X.dtypes, strict=True) if is_time(dtype)]
+    index = getattr(X, "index", None)  # polars has none
+    is_stacked = index is not None and (index.nlevels > 1 or is_time(index.dtype))
+    n_rows, n_columns = X.shape
+    if n_columns > MAX_READINGS:
+        if times:
+            raise ValueError(
+                f"X has the column {times[0]!r} of dates or times beside its numbers. "
+                "Make it the index, or leave it out."
+            )
+    elif times or (is_stacked and n_rows > n_columns):
+        line = None if index is None else reshaping(X, is_stacked)
+        example = f", for example:\n    X = {line}\n" if line else ". "
+        raise ValueError(
+            f"X is a long DataFrame of shape {X.shape}: a row is a reading. Expected a "
+            "row for each signal, and a column for each time step. Pivot X: what tells "
+            "signals apart (a meter, a day) becomes the index, the time step the "
+            f"columns{example}Several columns of readings become channels, one after "
+            "the other, see n_channels. If rows are signals all the same, pass their "
+            "numbers as an array."
+        )
+
+
+def is_time(dtype):
+    """Whether a dtype of pandas or polars is that of dates, times or periods."""
+    if hasattr(dtype, "is_temporal"):
+        return dtype.is_temporal()
+    return getattr(dtype, "kind", "") == "M" or str(dtype).startswith("period")
+
+
+def reshaping(X, is_stacked):
+    """The line of pandas that gives each series, or each day, a row; None: unsure."""
+    names = [n for n in (*X.index.names, *X.columns) if n is not None]
+    if X.empty or len({n for n in names if isinstance(n, str)}) < len(names):
+        return None
+    frame, source = (X.reset_index(), "X.reset_index()") if is_stacked else (X, "X")
+    values = [n for n in X if X[n].dtype.kind in "biuf"]
+    times = [n for n in frame if hasattr(frame[n].iloc[0], "strftime")]
+    *keys, time = [*frame.columns.drop([*values, *times]), *times]
+    if len(keys) == 1:
+        signals, steps = frame[keys[0]], frame[time]
+        call = f"{source}.pivot(index={keys[0]!r}, columns={time!r}"
+    elif not keys and frame[time].dtype.kind == "M":
+        signals, steps = frame[time].dt.date, frame[time].dt.time
+        stamps = "X.index" if is_stacked else f"X[{time!r}].dt"
+        call = f"X.pivot_table(index={stamps}.date, columns={stamps}.time"
+    else:
+        return None
+    # A signal has several time steps, and a time step several signals, once each.
+    is_table = not (signals.is_unique or steps.is_unique)
+    if not (values and is_table) or frame.duplicated([*keys, time]).any():
+        return None
+    return f"{call}, values={values[0] if len(values) == 1 else values!r})"

@@ -20,9 +20,9 @@ from skvae.containers import (
     pad,
     read_array,
     read_frame,
+    refuse_long,
     to_numpy,
 )
-from skvae.long_frames import refuse_long
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.processes import n_processes, refuse_differences, shared_errors
 from skvae.runtime import warn_user

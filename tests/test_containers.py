@@ -11,8 +11,8 @@ import sklearn
 import torch
 
 from skvae import ConvVAETransformer
+from skvae.containers import refuse_long
 from skvae.datasets import make_load_profiles
-from skvae.long_frames import refuse_long
 from skvae.target import check_target
 from skvae.validation import check_signals
 
@@ -340,49 +340,51 @@ METERS = pd.DataFrame(
 )
 TWO = METERS.assign(heat=-VALUES)
 LEVELS = METERS.set_index(["meter", "time"])
+ALONE = pd.DataFrame({"time": TIMES, "kWh": VALUES})
 BY_METER, BY_DAY = VALUES.reshape(3, 160), VALUES.reshape(10, 48)
 # The frame, and what the quoted line makes of it.
 LONG = {
     "levels": (LEVELS, BY_METER),
     "levels, time first": (LEVELS.swaplevel(), BY_METER),
     "levels without names": (LEVELS.rename_axis([None, None]), BY_METER),
-    "levels, two columns": (
-        TWO.set_index(["meter", "time"]),
-        np.hstack([BY_METER, -BY_METER]),
+    "levels, numbers": (
+        pd.DataFrame(
+            {"kWh": VALUES}, index=pd.MultiIndex.from_product([range(3), range(160)])
+        ),
+        BY_METER,
     ),
     "date and clock": (
         pd.DataFrame({"kWh": VALUES}, index=[TIMES.normalize(), TIMES.time]),
         BY_DAY,
     ),
     "column": (METERS, BY_METER),
-    "column, numbered meters": (METERS.replace({"a": 1, "b": 2, "c": 3}), BY_METER),
     "column, two values": (TWO, np.hstack([BY_METER, -BY_METER])),
-    "column, one meter": (pd.DataFrame({"time": TIMES, "kWh": VALUES}), BY_DAY),
-    "column, whole numbers": (
-        pd.DataFrame({"time": TIMES, "kWh": VALUES.astype(int)}),
-        BY_DAY,
-    ),
-    "column, periods": (
-        pd.DataFrame({"time": TIMES.to_period("30min"), "kWh": VALUES}),
-        BY_DAY,
-    ),
-    "index": (pd.DataFrame({"kWh": VALUES}, index=TIMES), BY_DAY),
+    "column alone": (ALONE, BY_DAY),
+    "index, meters": (METERS.set_index("time"), BY_METER),
+    "index alone": (pd.DataFrame({"kWh": VALUES}, index=TIMES), BY_DAY),
     "index, time zone": (
         pd.DataFrame({"kWh": VALUES}, index=TIMES.tz_localize("Asia/Tokyo")),
         BY_DAY,
     ),
-    "index, two columns": (
-        pd.DataFrame({"kWh": VALUES, "q": -VALUES}, index=TIMES),
-        np.hstack([BY_DAY, -BY_DAY]),
-    ),
-    "index, meters": (METERS.set_index("time"), BY_METER),
-    "index, periods": (
-        pd.DataFrame({"kWh": VALUES}, index=TIMES.to_period("30min")),
-        BY_DAY,
-    ),
-    "column 0": (pd.DataFrame(VALUES, index=TIMES), BY_DAY),
-    "polars, meters": (pl.DataFrame(METERS.to_dict("list")), BY_METER),
-    "polars": (pl.DataFrame({"time": list(TIMES), "kWh": VALUES}), BY_DAY),
+}
+# No line is sure to reshape them.
+UNSURE = {
+    "numbered meters": METERS.assign(meter=np.repeat([1, 2, 3], 160)),
+    "meters in the index": METERS.set_index("meter"),
+    "meters in towns": METERS.assign(town=METERS["meter"]),
+    "readings twice": pd.concat([LEVELS, LEVELS]),
+    "a name twice": METERS.set_axis(["meter", "time", "time"], axis=1),
+    "a name in the index too": ALONE.set_index("time", drop=False),
+    "names that are no text": pd.DataFrame({DAYS[0]: VALUES}, index=TIMES),
+    "days": pd.DataFrame({"kWh": VALUES[:10]}, index=DAYS),
+    "one day": ALONE[:48],
+    "periods": ALONE.assign(time=TIMES.to_period("30min")),
+    "start and end": ALONE.assign(end=TIMES + TIMES.freq),
+    "set up in two years": ALONE.assign(since=np.repeat(DAYS[:2], 240)),
+    "no numbers": METERS[["meter", "time"]],
+    "no rows": METERS[:0],
+    "polars": pl.DataFrame({"time": list(TIMES), "kWh": VALUES}),
+    "polars, meters": pl.DataFrame(METERS.to_dict("list")),
 }
 
 
@@ -394,11 +396,16 @@ def test_a_long_frame_is_refused_with_a_line_that_reshapes_it(case, vae):
     line = re.search(r"\n    X = (.*)\n", str(error.value)).group(1)
     wide = eval(line, {"X": frame})
     np.testing.assert_array_equal(wide.to_numpy(), expected)
-    estimator = ConvVAETransformer()
-    signals = check_signals(estimator, wide, reset=True)
+    signals = check_signals(ConvVAETransformer(), wide, reset=True)
     np.testing.assert_array_equal(signals[:, 0], expected)
     with pytest.raises(ValueError, match="is a long DataFrame"):
         vae.transform(frame)
+
+
+@pytest.mark.parametrize("case", UNSURE)
+def test_no_line_is_quoted_that_may_not_work(case):
+    with pytest.raises(ValueError, match=r"is a long DataFrame.*the columns\. Several"):
+        make_vae().fit(UNSURE[case])
 
 
 WIDE = {

@@ -20,7 +20,7 @@ FILES = {
 LAYERS = [
     ("processes",),
     ("model.features", "model.layers", "model.likelihoods", "scaling", "runtime",
-     "containers", "long_frames", "datasets."),
+     "containers", "datasets."),
     ("model.", "target"),
     ("training.",),
     ("saving.", "validation"),
