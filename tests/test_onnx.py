@@ -137,7 +137,8 @@ def test_features_are_the_same_numbers_to_the_bit(onnx, n_channels):
 
 @pytest.mark.extra
 def test_a_gap_is_not_filled_but_told(onnx):
-    for params in ({}, {"linear_path": False}):
+    unread = {"kernel_size": 1, "stride": 4}  # the gap's time step, by convolutions
+    for params in ({}, {"linear_path": False}, {"linear_path": False, **unread}):
         vae = ConvVAETransformer(2, max_epochs=1, **params).fit(PROFILES)
         gaps = PROFILES.copy()
         gaps[3, 7] = np.nan
