@@ -54,6 +54,8 @@ def shared_errors():
         error = raised
     for number, raised in enumerate(from_all(error)):
         if raised is not None:
+            if number != rank():
+                raised.args = (f"In process {number}: {raised}",)
             raise error if number == rank() else raised
 
 

@@ -401,7 +401,7 @@ class ConvVAETransformer(
             X = check_signals(self, X, reset=not goes_on, min_samples=2)
             check_options(self, X)
             device = resolve_device(self.device, training=True)
-        check_group(self)
+        check_group(self, goes_on)
         before = self._fitted() if goes_on else None
         target = None
         if self.label_weight:

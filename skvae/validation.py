@@ -3,6 +3,7 @@
 import inspect
 from numbers import Integral, Real
 
+import joblib
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
@@ -253,14 +254,19 @@ def check_options(estimator, X):
             )
 
 
-def check_group(estimator):
-    """Check that the processes of a group, if there is one, fit one model."""
+def check_group(estimator, goes_on):
+    """Check that the processes of a group, if there is one, fit one model.
+
+    `goes_on`: from what was fitted before.
+    """
     if n_processes() == 1:
         return
     with shared_errors():
         frame = inspect.currentframe()
         while frame is not None:
-            if frame.f_globals["__name__"].startswith("sklearn.model_selection."):
+            if frame.f_globals.get("__name__", "").startswith(
+                "sklearn.model_selection."
+            ):
                 raise ValueError(
                     "A search or cross-validation runs within a process group, where "
                     "each process would score its own share of the signals. Search "
@@ -278,7 +284,14 @@ def check_group(estimator):
             estimator.n_timepoints_in_,
         ),
         "The number of dimensions of X": estimator.n_dims_in_,
+        "Whether there is a fitted model to go on from": goes_on,
     }
+    if goes_on:
+        state = estimator.module_.state_dict()
+        arrays = [values.cpu().numpy() for values in state.values()]
+        scaler = estimator.scaler_
+        arrays += [scaler.offset_, scaler.scale_, estimator.latent_scale_]
+        facts["The fitted model, as a hash,"] = joblib.hash(arrays)
     for name, value in estimator.get_params(deep=False).items():
         if name not in OWN_OF_A_PROCESS:
             facts[name] = repr(value)

@@ -201,6 +201,11 @@ BAD = {
     "infinity": (lambda i: make_vae().fit(X / (X.max() - X * i)), "contains infinity"),
     "one signal": (lambda i: make_vae().fit(X[: 2 - i]), r"1 sample\(s\)"),
     "parameters": (lambda i: make_vae(latent_dim=4 + i).fit(X), "latent_dim is 5 in"),
+    "units, not scaled": (
+        lambda i: make_vae(scale=None).fit(X * (1e20 if i else 1)),
+        "needs another `scale`",
+    ),
+    "what it goes on from": (lambda i: go_on_from(i), "fitted model, as a hash"),
     "units": (lambda i: make_vae().fit(X * (1e36 if i else 1)), "as large as"),
     "no y": (lambda i: teach([None, Y][i]), "requires y"),
     "fewer y": (lambda i: teach(Y[: 120 - i]), r"y has shape \(119,\)"),
@@ -222,8 +227,21 @@ BAD = {
 }
 
 
+def go_on_from(rank):
+    """Each process goes on from a model of its own."""
+    vae = make_vae(max_epochs=1, warm_start=True).fit(X)
+    vae.latent_scale_ = vae.latent_scale_ * (1 + rank)
+    return vae.fit(X)
+
+
 def teach(y):
     return make_vae(label_weight=1.0).fit(X, y)
+
+
+def head_loss(X, y):
+    """The loss of a head that does not learn, in a history."""
+    vae = make_vae(latent_dim=2, label_weight=1.0, dropout=0.0, **STILL)
+    return float(vae.fit(X, y).history_["train_label"][-1])
 
 
 def errors(rank):
@@ -232,7 +250,10 @@ def errors(rank):
         try:
             function(rank)
         except (ValueError, FloatingPointError) as error:
-            found[name] = type(error).__name__, str(error)
+            message = re.sub(r"^In process \d: ", "", str(error))
+            found[name] = type(error).__name__, message
+    labels = Y if rank else np.full(120, -1)  # all of them lie with one process
+    found["label"] = head_loss(X, labels)
     found["after them"] = make_vae(max_epochs=1).fit_transform(X[:5]).shape
     return found
 
@@ -241,6 +262,9 @@ def test_an_error_in_one_process_is_raised_in_both(tmp_path):
     first, second = in_two_processes(errors, tmp_path)
     assert first == second
     assert first.pop("after them") == (5, 8)
+    both = np.concatenate([np.full(120, -1), Y])
+    expected = head_loss(np.concatenate([X, X]), both)
+    assert first.pop("label") == pytest.approx(expected, rel=0.05)
     assert first.keys() == BAD.keys()
     for name, (_, message) in BAD.items():
         assert re.search(message, first[name][1]), first[name]

@@ -7,7 +7,7 @@ import torch
 from sklearn.utils.random import sample_without_replacement
 from torch.utils.data import Dataset
 
-from skvae.processes import from_all, n_processes, rank
+from skvae.processes import from_all, n_processes, rank, shared_errors
 from skvae.runtime import map_batches
 from skvae.scaling import has_gaps
 
@@ -35,7 +35,8 @@ class ScaledSignals:
         self.scaler = scaler
         self.device = torch.device(device)
         self.has_gaps = any(from_all(has_gaps(X)))
-        self.x = self._read_all() if self._fits() else None
+        with shared_errors():
+            self.x = self._read_all() if self._fits() else None
         self.h = None
 
     def _fits(self):
@@ -94,6 +95,8 @@ class SignalDataset(Dataset):
     ----------
     n_all, n_before, n_largest : int
         Samples of all processes, of those before this one, and of the one with most.
+    label_factor : float
+        This process's share of the labelled samples, to its share of all.
     """
 
     def __init__(self, signals, y=None):
@@ -106,6 +109,10 @@ class SignalDataset(Dataset):
         counts = from_all(len(self))
         self.n_all, self.n_before = sum(counts), sum(counts[: rank()])
         self.n_largest = max(counts)
+        y = torch.zeros(0, 1) if self.y is None else self.y[self.rows]
+        labelled = from_all(int((~y.isnan()).all(dim=1).sum()))
+        share = labelled[rank()] / max(1, sum(labelled))
+        self.label_factor = share * self.n_all / max(1, len(self))
 
     def __len__(self):
         return len(self.rows)
@@ -133,7 +140,10 @@ class SignalDataset(Dataset):
 
     def split(self, n_first):
         """Two random parts of the dataset, the first of `n_first` samples."""
-        order = torch.randperm(len(self)).to(self.rows.device)
+        generator = None
+        if n_processes() > 1:  # the global ones stay in step with each other
+            generator = torch.Generator().manual_seed(torch.initial_seed())
+        order = torch.randperm(len(self), generator=generator).to(self.rows.device)
         return self.subset(order[:n_first]), self.subset(order[n_first:])
 
     def subset(self, index):

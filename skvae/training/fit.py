@@ -167,7 +167,7 @@ def split(job, scaler, has_head):
     if n_processes() > 1:  # others hold back enough
         n_valid = min(n_valid, n_samples - 2)
     n_train = n_samples - n_valid
-    if n_train < 2 or not any(from_all(n_valid)):
+    if not any(from_all(n_valid)) or n_train < 2:
         raise ValueError(
             f"early_stopping=True with validation_fraction="
             f"{params.validation_fraction} leaves {n_train} of {n_samples} samples to "

@@ -80,6 +80,9 @@ class VAENet(NeuralNet):
         `y_true` is (x,) or (x, y); `X`, what the encoder read, is not used.
         """
         terms = self.criterion_(y_pred, *y_true)
+        if n_processes() > 1:  # labels may lie with some of them
+            terms = terms.clone()
+            terms[2] *= self.label_factor_
         self.terms_ = terms.detach()
         warmup = self.warmup_ if training and self.kl_warmup else 1.0
         return self.criterion_.loss(terms, warmup)
@@ -90,6 +93,7 @@ class VAENet(NeuralNet):
             return
         total, n_samples = 0.0, 0
         self.share_ = len(iterator.dataset) / iterator.dataset.n_all
+        self.label_factor_ = iterator.dataset.label_factor
         graph = self.step_graph_ if training else None
         with graph.capturable_optimizer() if graph else contextlib.nullcontext():
             for i, batch in enumerate(iterator):
