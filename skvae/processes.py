@@ -104,9 +104,13 @@ def average_gradients(parameters, share):
 @torch.no_grad()
 def average_batch_norm(module, share):
     """Make the running statistics of BatchNorm those of all processes' signals."""
-    for name, buffer in module.named_buffers():
-        if n_processes() > 1 and name.endswith(("running_mean", "running_var")):
-            buffer.copy_(sum_over_processes(share * buffer))
+    for layer in module.modules() if n_processes() > 1 else []:
+        if getattr(layer, "running_mean", None) is not None:
+            mean = sum_over_processes(share * layer.running_mean)
+            spread = (layer.running_mean - mean).square()
+            variance = sum_over_processes(share * (layer.running_var + spread))
+            layer.running_mean.copy_(mean)
+            layer.running_var.copy_(variance)
 
 
 def take_from_first(module):

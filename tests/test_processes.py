@@ -291,6 +291,12 @@ def one_step(rank):
         torch.nn.init.ones_(parameter)
     model(torch.from_numpy(X[own]).double()).square().mean().backward()
     processes.average_gradients(model.parameters(), len(X[own]) / len(X))
+    norm = torch.nn.BatchNorm1d(1, momentum=1.0)
+    norm(torch.tensor([[10.0 * rank - 1], [10.0 * rank + 1]]))
+    norm.running_var.fill_(1.0)  # of each alone
+    processes.average_batch_norm(norm, 0.5)
+    assert norm.running_mean.item() == pytest.approx(5)
+    assert norm.running_var.item() == pytest.approx(1 + 25)
     n_trained = sum(p.numel() for p in vae.module_.parameters() if p.requires_grad)
     return sent, 4 * n_trained, model.weight.grad.numpy()
 
