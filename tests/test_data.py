@@ -143,3 +143,17 @@ def test_memory_that_torch_keeps_is_free_for_data(monkeypatch):
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 70)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 20)
     assert data.free_cuda_memory(torch.device("cuda")) == 150
+
+
+def test_in_a_group_a_split_leaves_the_draws_of_all_processes_in_step(monkeypatch):
+    """Shares of unequal sizes would draw other kernels after it."""
+    monkeypatch.setattr(data, "n_processes", lambda: 2)
+    drawn = []
+    for n_samples in (50, 70):
+        torch.manual_seed(0)
+        first, second = make_dataset(n_samples).split(40)
+        rows = torch.cat([first.rows, second.rows])
+        assert rows.sort().values.tolist() == list(range(n_samples))
+        assert rows.tolist() != list(range(n_samples))
+        drawn.append(torch.rand(3))
+    torch.testing.assert_close(*drawn, rtol=0, atol=0)

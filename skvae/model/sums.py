@@ -75,8 +75,8 @@ class Sums:
 
     def over_processes(self):
         """The sum of those of all processes."""
-        n, *mean = sum_over_processes(np.array([self.n, *(self.n * self.mean)]))
-        mean = np.array(mean) / max(n, 1.0)
+        sums = sum_over_processes(self.n * np.append(1.0, self.mean))
+        n, mean = sums[0], sums[1:] / max(sums[0], 1.0)
         between = self.mean - mean
         products = self.products + self.n * np.outer(between, between)
         return Sums(n, mean, sum_over_processes(products))
@@ -143,10 +143,11 @@ def gather_sums(read, width, is_labelled, folds):
     kinds = 2 * folds + is_labelled
     found = sorted(set().union(*from_all(np.unique(kinds).tolist())))
     sums = {kind: Sums.empty(width - 1) for kind in found}
-    for rows in gen_batches(len(kinds), N_ADDED):
-        values = read(np.arange(rows.start, rows.stop))[:, 1:]
-        for kind in np.unique(kinds[rows]):
-            sums[kind] += Sums.of(values[kinds[rows] == kind])
+    with shared_errors():
+        for rows in gen_batches(len(kinds), N_ADDED):
+            values = read(np.arange(rows.start, rows.stop))[:, 1:]
+            for kind in np.unique(kinds[rows]):
+                sums[kind] += Sums.of(values[kinds[rows] == kind])
     return [
         Rows(part.over_processes().rows(), int(kind // 2), bool(kind % 2))
         for kind, part in sums.items()

@@ -172,8 +172,6 @@ class SignalDataset(Dataset):
 
     def sample(self, n_drawn, generator=None):
         """The subset that `draw` gives."""
-        if n_drawn >= self.n_all:
-            return self
         return self.subset(self.draw(n_drawn, generator))
 
 
