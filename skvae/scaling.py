@@ -36,6 +36,9 @@ class ChannelScaler:
     def __init__(self, kind):
         self.kind = kind
 
+    def __repr__(self):
+        return f"ChannelScaler({self.kind!r})"
+
     def fit(self, X):
         """Learn offset and scale of X of shape (n_samples, n_channels, n_timepoints).
 

@@ -34,8 +34,10 @@ from skvae.runtime import (
 )
 from skvae.saving.checkpoint import Checkpoint
 from skvae.saving.estimator import load, save
+from skvae.saving.files import versions, warn_if_versions_differ
 from skvae.scaling import SCALERS
 from skvae.target import Target, check_target
+from skvae.training.callbacks import CallbackSupportMixin, FitTasks
 from skvae.training.fit import Fitted, Job, fit, go_on
 from skvae.validation import (
     check_group,
@@ -51,10 +53,15 @@ N_ELBO_DRAWS = 16
 VALUES_PER_THREAD = 2**19
 # A latent dimension is active when it costs more than this many nats.
 ACTIVE_NATS = 0.01
+# Only where `y` was used.
+TARGET_ATTRIBUTES = "classes_", "target_offset_", "target_scale_"
 
 
 class ConvVAETransformer(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Convolutional variational autoencoder for 1-D signals.
 
@@ -176,6 +183,10 @@ class ConvVAETransformer(
     held_back_excess_ : float
         Distortion expected of signals not trained on, over that of training signals;
         `partial_fit` and `warm_start` go on with it.
+    network_share_ : dict of float
+        How much of the ``"latents"`` and of the ``"reconstruction"`` the networks make,
+        as a share of mean squares; the rest are linear maps of signal, features and
+        latents, like PCA's. Both are 1 without `linear_path`, 0 with ``max_epochs=0``.
     scaler_ : ChannelScaler
     classes_ : ndarray of shape (n_classes,) or None
         If ``label_weight > 0``; None where `y` holds numbers.
@@ -368,9 +379,8 @@ class ConvVAETransformer(
 
         After any of them the estimator is as it was before.
         """
-        with unchanged_on_error(self):
-            goes_on = self.warm_start and self.__sklearn_is_fitted__()
-            return self._fit(X, y, goes_on)
+        goes_on = self.warm_start and self.__sklearn_is_fitted__()
+        return self._fit(X, y, goes_on)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, classes=None):
@@ -392,13 +402,17 @@ class ConvVAETransformer(
         -------
         self : ConvVAETransformer
         """
-        with unchanged_on_error(self):
-            goes_on = self.__sklearn_is_fitted__()
-            return self._fit(X, y, goes_on, one_epoch=True, classes=classes)
+        goes_on = self.__sklearn_is_fitted__()
+        return self._fit(X, y, goes_on, one_epoch=True, classes=classes)
 
-    def _fit(self, X, y, goes_on, one_epoch=False, classes=None):
+    def _fit(self, X, y, goes_on, **options):
+        task = self._init_callback_context(max_subtasks=None)
+        with unchanged_on_error(self):
+            return self._learn(X, y, goes_on, task, **options)
+
+    def _learn(self, given_X, y, goes_on, task, one_epoch=False, classes=None):
         with shared_errors():
-            X = check_signals(self, X, reset=not goes_on, min_samples=2)
+            X = check_signals(self, given_X, reset=not goes_on, min_samples=2)
             check_options(self, X)
             device = resolve_device(self.device, training=True)
         check_group(self, goes_on)
@@ -412,11 +426,26 @@ class ConvVAETransformer(
             run = self._describe_run(X, target, device, before)
             checkpoint = Checkpoint(self.checkpoint, run, seed)
             seed = checkpoint.seed
-        job = Job(self, X, target, device, seed, one_epoch, checkpoint)
+        tasks = None
+        if hasattr(self, "_skl_callbacks"):
+            attributes = partial(fitted_attributes, target=target)
+            tasks = FitTasks(task, self, given_X, y, attributes)
+        job = Job(self, X, target, device, seed, one_epoch, checkpoint, tasks)
         # Fits in several threads wait for each other before they limit the threads.
         with forked_random_state(seed, device), all_threads(self._n_threads(X)):
             fitted = go_on(job, before) if goes_on else fit(job)
-        self._learn(fitted, target)
+        for name in TARGET_ATTRIBUTES:
+            vars(self).pop(name, None)
+        vars(self).update(fitted_attributes(fitted, target))
+        if tasks is not None:
+            tasks.end()
+        if self.n_epochs_ and not self.n_active_dims_:
+            warn_user(
+                "No latent dimension is active: the posterior equals the prior and "
+                "the latents say nothing about X. Lower beta, raise "
+                "reconstruction_weight, set criterion__free_bits in net_params, or "
+                "train longer."
+            )
         return self
 
     def _fitted(self):
@@ -427,31 +456,8 @@ class ConvVAETransformer(
             held_back_excess=self.held_back_excess_,
             kl_per_dim=self.kl_per_dim_,
             latent_scale=self.latent_scale_,
+            network_share=self.network_share_,
         )
-
-    def _learn(self, fitted, target):
-        """Set the fitted attributes."""
-        self.net_ = fitted.net
-        self.scaler_ = fitted.scaler
-        self.history_ = fitted.net.epochs()
-        self.n_epochs_ = len(fitted.net.history)
-        self.best_epoch_ = fitted.net.best_epoch()
-        self.reconstruction_weight_ = fitted.reconstruction_weight
-        self.held_back_excess_ = fitted.held_back_excess
-        self.kl_per_dim_ = fitted.kl_per_dim
-        self.latent_scale_ = fitted.latent_scale
-        for name in ("classes_", "target_offset_", "target_scale_"):
-            vars(self).pop(name, None)
-        if target is not None:
-            self.classes_ = target.classes
-            self.target_offset_, self.target_scale_ = target.offset, target.scale
-        if self.n_epochs_ and not self.n_active_dims_:
-            warn_user(
-                "No latent dimension is active: the posterior equals the prior and "
-                "the latents say nothing about X. Lower beta, raise "
-                "reconstruction_weight, set criterion__free_bits in net_params, or "
-                "train longer."
-            )
 
     def _check_target(self, y, n_samples, goes_on, classes):
         with shared_errors():
@@ -719,9 +725,18 @@ class ConvVAETransformer(
         Summary
             A list of tuples ``(name, output_shape, n_parameters)`` that prints as a
             table with totals. Shapes are of one sample: (channels, timepoints) after
-            a convolution.
+            a convolution. Its last line tells `network_share_`.
         """
-        return summarize(self.module_, self.n_channels_in_, self.n_timepoints_in_)
+        shape = self.n_channels_in_, self.n_timepoints_in_
+        return summarize(self.module_, *shape, self.network_share_)
+
+    def __getstate__(self):
+        return super().__getstate__() | {"_versions": versions()}
+
+    def __setstate__(self, state):
+        written = state.get("_versions", {})
+        warn_if_versions_differ(f"A pickled {type(self).__name__}", written)
+        super().__setstate__({k: v for k, v in state.items() if k != "_versions"})
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")
@@ -786,6 +801,26 @@ class ConvVAETransformer(
                 "optimizer": optimizer and optimizer.state_dict(),
             }
         return run
+
+
+def fitted_attributes(fitted, target):
+    """What an estimator has of `Fitted` and of a `Target` or None: a dict by name."""
+    attributes = {
+        "net_": fitted.net,
+        "scaler_": fitted.scaler,
+        "history_": fitted.net.epochs(),
+        "n_epochs_": len(fitted.net.history),
+        "best_epoch_": fitted.net.best_epoch(),
+        "reconstruction_weight_": fitted.reconstruction_weight,
+        "held_back_excess_": fitted.held_back_excess,
+        "kl_per_dim_": fitted.kl_per_dim,
+        "latent_scale_": fitted.latent_scale,
+        "network_share_": fitted.network_share,
+    }
+    if target is not None:
+        values = target.classes, target.offset, target.scale
+        attributes |= zip(TARGET_ATTRIBUTES, values, strict=True)
+    return attributes
 
 
 def finite(values, scale=1.0):

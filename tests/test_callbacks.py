@@ -202,3 +202,28 @@ def test_a_fit_that_is_interrupted_ends_its_line(waves, monkeypatch):
         vae.fit(waves[:40])
     assert stream.getvalue().endswith("\n")
     assert stream.getvalue().split("\r")[-1].split()[0] == "2/9"
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_lines_that_stay_are_logged(waves, monkeypatch, caplog, verbose):
+    caplog.set_level("INFO", logger="skvae")
+    settings = {"max_epochs": 20, "verbose": verbose}
+    text, vae = progress(monkeypatch, io.StringIO(), waves[:40], **settings)
+    records = [r for r in caplog.records if r.name == "skvae"]
+    assert {r.levelname for r in records} == {"INFO"}
+    assert len(records) == (20 if verbose == 2 else 10)
+    message = records[-1].getMessage()
+    elbo = -vae.history_["train_reconstruction"][-1] - vae.history_["train_kl"][-1]
+    assert message.startswith(f"epoch 20/20, ELBO {elbo:.2f}, ")
+    if verbose:
+        cells = re.findall(r"[-/\d.:]+(?=,|$)", message)
+        assert text.splitlines()[-1].split() == cells
+    else:
+        assert text == ""
+
+
+def test_nothing_is_logged_unless_asked_for(waves, caplog):
+    caplog.set_level("WARNING", logger="skvae")
+    vae = ConvVAETransformer(2, max_epochs=1).fit(waves[:40])
+    assert not caplog.records
+    assert "progress" not in dict(vae.net_.callbacks_)

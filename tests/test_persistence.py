@@ -544,6 +544,17 @@ def test_device_and_net_agree_wherever_it_is_loaded(
     np.testing.assert_array_equal(Z, fitted.transform(waves))
 
 
+def test_a_pickle_of_another_version_warns(fitted, waves, monkeypatch):
+    same = pickle.loads(pickle.dumps(fitted))  # without a warning
+    assert vars(same).keys() == vars(fitted).keys()
+    monkeypatch.setattr(skvae, "__version__", "9.9.9")
+    written = pickle.dumps(fitted)
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match=r"written with skvae 9\.9\.9 \(here"):
+        other = pickle.loads(written)
+    np.testing.assert_array_equal(other.transform(waves), fitted.transform(waves))
+
+
 def test_training_on_a_missing_gpu_raises(waves, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="sees no GPU"):

@@ -194,6 +194,44 @@ def test_what_two_processes_train(tmp_path):
         assert first[name]["best_epoch_"] == 1 + losses.argmin()
 
 
+class StopAfterTwo:
+    """Of scikit-learn's callbacks one that ends training, and asks for nothing."""
+
+    n_epochs = 0
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        self.fitted = fitted_estimator
+        self.n_epochs += context.task_name == "epoch"
+        return self.n_epochs == 2
+
+
+def stop_in_the_second(rank):
+    vae, stop = make_vae(max_epochs=6), StopAfterTwo()
+    if rank == 1:
+        vae.set_callbacks(stop)
+    vae.fit(X[:70] if rank else X[70:])
+    found = {"n_epochs": vae.n_epochs_, "latents": vae.transform(X)}
+    return {"fit": {k: np.asarray(v) for k, v in found.items()}}
+
+
+@pytest.mark.skipif(
+    not hasattr(ConvVAETransformer, "set_callbacks"), reason="scikit-learn before 1.9"
+)
+def test_a_callback_of_one_process_ends_training_in_both(tmp_path):
+    first, second = in_two_processes(stop_in_the_second, tmp_path)
+    assert_same_bits(first, second)
+    assert first["fit"]["n_epochs"] == 2
+
+
 # What a process may be given that the other is not: a fit that raises in both.
 BAD = {
     "time steps": (lambda i: make_vae().fit(X[:, : 48 - i]), r"\(1, 47\) in process 1"),

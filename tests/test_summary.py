@@ -1,5 +1,6 @@
 """Summary: totals against counts made elsewhere, shapes against the signal's."""
 
+import copy
 import math
 
 import numpy as np
@@ -17,6 +18,7 @@ KERAS = {
     "output_activation": "sigmoid",
     "linear_path": False,
 }
+SHARES = {"latents": 0.25, "reconstruction": 1.0}
 PYTORCH = {**KERAS, "batch_norm": True, "dropout": 0.3, "hidden_dropout": 0.5}
 
 
@@ -35,13 +37,15 @@ def total(summary, part):
 )
 def test_totals_of_the_known_systems(settings, encoder, decoder):
     """The counts that Keras and PyTorch printed for these networks."""
-    summary = summarize(ConvVAE(1, 336, 2, **settings).eval(), 1, 336)
+    summary = summarize(ConvVAE(1, 336, 2, **settings).eval(), 1, 336, SHARES)
     assert total(summary, "encoder") == encoder
     assert total(summary, "decoder") == decoder
     lines = str(summary).splitlines()
-    assert lines[-3].split() == ["encoder", f"{encoder:,}"]
-    assert lines[-2].split() == ["decoder", f"{decoder:,}"]
-    assert lines[-1].split() == ["total", f"{encoder + decoder:,}"]
+    assert lines[-4].split() == ["encoder", f"{encoder:,}"]
+    assert lines[-3].split() == ["decoder", f"{decoder:,}"]
+    assert lines[-2].split() == ["total", f"{encoder + decoder:,}"]
+    expected = "From networks: 25.0% of the latents, 100.0% of the reconstruction"
+    assert lines[-1] == expected
 
 
 @pytest.mark.parametrize("n_timepoints", [1, 7, 100])
@@ -66,7 +70,7 @@ def test_totals_of_the_known_systems(settings, encoder, decoder):
 )
 def test_any_length_and_channels(n_channels, n_timepoints, settings):
     module = ConvVAE(n_channels, n_timepoints, 2, **settings).eval()
-    summary = summarize(module, n_channels, n_timepoints)
+    summary = summarize(module, n_channels, n_timepoints, SHARES)
     assert total(summary, "") == sum(p.numel() for p in module.parameters())
     shapes = {name.split()[0]: shape for name, shape, _ in summary}
     assert shapes["decoder.output"] == (n_channels, n_timepoints)
@@ -108,3 +112,35 @@ def test_summary_of_the_estimator(waves, linear_path):
     np.testing.assert_array_equal(vae.transform(waves), before)
     assert len(summary) == len(vae.summary())
     assert not any(layer._forward_hooks for layer in vae.module_.modules())
+
+
+@pytest.mark.parametrize("scale", ["standard", "minmax"])
+def test_share_of_the_networks_is_what_is_missing_without_them(waves, scale):
+    """Of a copy whose networks are silenced, by their last layers."""
+    vae = ConvVAETransformer(
+        3, feature_weight=0.5, max_epochs=9, scale=scale, random_state=0
+    ).fit(waves)
+    linear = copy.deepcopy(vae)
+    for layer in (linear.module_.encoder.z_mean, linear.module_.decoder.output):
+        for parameter in layer.parameters():
+            torch.nn.init.zeros_(parameter)
+    Z, Z_linear = vae.transform(waves), linear.transform(waves)
+    scaled = Z_linear / vae.latent_scale_, (Z - Z_linear) / vae.latent_scale_
+    X_linear = linear.inverse_transform(Z)
+    X_network = vae.inverse_transform(Z) - X_linear
+    centred = X_linear - linear.inverse_transform(np.zeros((1, 3)))
+    for name, (a, b) in {
+        "latents": scaled,
+        "reconstruction": (centred, X_network),
+    }.items():
+        expected = (b**2).sum() / ((a**2).sum() + (b**2).sum())
+        assert 0.001 < expected < 0.9
+        assert vae.network_share_[name] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"), [({"max_epochs": 0}, 0.0), ({"linear_path": False}, 1.0)]
+)
+def test_share_of_the_networks_at_its_ends(waves, settings, expected):
+    vae = ConvVAETransformer(3, **{"max_epochs": 1} | settings).fit(waves)
+    assert vae.network_share_ == {"latents": expected, "reconstruction": expected}

@@ -257,9 +257,12 @@ class LinearEncoder(nn.Module):
             rows = torch.cat([rows, self.features(x)], dim=1)
         return self.components(rows)  # (n, n_components)
 
+    def linear(self, h):
+        """The latent mean without the correction."""
+        return self.shrinkage * h[:, : len(self.shrinkage)]
+
     def forward(self, h):
-        linear = self.shrinkage * h[:, : len(self.shrinkage)]
-        h = self.hidden(h)
+        linear, h = self.linear(h), self.hidden(h)
         return linear + self.z_mean(h), self.z_log_var(h).clamp(*LOG_VAR_BOUNDS)
 
 
@@ -318,10 +321,14 @@ class Decoder(nn.Module):
         n_values = math.prod(self.shape)
         self.linear = AlignedLinear(latent_dim, n_values) if linear_path else None
 
-    def forward(self, z):
+    def convolve(self, z):
+        """What the convolutions make of z, (n, c, t)."""
         h = self.hidden(z).unflatten(1, (1, *self.start))  # (n, 1, t', c')
         h = self.convolutions(h.permute(0, 3, 1, 2))
-        x_hat = self.output(h).squeeze(2)  # (n, c, t)
+        return self.output(h).squeeze(2)  # (n, c, t)
+
+    def forward(self, z):
+        x_hat = self.convolve(z)
         if self.linear is not None:
             x_hat = x_hat + self.linear(z).unflatten(1, self.shape)
         return self.activation(x_hat)

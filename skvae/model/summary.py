@@ -9,8 +9,17 @@ from torch import nn
 class Summary(list):
     """Layers of a network: tuples ``(name, output_shape, n_parameters)``.
 
-    Prints as a table, with the totals of the parts.
+    Prints as a table, with the totals of the parts and what the networks make.
+
+    Parameters
+    ----------
+    network_share : dict of float
+        See `ConvVAETransformer`.
     """
+
+    def __init__(self, network_share):
+        super().__init__()
+        self.network_share = network_share
 
     def __repr__(self):
         totals = {}
@@ -27,18 +36,20 @@ class Summary(list):
         lines = [f"{row[0]:<{a}}  {row[1]:<{b}}  {row[2]:>{c}}" for row in table]
         for i in (len(self) + 1, 1):
             lines.insert(i, "-" * len(lines[0]))
+        shares = (f"{share:.1%} of the {x}" for x, share in self.network_share.items())
+        lines.append(f"From networks: {', '.join(shares)}")
         return "\n".join(lines)
 
 
 @torch.no_grad()
-def summarize(module, n_channels, n_timepoints):
+def summarize(module, n_channels, n_timepoints, network_share):
     """`Summary` of a `ConvVAE` in evaluation mode, in the order of use.
 
     Its names are those in the module, with the type; its shapes those of a sample's
     output, (channels, timepoints) after a convolution; its numbers those of weights
     and biases.
     """
-    rows = Summary()
+    rows = Summary(network_share)
 
     def add(name, layer, inputs, output):
         n_outputs, *lengths = output.shape[1:]  # a convolution's is (c, 1, t)

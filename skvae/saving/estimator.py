@@ -36,8 +36,8 @@ def save(estimator, path, *, training=False):
     """
     check_is_fitted(estimator)
     parameters = estimator.get_params(deep=False)
-    # Requests of metadata routing are objects; their place is the script.
-    others = parameters.keys() | {"_metadata_request"}
+    # Requests of metadata routing and callbacks are objects; their place is the script.
+    others = parameters.keys() | {"_metadata_request", "_skl_callbacks"}
     fitted = {k: v for k, v in vars(estimator).items() if k not in others}
     net = fitted.pop("net_")
     kept = ("module__", "criterion__")

@@ -150,7 +150,7 @@ def versions():
     }
 
 
-def warn_if_versions_differ(path, written):
+def warn_if_versions_differ(what, written):
     differences = [
         f"{name} {written.get(name)} (here {here})"
         for name, here in versions().items()
@@ -159,7 +159,7 @@ def warn_if_versions_differ(path, written):
     ]
     if differences:
         warn_user(
-            f"{path} was written with {', '.join(differences)}. Results may differ; "
+            f"{what} was written with {', '.join(differences)}. Results may differ; "
             "to be sure, use the same versions, or refit."
         )
 

@@ -1,5 +1,6 @@
-"""skorch callbacks: the learning rate's schedule, early stopping, progress."""
+"""Callbacks: the schedule, early stopping and progress by skorch; scikit-learn's."""
 
+import logging
 import math
 import shutil
 import sys
@@ -7,9 +8,25 @@ import time
 from datetime import timedelta
 from functools import partial
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.utils import noop
+
+from skvae.processes import n_processes
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:
+
+    class CallbackSupportMixin:
+        """Nothing: scikit-learn before 1.9 has no callbacks."""
+
+        def _init_callback_context(self, **options):
+            return None
+
+
+LOGGER = logging.getLogger("skvae")
 
 
 def schedule_callbacks(lr_schedule, n_steps):
@@ -63,28 +80,29 @@ class WarmEarlyStopping(EarlyStopping):
 
 
 def progress_callbacks(verbose):
-    """skorch callbacks that print what `verbose` asks for."""
-    return [("progress", Progress(verbose > 1))] if verbose else []
+    """skorch callbacks that print what `verbose` asks for, and log it."""
+    is_heard = verbose or LOGGER.isEnabledFor(logging.INFO)
+    return [("progress", Progress(verbose))] if is_heard else []
 
 
 class Progress(Callback):
     """Print the ELBO and its terms, in nats per sample, and the time left.
 
     In a terminal one line that updates; in a pipe, a file or a notebook, where lines
-    stay, one for each tenth of the epochs.
+    stay, one for each tenth of the epochs. Lines that stay are logged, at INFO.
 
     Parameters
     ----------
-    every_epoch : bool
-        Print a line that stays for each epoch.
+    verbose : int
+        0: log only; 2: a line that stays for each epoch.
     """
 
-    def __init__(self, every_epoch=False):
-        self.every_epoch = every_epoch
+    def __init__(self, verbose=1):
+        self.verbose = verbose
 
     def on_train_begin(self, net, **kwargs):
         self.start_ = time.perf_counter()
-        self.updates_ = sys.stdout.isatty() and not self.every_epoch
+        self.updates_ = self.verbose == 1 and sys.stdout.isatty()
         self.n_epochs_ = self.n_shown_ = 0
 
     def on_epoch_begin(self, net, **kwargs):
@@ -93,17 +111,18 @@ class Progress(Callback):
     def on_epoch_end(self, net, **kwargs):
         epoch, n_epochs = len(net.history), net.max_epochs
         is_tenth = 10 * epoch // n_epochs > 10 * (epoch - 1) // n_epochs
-        if self.every_epoch or self.updates_ or is_tenth:
-            self.show(net, n_epochs - epoch)
+        stays = self.verbose > 1 or is_tenth
+        if stays or self.updates_:
+            self.show(net, n_epochs - epoch, stays)
 
     def on_train_end(self, net, **kwargs):
         # Early stopping ends the last epoch before it is shown, Ctrl-C before its end.
         if self.n_shown_ < self.n_epochs_ and "train_loss" in net.history[-1]:
-            self.show(net, 0)
+            self.show(net, 0, True)
         if self.updates_ and self.n_shown_:
             print()
 
-    def show(self, net, n_left):
+    def show(self, net, n_left, stays):
         row = net.history[-1]
         columns = {
             "ELBO": -(row["train_reconstruction"] + row["train_kl"]),
@@ -118,6 +137,13 @@ class Progress(Callback):
         cells = {name: f"{value:.2f}" for name, value in columns.items()}
         cells = {"epoch": f"{len(net.history)}/{net.max_epochs}", **cells}
         cells["time left"] = str(timedelta(seconds=round(seconds)))
+        if stays:
+            LOGGER.info(", ".join(f"{name} {cell}" for name, cell in cells.items()))
+        if self.verbose:
+            self.print(cells)
+        self.n_shown_ = self.n_epochs_
+
+    def print(self, cells):
         widths = [max(9, len(name)) for name in cells]
         if not self.n_shown_:
             print(*map(str.rjust, cells, widths))
@@ -125,4 +151,48 @@ class Progress(Callback):
         if self.updates_:  # longer than the terminal is wide, it would not update
             line = "\r" + line[: shutil.get_terminal_size().columns - 1]
         print(line, end="" if self.updates_ else "\n", flush=True)
-        self.n_shown_ = self.n_epochs_
+
+
+class FitTasks:
+    """What scikit-learn's callbacks, those of `sklearn.callback`, are told of a fit.
+
+    Its task has one of each epoch below it.
+
+    Parameters
+    ----------
+    context : CallbackContext
+    estimator, X, y
+        As `fit` got them. Without y its place is taken by -1, unlabelled, for a
+        `ScoringMonitor` does not score without.
+    attributes : callable
+        Makes a dict of fitted attributes of what was `Fitted`.
+    """
+
+    def __init__(self, context, estimator, X, y, attributes):
+        y = np.full(len(X), -1) if y is None else y
+        self.context = context
+        self.given = {"estimator": estimator, "X": X, "y": y}
+        self.attributes = attributes
+        self.finish = None  # makes what is `Fitted` if the fit stops here
+
+    def begin(self, n_epochs):
+        self.context.max_subtasks = n_epochs
+        self.context.call_on_fit_task_begin(**self.given)
+
+    def end(self):
+        self.context.call_on_fit_task_end(**self.given, reconstruction_attributes={})
+
+    def begin_epoch(self):
+        self.epoch = self.context.subcontext("epoch")
+        self.epoch.call_on_fit_task_begin(**self.given)
+
+    def end_epoch(self):
+        """Whether a callback asks to stop."""
+        # To finish the fit, all processes of a group would have to join in.
+        fitted = self._fitted_so_far if n_processes() == 1 else None
+        return self.epoch.call_on_fit_task_end(
+            **self.given, reconstruction_attributes=fitted
+        )
+
+    def _fitted_so_far(self):
+        return self.attributes(self.finish())

@@ -52,6 +52,8 @@ class Fitted(NamedTuple):
     held_back_excess : float
         Distortion expected of signals not trained on, over that of training signals.
     kl_per_dim, latent_scale : ndarray of shape (latent_dim,)
+    network_share : dict of float
+        See `network_share`.
     """
 
     net: VAENet
@@ -60,6 +62,7 @@ class Fitted(NamedTuple):
     held_back_excess: float
     kl_per_dim: np.ndarray
     latent_scale: np.ndarray
+    network_share: dict
 
 
 class Job(NamedTuple):
@@ -78,6 +81,8 @@ class Job(NamedTuple):
     one_epoch : bool
         Train for one epoch at the learning rate ``lr``.
     checkpoint : skorch callback or None
+    tasks : FitTasks or None
+        Of scikit-learn's callbacks.
     """
 
     params: object
@@ -87,6 +92,7 @@ class Job(NamedTuple):
     seed: int
     one_epoch: bool = False
     checkpoint: object = None
+    tasks: object = None
 
 
 def fit(job):
@@ -96,6 +102,8 @@ def fit(job):
     has_head = needs_head(params, job.target)
     signals, train, valid = split(job, scaler, has_head)
     net = make_net(job, has_head, train).initialize()
+    if job.tasks is not None:
+        job.tasks.begin(net.max_epochs)
     module, latent_scale, noise = net.module_, None, None
     seeded = torch.Generator().manual_seed(job.seed)
     some = train.sample(max(64, GAP_VALUES // n_values), seeded)
@@ -111,25 +119,26 @@ def fit(job):
     draws = torch.randn(some.n_all, params.latent_dim)[some.n_before :]
     at_start, n_measured, _ = describe(net, some, draws)
     starts = [p.detach().clone() for p in module.trusted_parameters()]
-    if net.max_epochs:
-        net.partial_fit((train, valid))
-        take_from_first(module)
     share = trusted_share(train.n_all, params.latent_dim)
-    # A head is all that teaches the latents their classes.
-    trust(module, starts, 1.0 if module.head is not None else share)
-    trained, _, kl = describe(net, some, draws)
 
-    # What is left of training's gain on its own signals holds on others in part.
-    has_trained = net.max_epochs and at_start > 0
-    gain = (trained / at_start) ** share**2 if has_trained else 1.0
-    distortion = trained
-    if noise is not None:
-        likelihood = net.criterion_.likelihood
-        distortion = likelihood.expected_distortion(noise, n_measured) * gain
-    if latent_scale is None:
-        latent_scale = decoder_scale(net, some)
-    latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
-    return sum_up(net, scaler, distortion, trained, n_measured, kl, latent_scale)
+    def finish(net):
+        """`Fitted`, of the net as far as it is trained."""
+        # A head is all that teaches the latents their classes.
+        trust(net.module_, starts, 1.0 if has_head else share)
+        trained, _, kl = describe(net, some, draws)
+        # What is left of training's gain on its own signals holds on others in part.
+        has_trained = net.max_epochs and at_start > 0
+        gain = (trained / at_start) ** share**2 if has_trained else 1.0
+        distortion = trained
+        if noise is not None:
+            likelihood = net.criterion_.likelihood
+            distortion = likelihood.expected_distortion(noise, n_measured) * gain
+        scale = decoder_scale(net, some) if latent_scale is None else latent_scale
+        scale = in_units_of_X(scale, scaler, params.whiten)
+        return sum_up(net, scaler, distortion, trained, n_measured, kl, scale, some)
+
+    train_net(job, net, (train, valid), finish)
+    return finish(net)
 
 
 def go_on(job, before):
@@ -139,21 +148,39 @@ def go_on(job, before):
     has_head = job.target is not None and before.net.module_.head is not None
     signals, train, valid = split(job, scaler, has_head)
     net = make_net(job, has_head, train).initialize()
+    if job.tasks is not None:
+        job.tasks.begin(net.max_epochs)
     net.start_from(before.net)
     signals.represent_by(net.module_.eval())
-    if net.max_epochs:
-        net.partial_fit((train, valid))
-        take_from_first(net.module_)
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
     draws = torch.randn(some.n_all, params.latent_dim)[some.n_before :]
-    trained, n_measured, kl = describe(net, some, draws)
-    # Training signals are as much closer than others as they were in the first fit.
-    distortion = before.held_back_excess * trained
-    latent_scale = before.latent_scale
-    if not params.linear_path:
-        latent_scale = decoder_scale(net, some)
-        latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
-    return sum_up(net, scaler, distortion, trained, n_measured, kl, latent_scale)
+
+    def finish(net):
+        """`Fitted`, of the net as far as it is trained."""
+        trained, n_measured, kl = describe(net, some, draws)
+        # Training signals are as much closer than others as they were in the first fit.
+        distortion = before.held_back_excess * trained
+        latent_scale = before.latent_scale
+        if not params.linear_path:
+            latent_scale = decoder_scale(net, some)
+            latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
+        return sum_up(
+            net, scaler, distortion, trained, n_measured, kl, latent_scale, some
+        )
+
+    train_net(job, net, (train, valid), finish)
+    return finish(net)
+
+
+def train_net(job, net, parts, finish):
+    """Train a net; callbacks may ask for what `finish` makes of it so far."""
+    if not net.max_epochs:
+        return
+    if job.tasks is not None:
+        job.tasks.finish = lambda: finish(net.with_own_module())
+        net.tasks = job.tasks
+    net.partial_fit(parts)
+    take_from_first(net.module_)
 
 
 def split(job, scaler, has_head):
@@ -336,7 +363,30 @@ def in_units_of_X(latent_scale, scaler, whiten):
     return np.where(latent_scale > 0, latent_scale, np.float32(1.0))
 
 
-def sum_up(net, scaler, distortion, trained, n_measured, kl, latent_scale):
+def network_share(net, dataset):
+    """What networks add to linear maps, as a share of the mean squares of both.
+
+    Of `"latents"` and of the `"reconstruction"`: 0 is a linear map of signal and
+    features, 1 a network from end to end.
+    """
+    module = net.module_.eval()
+    if module.decoder.linear is None:
+        return {"latents": 1.0, "reconstruction": 1.0}
+
+    def squares(index):
+        h, _ = dataset[index]
+        z, _ = module.posterior(h)
+        z_linear = module.encoder.linear(h)
+        x_linear = module.decoder.linear(z) - module.decoder.linear.bias
+        parts = z_linear, z - z_linear, x_linear, module.decoder.convolve(z)
+        return torch.stack([p.flatten(1).square().sum(dim=1) for p in parts], dim=1)
+
+    linear, network = mean_over_samples(squares, dataset).reshape(2, 2).T
+    shares = network / np.maximum(linear + network, 1e-30)
+    return dict(zip(("latents", "reconstruction"), shares.tolist(), strict=True))
+
+
+def sum_up(net, scaler, distortion, trained, n_measured, kl, latent_scale, dataset):
     """`Fitted`, of a trained net and what was found about it."""
     net.module_.eval()
     return Fitted(
@@ -346,4 +396,5 @@ def sum_up(net, scaler, distortion, trained, n_measured, kl, latent_scale):
         held_back_excess=distortion / max(trained, 1e-30),
         kl_per_dim=kl,
         latent_scale=latent_scale,
+        network_share=network_share(net, dataset),
     )

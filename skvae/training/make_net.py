@@ -51,7 +51,8 @@ def make_net(job, has_head, train):
         callbacks += schedule_callbacks(lr_schedule, n_steps)
         if params.early_stopping:
             callbacks += stopping_callbacks(params.patience)
-    callbacks += progress_callbacks(params.verbose if rank() == 0 else 0)
+    if rank() == 0:
+        callbacks += progress_callbacks(params.verbose)
     callbacks += clone(params.callbacks or [], safe=False)
     if job.checkpoint is not None:
         callbacks.append(("checkpoint", job.checkpoint))

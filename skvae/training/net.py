@@ -12,6 +12,7 @@ from skorch.callbacks import EarlyStopping, LRScheduler
 from skvae.processes import (
     average_batch_norm,
     average_gradients,
+    from_all,
     n_processes,
     rank,
     sum_over_processes,
@@ -33,6 +34,9 @@ class VAENet(NeuralNet):
         None, of a net that is not trained: with the first optimizer of a process
         PyTorch loads its compiler, for a second or more.
     """
+
+    tasks = None  # `FitTasks`, while it trains
+    stops = False  # whether a callback of scikit-learn asked to
 
     def __init__(
         self, module, criterion, *, kl_warmup=0.0, cuda_graphs=False, **kwargs
@@ -141,13 +145,14 @@ class VAENet(NeuralNet):
                 n_left = self.max_epochs - len(self.history)
                 return super().fit_loop(X, y, n_left, **kwargs)
         except KeyboardInterrupt:
-            # skorch's early stopping ends training so too.
-            self.interrupted_ = not any(
+            # What stops early ends training so too.
+            self.interrupted_ = not self.stops and not any(
                 callback.misses_ == callback.patience for callback in self.stopping()
             )
             raise
-        finally:  # it holds memory of the GPU
-            self.step_graph_ = None
+        finally:
+            self.step_graph_ = None  # it holds memory of the GPU
+            self.tasks, self.stops = None, False
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
         """skorch's, but a Ctrl-C is not taken for early stopping: it is raised."""
@@ -180,8 +185,17 @@ class VAENet(NeuralNet):
         self.step_graph_ = StepGraph(self) if StepGraph.suits(self) else None
 
     def on_epoch_begin(self, net, **kwargs):
+        if any(from_all(self.stops)):
+            self.stops = True
+            raise KeyboardInterrupt
         self.forget_batches()
         super().on_epoch_begin(net, **kwargs)
+        if self.tasks is not None:
+            self.tasks.begin_epoch()
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.tasks is not None:
+            self.stops = self.tasks.end_epoch()
 
     def on_train_end(self, net, **kwargs):
         """Let go of what only training needs and pickles would hold."""
@@ -247,6 +261,12 @@ class VAENet(NeuralNet):
         other = self.__new__(type(self))
         vars(other).update(vars(self) | dict.fromkeys(only_training))
         return super(VAENet, other).__getstate__() | {"device": "cpu"}
+
+    def with_own_module(self):
+        """This net but for the module, of which it has a copy, to be evaluated."""
+        other, module = self.__new__(type(self)), copy.deepcopy(self.module_)
+        vars(other).update(vars(self), module_=module, tasks=None)
+        return other
 
     def __deepcopy__(self, memo):
         # Of everything: what was pickled would be without the optimizer's state.
