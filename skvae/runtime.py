@@ -1,4 +1,4 @@
-"""Where and how code runs: device, threads, seeds, and a batch at a time."""
+"""Where and how code runs: device, threads, seeds, a batch at a time, warnings."""
 
 import contextlib
 import inspect
@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,16 @@ def resolve_device(device, *, training):
         warn_user(f"{message} The CPU is used.")
         return "cpu"
     return device
+
+
+def documentation_url():
+    """Of `project_urls` in setup.cfg; "" where there is none."""
+    with contextlib.suppress(PackageNotFoundError):
+        for entry in metadata("skvae").get_all("Project-URL", ()):
+            label, _, url = entry.partition(", ")
+            if label == "Documentation":
+                return url
+    return ""
 
 
 def warn_user(message, category=UserWarning):

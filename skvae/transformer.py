@@ -26,6 +26,7 @@ from skvae.model.summary import summarize
 from skvae.processes import from_first, shared_errors
 from skvae.runtime import (
     all_threads,
+    documentation_url,
     draw_seed,
     forked_random_state,
     map_batches,
@@ -246,6 +247,8 @@ class ConvVAETransformer(
     >>> vae.fit_transform(X).shape
     (200, 2)
     """
+
+    _doc_link_module = "skvae"
 
     _parameter_constraints: ClassVar[dict] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
@@ -748,6 +751,11 @@ class ConvVAETransformer(
         tags.target_tags.required = bool(self.label_weight)
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+    @property
+    def _doc_link_template(self):
+        """Where scikit-learn's diagram links to."""
+        return documentation_url()
 
     @property
     def _n_features_out(self):

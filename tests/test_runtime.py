@@ -2,12 +2,14 @@
 
 import random
 import threading
+from email.message import Message
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
 import torch
 
-from skvae import runtime
+from skvae import ConvVAETransformer, runtime
 from skvae.runtime import (
     draw_seed,
     forked_random_state,
@@ -192,3 +194,28 @@ def test_map_batches_gives_up_at_the_smallest_batch():
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
         map_batches(function, np.ones((99, 4), np.float32).__getitem__, 99, 4, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("urls", "expected"),
+    [
+        (["Source, https://b.c", "Documentation, https://d.e/f"], "https://d.e/f"),
+        ([], ""),
+        (None, ""),
+    ],
+)
+def test_the_diagram_links_to_the_documentation(monkeypatch, urls, expected):
+    """Where the metadata of the package say that there is one."""
+
+    def metadata(name):
+        if urls is None:
+            raise PackageNotFoundError(name)
+        message = Message()
+        for url in urls:
+            message["Project-URL"] = url
+        return message
+
+    monkeypatch.setattr(runtime, "metadata", metadata)
+    vae = ConvVAETransformer(2)
+    assert vae._get_doc_link() == expected
+    assert (f'href="{expected}"' in vae._repr_html_()) == bool(expected)
