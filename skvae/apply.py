@@ -1,4 +1,27 @@
-"""`python -m skvae transform`: the latents of signals in a file, block by block."""
+"""Apply a fitted model to many signals, a block at a time.
+
+`python -m skvae transform` reads and writes files. On a cluster the model is a
+function of one block; the latents of a Dask array are those of NumPy, to the bit, and
+their shape is known before they are::
+
+    import dask
+    import dask.array as da
+
+    vae.save("vae.safetensors")  # where all workers see it
+    model = dask.delayed(ConvVAETransformer.load)("vae.safetensors")  # once
+    signals = da.from_array(X, chunks=(10_000, -1))
+    Z = signals.map_blocks(
+        lambda x, model: model.transform(x),
+        model=model,
+        chunks=(signals.chunks[0], (vae.latent_dim,)),
+        drop_axis=[],  # [2] where signals have channels, (n, c, t)
+        meta=np.empty((0, 0), np.float32),
+    )
+
+`from_array` sends X itself; signals that are not in memory come from `da.from_zarr` or
+`da.from_npy_stack`, which the workers read. `model.inverse_transform` goes the same
+way, with the number of points in place of `latent_dim`.
+"""
 
 import argparse
 import shutil

@@ -1,7 +1,24 @@
 """The processes that fit one model: what each finds, known to all or added up.
 
 Where `torch.distributed` is initialised, each of them calls `fit` with its share of the
-signals. Elsewhere there is one process, and nothing here does anything.
+signals. Elsewhere there is one process, and nothing here does anything. A script for
+``torchrun --nproc-per-node=2 fit.py`` on one machine, or for ``torchrun --nnodes=2
+--rdzv-backend=c10d --rdzv-endpoint=HOST:29500 fit.py`` on each of two::
+
+    import numpy as np
+    import torch.distributed as dist
+
+    from skvae import ConvVAETransformer
+
+    dist.init_process_group()  # gloo, and NCCL where there are GPUs
+    X = np.load(f"signals-{dist.get_rank()}.npy", mmap_mode="r")
+    vae = ConvVAETransformer(8, batch_size=256, random_state=0).fit(X)
+    if dist.get_rank() == 0:
+        vae.save("vae.safetensors")
+    dist.destroy_process_group()
+
+All end with the same model, to the bit. Shares may have any sizes, from two signals up;
+classes are those of all.
 """
 
 import contextlib

@@ -22,7 +22,8 @@ ODD = {"dead": 3, "zero": 50, "dying": 90, "spike": 120, "noisy": 170}
 
 def recipe(X, model):
     """The oddness of signals, and the five oddest, with a model of ours."""
-    names = {"X": X, "ConvVAETransformer": lambda *args, **params: model}
+    names = {"X": X, "np": np}
+    names["ConvVAETransformer"] = lambda *args, **params: model
     exec(RECIPE, names)
     return names["oddness"](X, model.reconstruct(X)), names["oddest"]
 

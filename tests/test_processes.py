@@ -13,6 +13,7 @@ import sys
 import time
 from multiprocessing import get_context
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -390,10 +391,9 @@ def test_where_one_process_is_killed_the_other_ends_with_an_error(
     assert {path.name for path in tmp_path.iterdir()} <= {"group", "trains0", "trains1"}
 
 
-def test_the_recipe_of_the_readme(tmp_path):
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    recipe = re.search(r"test_processes.py -->\n```py\n(.*?)```", readme, re.DOTALL)[1]
-    (tmp_path / "fit.py").write_text(recipe)
+def test_the_script_for_torchrun(tmp_path):
+    recipe = re.search(r"::\n\n(.*?)\n\n\S", processes.__doc__, re.DOTALL)[1]
+    (tmp_path / "fit.py").write_text(dedent(recipe))
     for rank, part in enumerate((X[:70], X[70:])):
         np.save(tmp_path / f"signals-{rank}.npy", part)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]

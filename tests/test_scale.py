@@ -1,4 +1,4 @@
-"""The README's recipes for Dask, on a real cluster of two processes of this machine."""
+"""The recipes for Dask, on a real cluster of two processes of this machine."""
 
 import os
 import pickle
@@ -6,6 +6,7 @@ import re
 import sys
 import uuid
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 
-from skvae import ConvVAETransformer
+from skvae import ConvVAETransformer, apply
 from skvae.datasets import make_load_profiles
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -27,11 +28,16 @@ pytestmark = [
 ]
 
 
-def recipe(name, folder=""):
-    """Code of the README, with files in a folder that all workers see."""
-    pattern = rf"<!-- {name}, run by tests/test_scale.py -->\n```py\n(.*?)```"
-    code = re.search(pattern, README, re.DOTALL)[1]
-    return code.replace('"vae.safetensors"', repr(f"{folder}/vae.safetensors"))
+SEARCH = re.search(
+    r"<!-- run by tests/test_scale.py -->\n```py\n(.*?)```", README, re.DOTALL
+)[1]
+
+
+def blocks(folder):
+    """The recipe in `skvae.apply`, with files in a folder that all workers see."""
+    code = dedent(re.search(r"::\n\n(.*?)\n\n\S", apply.__doc__, re.DOTALL)[1])
+    code = f"import numpy as np\n{code}"
+    return code.replace('"vae.safetensors"', f'"{folder}/vae.safetensors"')
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,7 @@ def test_a_search_on_dask_finds_what_one_process_finds(monkeypatch):
     grid = {"vae__latent_dim": [2, 8], "vae__feature_weight": [0.0, 1.0]}
     names = {"pipeline": pipeline, "grid": grid, "X": X, "y": Y}
     names["GridSearchCV"] = GridSearchCV
-    exec(recipe("search"), names)
+    exec(SEARCH, names)
     workers = names["client"].run(lambda: "skvae" in sys.modules)
     thresholds = names["client"].run(lambda: os.environ.get(name))
     names["client"].shutdown()
@@ -70,7 +76,7 @@ def test_a_search_on_dask_finds_what_one_process_finds(monkeypatch):
 def test_blocks_of_dask_have_the_bits_of_numpy(client, n_dims, tmp_path):
     signals = X.copy()
     signals[::3, 5:9] = np.nan
-    code = recipe("blocks", tmp_path).replace("10_000", "37")
+    code = blocks(tmp_path).replace("10_000", "37")
     if n_dims == 3:
         signals = signals.reshape(90, 2, 24)
         code = code.replace("(37, -1)", "(37, -1, -1)").replace(
@@ -89,7 +95,7 @@ def test_blocks_of_dask_have_the_bits_of_numpy(client, n_dims, tmp_path):
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_blocks_go_back_to_signals_with_the_bits_of_numpy(client, n_dims, tmp_path):
     signals = X.reshape(90, 2, 24) if n_dims == 3 else X
-    code = recipe("blocks", tmp_path).replace("10_000", "37")
+    code = blocks(tmp_path).replace("10_000", "37")
     code = code.replace("model.transform", "model.inverse_transform")
     if n_dims == 2:
         code = code.replace("(vae.latent_dim,)", "(48,)")
@@ -111,7 +117,7 @@ def test_blocks_go_back_to_signals_with_the_bits_of_numpy(client, n_dims, tmp_pa
 def test_workers_read_the_signals_of_a_stack_of_files(client, tmp_path):
     da = pytest.importorskip("dask.array")
     da.to_npy_stack(tmp_path / "signals", da.from_array(X, chunks=(37, -1)))
-    code = recipe("blocks", tmp_path).replace(
+    code = blocks(tmp_path).replace(
         "da.from_array(X, chunks=(10_000, -1))",
         f"da.from_npy_stack({str(tmp_path / 'signals')!r})",
     )
@@ -135,6 +141,6 @@ def test_a_model_is_loaded_once(client, tmp_path):
             return ConvVAETransformer.load(path)
 
     names = {"X": X, "vae": vae, "ConvVAETransformer": Counted}
-    exec(recipe("blocks", tmp_path).replace("10_000", "10"), names)
+    exec(blocks(tmp_path).replace("10_000", "10"), names)
     np.testing.assert_array_equal(names["Z"].compute(), vae.transform(X))
     assert len(list(loaded.iterdir())) == 1
