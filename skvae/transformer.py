@@ -145,9 +145,11 @@ class ConvVAETransformer(
         Of features, first weights, order, dropout and `sample`. An int gives the same
         bits again, on the same machine with the same number of threads.
     verbose : int, default=0
-        1: one line of progress, 2: a line each epoch.
+        1: one line of progress, 2: a line each epoch. The logger "skvae" has such lines
+        at INFO, whatever `verbose` is.
     callbacks : list, default=None
         skorch callbacks. Copies of them are used, found in ``net_.callbacks_``.
+        `set_callbacks` takes those of scikit-learn (1.9, experimental).
     net_params : dict, default=None
         What only experiments need, by the names in the table below, and any other
         argument of the skorch net.
@@ -740,6 +742,10 @@ class ConvVAETransformer(
         written = state.get("_versions", {})
         warn_if_versions_differ(f"A pickled {type(self).__name__}", written)
         super().__setstate__({k: v for k, v in state.items() if k != "_versions"})
+
+    def _validate_params(self):
+        with shared_errors():
+            super()._validate_params()
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")

@@ -240,6 +240,7 @@ BAD = {
     "infinity": (lambda i: make_vae().fit(X / (X.max() - X * i)), "contains infinity"),
     "one signal": (lambda i: make_vae().fit(X[: 2 - i]), r"1 sample\(s\)"),
     "parameters": (lambda i: make_vae(latent_dim=4 + i).fit(X), "latent_dim is 5 in"),
+    "a bad parameter": (lambda i: make_vae(beta=-i).fit(X), "'beta' parameter"),
     "units, not scaled": (
         lambda i: make_vae(scale=None).fit(X * (1e20 if i else 1)),
         "needs another `scale`",
