@@ -5,11 +5,25 @@ import sys
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+import sklearn
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.decomposition import PCA
+from sklearn.ensemble import StackingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 (as documented)
-from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_score
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import Pipeline
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    StratifiedKFold,
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+)
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import FeatureUnion, Pipeline
 from skorch.callbacks import Callback
 
 from skvae import ConvVAETransformer
@@ -88,6 +102,172 @@ def test_dumped_pipeline_gives_the_same_bits_in_another_process(data, tmp_path):
     with np.load(tmp_path / "out.npz") as out:
         np.testing.assert_array_equal(out["Z"], pipeline["vae"].transform(data[0]))
         np.testing.assert_array_equal(out["y"], pipeline.predict(data[0]))
+
+
+# Containers of scikit-learn that hold the estimator beside others
+
+
+CLOSED = {"max_epochs": 0, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def frame(data):
+    """The signals, of columns and rows with names."""
+    names = [f"h{hour}" for hour in range(24)]
+    return pd.DataFrame(data[0], index=[f"m{i}" for i in range(90)], columns=names)
+
+
+@pytest.fixture(scope="module")
+def latents(frame):
+    return ConvVAETransformer(2, **CLOSED).fit_transform(frame)
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_set_output_reaches_the_estimator_in_a_pipeline(frame, latents, container):
+    pipeline = Pipeline([("vae", ConvVAETransformer(2, **CLOSED)), ("pca", PCA(1))])
+    got = pipeline.set_output(transform=container)[:1].fit_transform(frame)
+    assert type(got).__module__.startswith(container)
+    assert list(got.columns) == ["convvaetransformer0", "convvaetransformer1"]
+    np.testing.assert_array_equal(got.to_numpy(), latents)
+    if container == "pandas":
+        assert got.index.equals(frame.index)
+
+
+def test_feature_union_puts_latents_beside_other_features(frame, latents):
+    parts = [("vae", ConvVAETransformer(2, **CLOSED)), ("pca", PCA(1))]
+    got = FeatureUnion(parts).set_output(transform="pandas").fit_transform(frame)
+    assert [*got.columns] == [
+        "vae__convvaetransformer0",
+        "vae__convvaetransformer1",
+        "pca__pca0",
+    ]
+    assert got.index.equals(frame.index)
+    np.testing.assert_array_equal(got.iloc[:, :2], latents)
+
+
+def test_column_transformer_gives_it_the_columns_of_signals(frame, latents):
+    mixed = frame.assign(area=np.arange(90.0)).iloc[:, ::-1]  # area first
+    columns = ColumnTransformer(
+        [("vae", ConvVAETransformer(2, **CLOSED), list(frame.columns))],
+        remainder="passthrough",
+    )
+    got = columns.set_output(transform="pandas").fit_transform(mixed)
+    assert [*got.columns] == [
+        "vae__convvaetransformer0",
+        "vae__convvaetransformer1",
+        "remainder__area",
+    ]
+    np.testing.assert_array_equal(got.iloc[:, :2], latents)
+    np.testing.assert_array_equal(got["remainder__area"], mixed["area"])
+    np.testing.assert_array_equal(columns.transform(mixed.iloc[:, ::-1]), got)
+
+
+def test_stacking_learns_from_predictions_out_of_fold(data):
+    X, y = data
+    members = [(f"{k}", make_pipeline(**CLOSED, latent_dim=k)) for k in (1, 3)]
+    stack = StackingClassifier(members, LogisticRegression(), cv=3).fit(X, y)
+    given = [
+        cross_val_predict(pipeline, X, y, cv=3, method="predict_proba")
+        for _, pipeline in members
+    ]
+    final = LogisticRegression().fit(np.hstack(given), y)
+    np.testing.assert_array_equal(stack.final_estimator_.coef_, final.coef_)
+    probabilities = [pipeline.fit(X, y).predict_proba(X) for _, pipeline in members]
+    np.testing.assert_array_equal(
+        stack.predict(X), final.predict(np.hstack(probabilities))
+    )
+
+
+def test_cross_validate_with_several_metrics(data):
+    X, y = data
+    metrics = {
+        "accuracy": "accuracy",
+        "f1": "f1_macro",
+        "elbo": lambda pipeline, X, y: pipeline["vae"].score(X),
+    }
+    got = cross_validate(
+        make_pipeline(**CLOSED), X, y, scoring=metrics, cv=3, return_train_score=True
+    )
+    for fold, (train, test) in enumerate(StratifiedKFold(3).split(X, y)):
+        pipeline = make_pipeline(**CLOSED).fit(X[train], y[train])
+        for name, rows in (("train", train), ("test", test)):
+            predicted = pipeline.predict(X[rows])
+            assert got[f"{name}_accuracy"][fold] == accuracy_score(y[rows], predicted)
+            expected = f1_score(y[rows], predicted, average="macro")
+            assert got[f"{name}_f1"][fold] == expected
+            assert got[f"{name}_elbo"][fold] == pipeline["vae"].score(X[rows])
+
+
+def test_the_transformed_target_teaches_and_predictions_are_in_units_of_y(data):
+    X, _ = data
+    y = np.exp(X.mean(axis=1).astype(float))
+    vae = ConvVAETransformer(2, label_weight=1.0, **CLOSED)
+    pipeline = Pipeline([("vae", vae), ("knn", KNeighborsRegressor(3))])
+    regressor = TransformedTargetRegressor(pipeline, func=np.log, inverse_func=np.exp)
+    regressor.fit(X, y)
+    assert regressor.regressor_["vae"].target_offset_ == pytest.approx(np.log(y).mean())
+    expected = np.exp(pipeline.fit(X, np.log(y)).predict(X))
+    np.testing.assert_allclose(regressor.predict(X), expected, rtol=1e-12)
+    assert regressor.score(X, y) > 0.5
+
+
+def test_metadata_is_routed_around_it_and_classes_to_partial_fit(data):
+    X, y = data
+    weights = np.where(y == 0, 100.0, 1.0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        last = LogisticRegression().set_fit_request(sample_weight=True)
+        steps = [("vae", ConvVAETransformer(2, **CLOSED)), ("last", last)]
+        weighted = Pipeline(steps).fit(X, y, sample_weight=weights)
+        vae = ConvVAETransformer().set_partial_fit_request(classes=True)
+        routing = vae.get_metadata_routing()
+    Z = ConvVAETransformer(2, **CLOSED).fit_transform(X)
+    expected = LogisticRegression().fit(Z, y, weights).predict(Z)
+    assert (expected != LogisticRegression().fit(Z, y).predict(Z)).any()
+    np.testing.assert_array_equal(weighted.predict(X), expected)
+    params = {"classes", "sample_weight"}
+    assert routing.consumes("partial_fit", params) == {"classes"}
+    assert not routing.consumes("fit", params)
+
+
+# Pipelines of others
+
+
+@pytest.mark.peer
+def test_pipelines_of_aeon_take_it_as_scikit_learn_does(data):
+    compose = pytest.importorskip("aeon.classification.compose")
+    from aeon.pipeline import make_pipeline as aeon_pipeline
+
+    X, y = data
+    vae, knn = ConvVAETransformer(2, **CLOSED), KNeighborsClassifier()
+    expected = Pipeline([("vae", vae), ("knn", knn)]).fit(X, y).predict_proba(X)
+    for pipeline in (compose.ClassifierPipeline([vae], knn), aeon_pipeline(vae, knn)):
+        for signals in (X, X[:, None]):
+            got = pipeline.fit(signals, y).predict_proba(signals)
+            np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.peer
+def test_a_pipeline_of_scikit_learn_takes_what_aeon_has(data):
+    """Its own refuses what is not univariate, unless all in it are aeon's."""
+    collection = pytest.importorskip("aeon.transformations.collection")
+    X, y = data
+    cube = np.stack([X, 5 - X], axis=1).astype(float)
+    steps = [
+        ("norm", collection.Normalizer()),
+        ("vae", ConvVAETransformer(2, **CLOSED)),
+        ("knn", KNeighborsClassifier()),
+    ]
+    got = Pipeline(steps).fit(cube, y).predict_proba(cube)
+    mean, std = cube.mean(axis=2, keepdims=True), cube.std(axis=2, keepdims=True)
+    Z = ConvVAETransformer(2, **CLOSED).fit_transform((cube - mean) / std)
+    np.testing.assert_array_equal(
+        got, KNeighborsClassifier().fit(Z, y).predict_proba(Z)
+    )
+    unequal = [x[:, : 24 - i % 3] for i, x in enumerate(cube)]
+    Z = ConvVAETransformer(2, **CLOSED).fit_transform(unequal)
+    assert Pipeline(steps[1:]).fit(unequal, y).score(unequal, y) == (
+        KNeighborsClassifier().fit(Z, y).score(Z, y)
+    )
 
 
 class LogFits(Callback):
