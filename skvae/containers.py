@@ -1,5 +1,7 @@
 """What signals come in and go back in: lists of any lengths, tensors, DataFrames."""
 
+from datetime import timedelta
+
 import numpy as np
 import torch
 from sklearn.utils._set_output import _get_container_adapter
@@ -140,15 +142,19 @@ def is_na(value):
 
 def read_frame(X):
     """A DataFrame without pandas.NA among objects; an error if it holds text."""
-    others = [
-        k
-        for k, dtype in enumerate(X.dtypes)
-        if (dtype.kind == "O" if hasattr(dtype, "kind") else not dtype.is_numeric())
-    ]
-    for k in others:
-        column = X.iloc[:, k] if hasattr(X, "iloc") else X.to_series(k)
-        refuse_text(column.to_numpy(), f"column {X.columns[k]!r}, ")
+    others = not_of_numbers(X)
+    for name, column in others:
+        refuse_text(column.to_numpy(), f"column {name!r}, ")
     return X.where(X.notna(), np.nan) if others and hasattr(X, "iloc") else X
+
+
+def not_of_numbers(X):
+    """Pairs of a name and a column, of those whose dtype is none of numbers."""
+    return [
+        (X.columns[k], X.iloc[:, k] if hasattr(X, "iloc") else X.to_series(k))
+        for k, dtype in enumerate(X.dtypes)
+        if (dtype.kind in "OMm" if hasattr(dtype, "kind") else not dtype.is_numeric())
+    ]
 
 
 def refuse_masked(X):
@@ -253,20 +259,22 @@ def as_frame(estimator, X, like, columns=None):
 def refuse_long(X):
     """A ValueError for a DataFrame whose rows are readings rather than signals.
 
-    Few columns, and time in one of them, in the index, or an index of several levels.
+    Few columns, and time in one of them, in the index, or an index of several levels;
+    unless the columns are times.
     A column of time among many columns is refused too: no signal goes on in it.
     """
-    times = [n for n, dtype in zip(X.columns, X.dtypes, strict=True) if is_time(dtype)]
+    times = [name for name, column in not_of_numbers(X) if is_time(column)]
     index = getattr(X, "index", None)  # polars has none
-    is_stacked = index is not None and (index.nlevels > 1 or is_time(index.dtype))
+    is_stacked = index is not None and (index.nlevels > 1 or is_time(index))
     n_rows, n_columns = X.shape
+    is_wide = n_columns > 1 and is_stacked and is_time(X.columns)
     if n_columns > MAX_READINGS:
         if times:
             raise ValueError(
                 f"X has the column {times[0]!r} of dates or times beside its numbers. "
                 "Make it the index, or leave it out."
             )
-    elif times or (is_stacked and n_rows > n_columns):
+    elif times or (is_stacked and n_rows > n_columns and not is_wide):
         line = None if index is None else reshaping(X, is_stacked)
         example = f", for example:\n    X = {line}\n" if line else ". "
         raise ValueError(
@@ -279,11 +287,14 @@ def refuse_long(X):
         )
 
 
-def is_time(dtype):
-    """Whether a dtype of pandas or polars is that of dates, times or periods."""
-    if hasattr(dtype, "is_temporal"):
-        return dtype.is_temporal()
-    return getattr(dtype, "kind", "") == "M" or str(dtype).startswith("period")
+def is_time(values):
+    """Whether a column or an index is of dates, times, periods or durations."""
+    if hasattr(values.dtype, "is_temporal"):
+        return values.dtype.is_temporal()
+    if values.dtype.kind in "Mm":
+        return True
+    first = next(iter(values.dropna()), None) if values.dtype.kind == "O" else None
+    return hasattr(first, "strftime") or isinstance(first, timedelta)
 
 
 def reshaping(X, is_stacked):
@@ -293,7 +304,7 @@ def reshaping(X, is_stacked):
         return None
     frame, source = (X.reset_index(), "X.reset_index()") if is_stacked else (X, "X")
     values = [n for n in X if X[n].dtype.kind in "biuf"]
-    times = [n for n in frame if hasattr(frame[n].iloc[0], "strftime")]
+    times = [n for n in frame if is_time(frame[n])]
     *keys, time = [*frame.columns.drop([*values, *times]), *times]
     if len(keys) == 1:
         signals, steps = frame[keys[0]], frame[time]

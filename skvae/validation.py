@@ -1,6 +1,7 @@
 """What comes in: signals X and latents Z as arrays of one form, and parameters."""
 
 import inspect
+from datetime import timedelta
 from numbers import Integral, Real
 
 import joblib
@@ -18,6 +19,7 @@ from skorch.callbacks import Callback
 from skvae.containers import (
     is_frame,
     is_list,
+    is_time,
     pad,
     read_array,
     read_frame,
@@ -112,8 +114,32 @@ def _as_array(estimator, X, reset):
         return pad(X, n_channels or 1, n_timepoints, type(estimator).__name__)
     if is_frame(X):
         refuse_long(X)
+        if reset:
+            warn_of_time_in_rows(X)
         return read_frame(X)
     return read_array(X)
+
+
+def warn_of_time_in_rows(X):
+    """Warn where the rows of a DataFrame look like time steps rather than signals.
+
+    More rows than columns, times within a day in the index, and columns that have names
+    and are not times themselves, as from ``pivot(index="time", columns="meter")``.
+    """
+    index, columns = getattr(X, "index", None), X.columns
+    if index is None or index.nlevels > 1 or len(index) <= max(2, len(columns)):
+        return
+    is_numbered = columns.dtype.kind in "iu" and columns.name is None
+    times = index.to_timestamp() if hasattr(index, "to_timestamp") else index
+    if is_numbered or is_time(columns) or times.dtype.kind not in "Mm":
+        return
+    steps = times.to_series().diff().abs()
+    if times.is_unique and steps.median() < timedelta(days=1):
+        warn_user(
+            f"X has {len(index)} rows, indexed by times {steps.median()} apart, and "
+            f"{len(columns)} columns, as if a row were a time step. Expected a row for "
+            "each signal. If the columns are the signals, pass X.T."
+        )
 
 
 def check_measured(X):

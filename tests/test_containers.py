@@ -362,6 +362,22 @@ LONG = {
     "column alone": (ALONE, BY_DAY),
     "index, meters": (METERS.set_index("time"), BY_METER),
     "index alone": (pd.DataFrame({"kWh": VALUES}, index=TIMES), BY_DAY),
+    "column of dates": (
+        pd.DataFrame({"day": np.tile(DAYS.date, 3), "id": np.repeat([*"abc"], 10)})
+        .assign(kWh=VALUES[:30])
+        .iloc[:, [1, 0, 2]],
+        VALUES[:30].reshape(3, 10),
+    ),
+    "durations first": (
+        METERS.assign(time=METERS["time"] - TIMES[0])[["time", "meter", "kWh"]],
+        BY_METER,
+    ),
+    "index alone, six a day": (
+        pd.DataFrame(
+            {"kWh": VALUES[:60]}, pd.date_range(DAYS[0], freq="4h", periods=60)
+        ),
+        VALUES[:60].reshape(10, 6),
+    ),
     "index, time zone": (
         pd.DataFrame({"kWh": VALUES}, index=TIMES.tz_localize("Asia/Tokyo")),
         BY_DAY,
@@ -379,6 +395,8 @@ UNSURE = {
     "days": pd.DataFrame({"kWh": VALUES[:10]}, index=DAYS),
     "one day": ALONE[:48],
     "periods": ALONE.assign(time=TIMES.to_period("30min")),
+    "dates alone": pd.DataFrame({"kWh": VALUES[:10]}, index=DAYS.date),
+    "durations alone": pd.DataFrame({"kWh": VALUES}, index=TIMES - TIMES[0]),
     "start and end": ALONE.assign(end=TIMES + TIMES.freq),
     "set up in two years": ALONE.assign(since=np.repeat(DAYS[:2], 240)),
     "no numbers": METERS[["meter", "time"]],
@@ -418,6 +436,22 @@ WIDE = {
     "columns have levels": pd.DataFrame(
         BY_DAY, columns=pd.MultiIndex.from_product([["kWh", "heat"], TIMES[:24]])
     ),
+    "rows are days, columns named": pd.DataFrame(np.resize(VALUES, (60, 48)))
+    .set_axis(pd.date_range("2024-01-01", periods=60))
+    .rename_axis(columns="clock"),
+    "rows are dates": pd.DataFrame(
+        np.resize(VALUES, (90, 7)),
+        pd.date_range(DAYS[0], periods=90).date,
+        [*"abcdefg"],
+    ),
+    "rows are hours of minutes": pd.DataFrame(
+        np.resize(VALUES, (90, 60)), pd.date_range("2024-01-01", periods=90, freq="h")
+    ),
+    "rows are hours, columns times": pd.DataFrame(
+        np.resize(VALUES, (90, 60)),
+        pd.date_range("2024-01-01", periods=90, freq="h"),
+        pd.timedelta_range("0min", periods=60, freq="min"),
+    ),
     "few columns": pd.DataFrame(BY_DAY[:, :3]),
     "names": pd.DataFrame(BY_DAY, columns=NAMES, index=list("abcdefghij")),
     "polars": pl.DataFrame(BY_DAY),
@@ -432,9 +466,41 @@ def test_wide_frames_are_taken(case):
 
 def test_a_column_of_times_beside_a_wide_frame_is_refused():
     wide = WIDE["names"].assign(day=DAYS)
-    for frame in (wide, pl.DataFrame(wide.to_dict("list"))):
+    passed = DAYS - DAYS[0]
+    others = [wide.assign(day=x) for x in (DAYS.date, passed, passed.astype(object))]
+    for frame in (wide, *others, pl.DataFrame(wide.to_dict("list"))):
         with pytest.raises(ValueError, match="column 'day' of dates or times"):
             check_signals(ConvVAETransformer(), frame, reset=True)
+
+
+BY_TIME = METERS.pivot(index="time", columns="meter", values="kWh")
+TEN = pd.DataFrame(np.resize(VALUES, (160, 10)), TIMES[:160], [*"abcdefghij"])
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        TEN,
+        TEN.set_axis(TEN.index.to_period("30min")),
+        TEN.set_axis(TEN.index - TIMES[0]),
+        TEN.set_axis(TEN.index[::-1]),
+        TEN.set_axis(pd.RangeIndex(10, name="meter"), axis=1),
+        pd.concat({"kWh": TEN}, axis=1, names=[None, "meter"]),
+    ],
+    ids=["times", "periods", "durations", "backwards", "numbered", "levels"],
+)
+def test_rows_that_look_like_time_steps_are_warned_of_in_fit_alone(frame):
+    with pytest.warns(UserWarning, match=r"160 rows.*0:30:00 apart.*pass X\.T"):
+        vae = make_vae(max_epochs=0).fit(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        vae.transform(frame)
+        make_vae(max_epochs=0).fit(frame.T)
+
+
+def test_few_meters_in_columns_are_refused():
+    with pytest.raises(ValueError, match="is a long DataFrame"):
+        make_vae().fit(BY_TIME)
 
 
 def test_text_among_columns_is_named():
