@@ -1,6 +1,7 @@
 """What comes in: signals X and latents Z as arrays of one form, and parameters."""
 
 import inspect
+import re
 from datetime import timedelta
 from numbers import Integral, Real
 
@@ -93,7 +94,11 @@ def check_signals(estimator, X, *, reset, min_samples=1):
     if n_dims == 3:
         X = check_array(X, allow_nd=True, estimator=estimator, input_name="X", **checks)
     else:
-        X = validate_data(estimator, X, reset=reset, **checks)
+        try:
+            X = validate_data(estimator, X, reset=reset, **checks)
+        except ValueError as error:
+            error.args = (f"{error}{width_remedy(estimator, X, error)}",)
+            raise
     if X.dtype.kind not in "biuf":
         raise ValueError(
             f"X has dtype {X.dtype}. Expected real numbers. Convert X, for example "
@@ -118,6 +123,21 @@ def _as_array(estimator, X, reset):
             warn_of_time_in_rows(X)
         return read_frame(X)
     return read_array(X)
+
+
+def width_remedy(estimator, X, error):
+    """What to do about scikit-learn's error, where X has other columns than fitted."""
+    if not re.search("is expecting|feature names should match", str(error)):
+        return ""
+    if hasattr(estimator, "feature_names_in_") and hasattr(X, "reindex"):
+        return (
+            "Pass X.reindex(columns=vae.feature_names_in_), vae being this estimator: "
+            "the fitted columns in their order, NaN where X has none."
+        )
+    return (
+        " Pass shorter signals as a list of arrays, which are then measured from the "
+        "first time step on; cut or resample longer ones."
+    )
 
 
 def warn_of_time_in_rows(X):

@@ -172,10 +172,29 @@ def test_channels_after_each_other_divide_a_signal():
         make_vae(n_channels=2).fit([np.ones(8), np.ones(7)])
 
 
-def test_arrays_of_another_width_stay_errors(vae):
+def test_arrays_of_another_width_stay_errors_and_shorter_ones_may_be_lists(vae):
+    message = r"is expecting 48 features as input\. Pass shorter signals as a list"
     for other in (X[:, :40], np.ones((2, 60)), pd.DataFrame(X[:, :40])):
-        with pytest.raises(ValueError, match="is expecting 48 features"):
+        with pytest.raises(ValueError, match=message):
             vae.transform(other)
+    padded = np.pad(X[:, :40], [(0, 0), (0, 8)], constant_values=np.nan)
+    np.testing.assert_array_equal(vae.transform(list(X[:, :40])), vae.transform(padded))
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_other_columns_are_reindexed(named):
+    frame = pd.DataFrame(GAPS, columns=NAMES)
+    others = [frame.iloc[:, 8:], frame.iloc[:, ::-1], frame.assign(more=1.0)]
+    for other in others:
+        with pytest.raises(ValueError, match="feature names") as error:
+            named.transform(other)
+        line = re.search(r"Pass (X\.reindex\(.*?\)),", str(error.value)).group(1)
+        again = eval(line, {"X": other, "vae": named})
+        expected = frame.copy()
+        expected.loc[:, ~frame.columns.isin(other.columns)] = np.nan
+        np.testing.assert_array_equal(named.transform(again), named.transform(expected))
+    with pytest.raises(ValueError, match="shorter signals as a list"):
+        named.transform(GAPS[:, :40])
 
 
 def test_latents_and_targets_that_are_refused(vae):

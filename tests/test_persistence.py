@@ -185,6 +185,15 @@ def test_layout_names_and_output_container_are_kept(waves, tmp_path, round_trip)
     assert other.reconstruct(X).shape == X.shape
 
 
+def test_a_folder_that_is_not_there_is_named(fitted, tmp_path):
+    path = tmp_path / "none" / "model"
+    with pytest.raises(
+        FileNotFoundError, match=r"'.*none' does not exist, create it"
+    ) as error:
+        fitted.save(path)
+    assert error.value.filename == str(path)
+
+
 def test_save_keeps_the_fitted_network_when_parameters_changed_since(waves, tmp_path):
     estimator = ConvVAETransformer(**TINY).fit(waves)
     estimator.set_params(latent_dim=5, conv_channels=(2,), feature_weight=0.0)

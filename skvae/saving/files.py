@@ -5,6 +5,7 @@ builds data only: what is no type of JSON, nor one that `decode` knows, is refus
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -121,6 +122,13 @@ def replace_file(path, data):
 @contextlib.contextmanager
 def replacing(path):
     """A file to write to, moved to path in one step, or removed if the block raises."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT,
+            f"The folder {str(folder)!r} does not exist, create it",
+            os.fspath(path),
+        )
     # Of a name that no other thread or process has.
     temporary = Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.tmp")
     try:
