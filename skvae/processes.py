@@ -23,6 +23,7 @@ classes are those of all.
 
 import contextlib
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -92,6 +93,20 @@ def refuse_differences(facts):
                     "process 0. Expected the same in all processes of a group, which "
                     "fit one model."
                 )
+
+
+def pooled(counts, means, variances):
+    """Number, mean and variance (d,) of values (n, d), from those of parts of them.
+
+    References
+    ----------
+    Chan, Golub & LeVeque (1983), https://doi.org/10.1080/00031305.1983.10483115
+    """
+    n_values = sum(counts)
+    shares = np.array(counts).reshape(len(counts), -1) / np.maximum(1, n_values)
+    mean = (shares * means).sum(axis=0)
+    variance = (shares * (variances + np.square(means - mean))).sum(axis=0)
+    return n_values, mean, variance
 
 
 def sum_over_processes(values):

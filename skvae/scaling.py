@@ -3,9 +3,10 @@
 import numpy as np
 from sklearn.base import clone
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing._data import _is_constant_feature
 from sklearn.utils import gen_batches
 
-from skvae.processes import from_all, shared_errors
+from skvae.processes import from_all, pooled, shared_errors
 
 SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler}
 
@@ -115,22 +116,23 @@ class ChannelScaler:
 
 
 def merged(scalers):
-    """One of scikit-learn's scalers for what those of several processes have seen.
-
-    By two values that have the same statistics as what each of them saw.
-    """
-    if len(scalers) == 1:
-        return scalers[0]
-    result = clone(scalers[0])
-    for scaler in scalers:
-        if not hasattr(scaler, "scale_"):
-            continue  # nothing was measured there
-        if isinstance(scaler, MinMaxScaler):
+    """One of scikit-learn's scalers for what those of several processes have seen."""
+    known = [scaler for scaler in scalers if hasattr(scaler, "scale_")]
+    if len(known) < 2:
+        return known[0] if known else scalers[0]
+    result = clone(known[0])
+    if isinstance(result, MinMaxScaler):
+        for scaler in known:
             result.partial_fit([scaler.data_min_, scaler.data_max_])
-        else:
-            std, n = np.sqrt(scaler.var_), scaler.n_samples_seen_
-            values = [scaler.mean_ - std, scaler.mean_ + std]
-            result.partial_fit(values, sample_weight=[n / 2, n / 2])
+        return result
+    n, mean, variance = pooled(
+        [scaler.n_samples_seen_ for scaler in known],
+        [scaler.mean_ for scaler in known],
+        [scaler.var_ for scaler in known],
+    )
+    is_constant = _is_constant_feature(variance, mean, n)
+    result.n_samples_seen_, result.mean_, result.var_ = n, mean, variance
+    result.scale_ = np.where(is_constant, 1.0, np.sqrt(variance))
     return result
 
 

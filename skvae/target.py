@@ -3,14 +3,17 @@
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
 from skvae.containers import is_na, to_numpy
-from skvae.processes import from_all, refuse_differences, shared_errors
+from skvae.processes import from_all, pooled, refuse_differences, shared_errors
+from skvae.runtime import warn_user
 
 # float64 holds the variance of such numbers.
 MAX_NUMBER = 1e150
+# Fewer labels say nothing of how many classes there are; scikit-learn's number.
+MIN_LABELLED = 20
 
 
 class Target(NamedTuple):
@@ -66,9 +69,12 @@ def check_target(y, n_samples, before=None, classes=None):
         if before is not None and classes is None:
             classes = before.classes
         is_numbers = classes is None and (is_continuous(y) or before is not None)
+    is_text = y.dtype.kind in "OSU"
+    if any(from_all(is_text)) and not is_text and (y == -1).all():
+        y, is_text = np.full(len(y), "-1"), True  # unlabelled, beside labels of text
     refuse_differences(
         {
-            "Whether y is text": y.dtype.kind in "OSU",
+            "Whether y is text": is_text,
             "classes": None if classes is None else np.unique(classes).tolist(),
         }
     )
@@ -78,12 +84,17 @@ def check_target(y, n_samples, before=None, classes=None):
 
 
 def target_array(y):
-    """y as an array, NaN where numbers of a DataFrame or Series are missing."""
+    """y as an array, of objects only where there is text or None among them.
+
+    NaN where numbers of a DataFrame or Series are missing.
+    """
     missing = np.asarray(y.isna() if hasattr(y, "isna") else False)
     y = np.asarray(to_numpy(y, "y"))
     is_text = y.dtype != object or any(isinstance(value, str) for value in y.ravel())
-    if is_text or not missing.any():
+    if is_text:
         return y
+    if not missing.any():
+        return np.array(y.tolist())
     return np.where(missing, np.nan, y).astype(np.float64)
 
 
@@ -138,13 +149,8 @@ def encode_numbers(y, before=None):
 def mean_and_std(values):
     """Of values (n, d), these (d,), and their number, over all processes."""
     some = values if len(values) else np.zeros((1, values.shape[1]))
-    counts, means, variances = zip(
-        *from_all((len(values), some.mean(axis=0), some.var(axis=0))), strict=True
-    )
-    n_values = sum(counts)
-    shares = np.array(counts)[:, None] / max(1, n_values)
-    mean = (shares * means).sum(axis=0)
-    variance = (shares * (variances + np.square(means - mean))).sum(axis=0)
+    parts = from_all((len(values), some.mean(axis=0), some.var(axis=0)))
+    n_values, mean, variance = pooled(*zip(*parts, strict=True))
     return mean, np.sqrt(variance), n_values
 
 
@@ -156,13 +162,26 @@ def encode_labels(y, classes=None):
         if any(label is None or is_na(label) or label != label for label in labels):
             raise ValueError(
                 "y has missing labels, None or NaN. Expected -1 for an unlabelled "
-                "sample. (Numbers may have NaN there; whole ones are taken for labels: "
-                "add a second column, or a fraction to one of them.)"
+                "sample. (Numbers may have NaN there; whole ones are taken for labels, "
+                "unless you pass y + 0.5.)"
             )
         # An array of strings turns the -1 among them into "-1".
         unlabelled = np.array([label in (-1, "-1") for label in labels], dtype=bool)
-        check_classification_targets(y[~unlabelled])
-    found = np.unique(np.concatenate(from_all(np.unique(y[~unlabelled]))))
+        kind = type_of_target(y[~unlabelled])
+        if kind not in ("binary", "multiclass"):
+            raise ValueError(
+                f"y is {kind}, as type_of_target of scikit-learn says. Expected class "
+                "labels of one type, or -1 for unlabelled."
+            )
+    parts = from_all((np.unique(y[~unlabelled]), int((~unlabelled).sum())))
+    found = np.unique(np.concatenate([labels for labels, _ in parts]))
+    n_labelled = sum(n for _, n in parts)
+    if classes is None and len(found) > n_labelled / 2 > MIN_LABELLED / 2:
+        warn_user(
+            f"y has {len(found)} classes among {n_labelled} labelled samples: whole "
+            "numbers are taken for labels. If they are numbers, pass y + 0.5, which "
+            "teaches the same, since numbers are standardised."
+        )
     classes = found if classes is None else np.unique(classes)
     unknown = np.setdiff1d(found, classes)
     if len(unknown):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skvae import scaling
-from skvae.scaling import ChannelScaler
+from skvae.scaling import ChannelScaler, merged
 
 
 @pytest.fixture
@@ -52,6 +52,20 @@ def test_extreme_units_do_not_matter(offset, amplitude, dtype):
     scaled = ChannelScaler("standard").fit(X).transform(X)
     expected = (signal - signal.mean()) / signal.std()
     np.testing.assert_allclose(scaled, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("cut", [1, 300, 999])
+def test_scalers_of_parts_are_merged_to_the_last_digits(cut):
+    centred = np.random.default_rng(0).standard_normal((1000, 1))
+    values = 2.0**27 + centred
+    centred = values - 2.0**27  # exact
+    parts = [StandardScaler().fit(part) for part in np.split(values, [cut])]
+    scaler = merged([*parts, StandardScaler()])  # the last has seen nothing
+    assert scaler.scale_[0] == pytest.approx(centred.std(), rel=2e-10)
+    assert scaler.mean_[0] - 2.0**27 == pytest.approx(centred.mean(), abs=1e-7)
+    assert scaler.n_samples_seen_ == 1000
+    constant = [StandardScaler().fit(np.full((n, 1), 0.1)) for n in (cut, 1000 - cut)]
+    assert merged(constant).scale_ == [1.0]
 
 
 @pytest.mark.parametrize("offset", [0.1, 12345.678, 1e6])

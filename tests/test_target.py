@@ -66,6 +66,8 @@ LABELS = {
     "str": words,
     "object": lambda y: words(y).astype(object),
     "float": lambda y: y.astype(float),
+    "objects": lambda y: y.astype(object),
+    "Series of objects": lambda y: pd.Series(y, dtype=object),
     "list": lambda y: y.tolist(),
     "list of str": lambda y: words(y).tolist(),
     "tuple": lambda y: tuple(y.tolist()),
@@ -152,6 +154,23 @@ def test_minus_one_is_no_class(y, expected):
     np.testing.assert_array_equal(target.classes, expected)
     one_hot = [[1, 0], [np.nan, np.nan], [0, 1], [1, 0]]
     np.testing.assert_array_equal(target.values, one_hot)
+
+
+def test_whole_numbers_are_numbers_once_a_half_is_added(signals):
+    X = signals[0][:100]
+    y = np.round(100 * signals[2][:100]).astype(int)
+    with pytest.warns(UserWarning, match=r"y has \d\d classes among 100.*y \+ 0\.5"):
+        assert check_target(y, 100).classes is not None
+    target = check_target(y + 0.5, 100)
+    np.testing.assert_allclose(target.values[:, 0], (y - y.mean()) / y.std(), rtol=1e-5)
+    check_target(np.arange(100) // 2, 100)  # two of each
+    check_target(np.arange(20), 20)
+    check_target(np.arange(100), 100, None, np.arange(100))
+    vae = ConvVAETransformer(2, label_weight=1.0, **CLOSED)
+    with pytest.warns(UserWarning, match=r"pass y \+ 0\.5") as record:
+        vae.fit(X, y)
+    assert len(record) == 1
+    assert record[0].filename == __file__
 
 
 def test_minus_one_is_a_number_among_numbers():
