@@ -270,6 +270,24 @@ def test_a_pipeline_of_scikit_learn_takes_what_aeon_has(data):
     )
 
 
+@pytest.mark.peer
+@pytest.mark.filterwarnings("default")  # of sktime itself
+def test_a_pipeline_of_sktime_takes_it_after_a_tabularizer(data):
+    """Without one sktime fits it anew to the time steps of each signal."""
+    pipeline = pytest.importorskip("sktime.pipeline", reason="needs sktime")
+    from sktime.datatypes import convert
+    from sktime.transformations.panel.reduce import Tabularizer
+
+    X, y = data
+    cube = np.stack([X, 5 - X], axis=1).astype(float)
+    vae, knn = ConvVAETransformer(2, n_channels=2, **CLOSED), KNeighborsClassifier()
+    expected = Pipeline([("vae", vae), ("knn", knn)]).fit(cube, y).predict_proba(cube)
+    for kind in ("numpy3D", "pd-multiindex"):
+        signals = convert(cube, "numpy3D", kind)
+        got = pipeline.make_pipeline(Tabularizer(), vae, knn).fit(signals, y)
+        np.testing.assert_array_equal(got.predict_proba(signals), expected)
+
+
 class LogFits(Callback):
     """Writes a word for each training, also into files of other processes."""
 
