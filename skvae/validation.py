@@ -107,7 +107,9 @@ def check_signals(estimator, X, *, reset, min_samples=1):
     if reset:
         _learn_shape(estimator, X)
     X = _fold(estimator, X)
-    check_measured(X)
+    unmeasured = check_measured(X)
+    if reset and n_processes() == 1:  # another process may have measured them
+        warn_of_unmeasured(unmeasured)
     return X
 
 
@@ -163,10 +165,16 @@ def warn_of_time_in_rows(X):
 
 
 def check_measured(X):
-    """Refuse infinity in X (n, c, t), and signals that are NaN everywhere."""
+    """Refuse infinity in X (n, c, t), and signals that are NaN everywhere.
+
+    Returns
+    -------
+    ndarray of bool, shape (c, t), of time steps that are NaN in all signals.
+    """
     if X.dtype.kind != "f" or np.isfinite(X.sum(dtype=np.float64)):
-        return
+        return np.zeros(X.shape[1:], dtype=bool)
     n_measured = np.empty(len(X), dtype=int)
+    unmeasured = np.ones(X.shape[1:], dtype=bool)
     for rows in gen_batches(len(X), max(1, BLOCK_VALUES // X[0].size)):
         block = X[rows]
         if np.isinf(block).any():
@@ -176,12 +184,29 @@ def check_measured(X):
                 f"{channel}, time step {time}. Expected finite values, or NaN where "
                 "nothing was measured."
             )
-        n_measured[rows] = (~np.isnan(block)).sum(axis=(1, 2))
+        missing = np.isnan(block)
+        n_measured[rows] = (~missing).sum(axis=(1, 2))
+        unmeasured &= missing.all(axis=0)
     empty = np.flatnonzero(n_measured == 0)
     if len(empty):
         raise ValueError(
             f"X has {len(empty)} samples without any measured value, NaN everywhere, "
             f"the first of them sample {empty[0]}. Leave them out."
+        )
+    return unmeasured
+
+
+def warn_of_unmeasured(unmeasured):
+    """Warn of time steps, bool (c, t), that no signal has.
+
+    Not where a channel has none at all: its scaler refuses that.
+    """
+    if unmeasured.any() and not unmeasured.all(axis=1).any():
+        channel, time = np.argwhere(unmeasured)[0]
+        warn_user(
+            f"X has {unmeasured.sum()} time steps that are NaN in all signals, first "
+            f"time step {time} of channel {channel}. What comes back there is a guess "
+            "from the time steps beside. Leave them out unless that will do."
         )
 
 
