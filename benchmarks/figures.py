@@ -3,12 +3,17 @@
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
+from peers import P2
 from PIL import Image
+from sklearn.decomposition import PCA
+from sklearn.neighbors import KNeighborsClassifier
 
 from skvae import ConvVAETransformer
 from skvae.datasets import load_watch
 from skvae.plotting import LatentSpaceDisplay, ReconstructionDisplay
+from skvae.scaling import ChannelScaler
 
 FOLDER = Path(__file__).parent / "figures"
 MAX_BYTES = 150_000
@@ -23,30 +28,78 @@ def save(figure, path):
     Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
 
 
-def displays():
-    """Yield the name and the display of each picture."""
-    watch = load_watch()
-    seen, unseen = watch.data, load_watch(subset="test")
-    classes = np.array(unseen.target_names)[unseen.target]
-    vae = ConvVAETransformer(random_state=0).fit(seen)
-    options = {"method": "tsne", "compare": "tsne", "random_state": 0}
-    display = LatentSpaceDisplay.from_estimator(vae, unseen.data, classes, **options)
-    yield "latent_space", display
+def latent_spaces():
+    """Yield the title of each panel, and latents of training and of test people."""
+    watch, unseen = load_watch(), load_watch(subset="test")
+    scaler = ChannelScaler("standard").fit(watch.data)
+    rows = [
+        scaler.transform(part.data).reshape(len(part.data), -1)
+        for part in (watch, unseen)
+    ]
+    pca = PCA(2, random_state=0).fit(rows[0])
+    yield "PCA", *map(pca.transform, rows)
+    models = {
+        "the thread's VAE": ConvVAETransformer(2, random_state=0, **P2),
+        "skvae": ConvVAETransformer(2, random_state=0),
+        "skvae, taught labels": ConvVAETransformer(2, label_weight=2.0, random_state=0),
+    }
+    for name, vae in models.items():
+        vae.fit(watch.data, watch.target)
+        yield name, vae.transform(watch.data), vae.transform(unseen.data)
 
+
+def draw_latent_spaces():
+    """Recordings of people whom training has not seen, in two latents of each."""
+    watch, unseen = load_watch(), load_watch(subset="test")
+    names = np.array(unseen.target_names)
+    figure, axes = plt.subplots(1, 4, figsize=(10, 3.2), layout="constrained")
+    for ax, (title, Z_train, Z) in zip(axes, latent_spaces(), strict=True):
+        knn = KNeighborsClassifier().fit(Z_train, watch.target)
+        accuracy = knn.score(Z, unseen.target)
+        print(f"{title}: {accuracy:.3f}")
+        LatentSpaceDisplay.from_latents(Z, names[unseen.target], ax=ax, s=14)
+        handles = ax.get_legend().legend_handles
+        ax.get_legend().remove()
+        ax.set(
+            title=f"{title}: {accuracy:.2f}", xlabel="", ylabel="", xticks=[], yticks=[]
+        )
+    figure.legend(
+        handles,
+        sorted(names),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        markerscale=1.5,
+    )
+    return figure
+
+
+def draw_reconstructions():
+    """Three of their recordings, two channels of each."""
+    watch, unseen = load_watch(), load_watch(subset="test")
     names = ["ax", "wy"]
     pair = [unseen.channel_names.index(name) for name in names]
-    vae = ConvVAETransformer(random_state=0).fit(seen[:, pair])
-    options = {"n_samples": 3, "random_state": 0, "channel_names": names}
-    display = ReconstructionDisplay.from_estimator(
-        vae, unseen.data[:, pair], samples="random", **options
-    )
-    yield "reconstructions", display
+    vae = ConvVAETransformer(random_state=0).fit(watch.data[:, pair])
+    return ReconstructionDisplay.from_estimator(
+        vae,
+        unseen.data[:, pair],
+        samples="random",
+        n_samples=3,
+        random_state=0,
+        channel_names=names,
+    ).figure_
+
+
+PICTURES = {
+    "latent_space": draw_latent_spaces,
+    "reconstructions": draw_reconstructions,
+}
 
 
 if __name__ == "__main__":
-    for name, display in displays():
+    for name, draw in PICTURES.items():
         path = FOLDER / f"{name}.png"
-        save(display.figure_, path)
+        save(draw(), path)
         n_bytes = path.stat().st_size
         print(f"{path.name}: {n_bytes / 1000:.0f} kB")
         if n_bytes > MAX_BYTES:
