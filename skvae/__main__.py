@@ -1,4 +1,4 @@
-"""The main job, `python -m skvae`: tune, compare, keep the pipeline and a figure.
+"""The main job, `python -m skvae`: tune, compare, keep the pipelines and a figure.
 
 Or another, `python -m skvae transform`, see `skvae.apply`.
 
@@ -10,16 +10,16 @@ import argparse
 import csv
 import sys
 import time
-import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
 import numpy as np
-from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
+    ParameterGrid,
     StratifiedKFold,
     train_test_split,
 )
@@ -29,13 +29,34 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skvae import ConvVAETransformer, apply
 from skvae.datasets import load_watch
+from skvae.progress import Progress
 from skvae.scaling import ChannelScaler
+from skvae.signal_files import read
 
-GRID = {"vae__latent_dim": [8, 16, 32], "vae__feature_weight": [1.0, 2.0, 4.0]}
-QUICK_GRID = {"vae__latent_dim": [2, 8], "vae__feature_weight": [1.0]}
+TAUGHT = {"vae__label_weight": [2.0]}  # the latents are trained by the labels too
+GRIDS = {  # by what is written: the name of the file, and of the row
+    "vae_knn": {"vae__latent_dim": [8, 16, 32], "vae__feature_weight": [1.0, 4.0]},
+    "taught_vae_knn": {"vae__latent_dim": [8, 16, 32], **TAUGHT},
+}
+QUICK_GRIDS = {
+    "vae_knn": {"vae__latent_dim": [2, 8]},
+    "taught_vae_knn": {"vae__latent_dim": [8], **TAUGHT},
+}
+ROWS = {"vae_knn": "tuned VAE + k-NN", "taught_vae_knn": "taught VAE + k-NN"}
 N_FOLDS = 2  # of people not trained on, as the test is; more take longer
-TAUGHT = {"vae__label_weight": 2.0, "vae__feature_weight": 1.0}
-MISSING = ("", "na", "nan")  # in lower case: cells of a .csv
+
+
+@dataclass
+class Signals:
+    """To train on, X (n, c, t), and to test on; `groups` are people, None or (n,)."""
+
+    X_train: np.ndarray
+    X_test: np.ndarray
+    y_train: np.ndarray
+    y_test: np.ndarray
+    test_kind: str
+    groups: np.ndarray | None = None
+    channel_names: list | None = None
 
 
 def main(arguments=None):
@@ -44,43 +65,31 @@ def main(arguments=None):
     if arguments[:1] == ["transform"]:
         return apply.main(arguments[1:])
     options = parse(arguments)
+    signals = load(options.data, options.label, options.decimal_comma)
     options.output.mkdir(parents=True, exist_ok=True)
-    X_train, X_test, y_train, y_test, groups = load(options.data)
-    start = time.perf_counter()
-    search = tune(X_train, y_train, groups, options)
-    seconds = time.perf_counter() - start
-    pipeline = search.best_estimator_
-
+    n_channels, n_timepoints = signals.X_train.shape[1:]
     print(
-        f"\nBest parameters, accuracy {search.best_score_:.3f} in cross-validation, "
-        f"found in {seconds:.0f} s:"
+        f"{len(signals.X_train)} signals to train on, {len(signals.X_test)} to test on "
+        f"({signals.test_kind}); {n_channels} x {n_timepoints} values each, "
+        f"{len(np.unique(signals.y_train))} classes",
+        flush=True,
     )
-    for name, value in search.best_params_.items():
-        print(f"  {name} = {value}")
-
-    latent_dim = pipeline["vae"].latent_dim
-    pca = PCA(min(latent_dim, len(X_train), X_train[0].size))
-    has_gaps = np.isnan(X_train).any() or np.isnan(X_test).any()
-    fill = [FunctionTransformer(interpolate)] if has_gaps else []
-    flat, pca = (
-        make_pipeline(
-            *fill, FunctionTransformer(flatten), *steps, KNeighborsClassifier()
-        )
-        for steps in ([], [pca])
-    )
-    taught = clone(pipeline).set_params(**TAUGHT)
-    scaler = ChannelScaler("standard").fit(X_train)
-    scaled = scaler.transform(X_train), scaler.transform(X_test)
-    table = [
-        compare("k-NN on the signals", flat, *scaled, y_train, y_test),
-        compare(f"PCA({latent_dim}) + k-NN", pca, *scaled, y_train, y_test),
-        measure("tuned VAE + k-NN", pipeline, X_test, y_test, search.refit_time_),
-        compare("same, taught labels", taught, X_train, X_test, y_train, y_test),
-    ]
-    print_table(table, len(X_test))
-    if has_gaps:
-        print("Gaps were interpolated in time for the first two, which take none.")
-    write(options.output, pipeline, table, X_test, y_test)
+    grids = QUICK_GRIDS if options.quick else GRIDS
+    n_fits = {name: N_FOLDS * len(ParameterGrid(grid)) for name, grid in grids.items()}
+    with Progress(sum(n_fits.values()) + len(grids) + 3) as progress:
+        searches = {}
+        for name, grid in grids.items():
+            progress.stage(f"{ROWS[name]}: {n_fits[name]} fits, and the best again")
+            searches[name] = tune(signals, grid, options.n_jobs, progress.scoring)
+            progress.step()
+        table = compare(signals, searches, progress)
+        best = max(searches, key=lambda name: searches[name].best_score_)
+        progress.stage("figure")
+        pipeline = searches[best].best_estimator_
+        written = write(options.output, searches, table, pipeline, signals)
+    print_table(table, signals)
+    print_best(searches)
+    print_next(options, best, signals, written)
     return table
 
 
@@ -95,17 +104,30 @@ def parse(arguments):
         "--data",
         type=Path,
         metavar="FILE",
-        help="your signals: .npz with X (n, t) or (n, c, t) and y, or .csv with y in "
-        "the last column; NaN, in a .csv also an empty cell or NA, is a missing "
-        "value; a quarter of the signals is kept for testing "
-        "(default: the wristwatch recordings)",
+        help="your signals: a table with a signal and its label a line, .csv, .tsv, "
+        ".txt or .parquet, with or without names of columns and an index in front; "
+        ".npz with X (n, t) or (n, c, t) and y; or .ts. NaN, NA or an empty cell is a "
+        "missing value. A quarter of the signals is kept for testing (default: the "
+        "wristwatch recordings)",
+    )
+    parser.add_argument(
+        "--label",
+        metavar="COLUMN",
+        help="of a table, which column holds the labels: its name, or its number from "
+        "0, or from -1 at the end (default: that named y, class, label or target, "
+        "else the last)",
+    )
+    parser.add_argument(
+        "--decimal-comma",
+        action="store_true",
+        help="cells stand between semicolons (or tabs), decimals after a comma",
     )
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("skvae-output"),
         metavar="FOLDER",
-        help="where pipeline, table and figure go (default: %(default)s)",
+        help="where pipelines, table and figure go (default: %(default)s)",
     )
     parser.add_argument("--quick", action="store_true", help="a small grid")
     parser.add_argument(
@@ -114,120 +136,98 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def load(path):
-    """X_train, X_test, y_train, y_test, groups: X (n, c, t), groups None or (n,)."""
+def load(path, label=None, decimal_comma=False):
+    """The recordings, tested on other people; or a file, of which a quarter is kept."""
     if path is None:
         train, test = load_watch(subset="train"), load_watch(subset="test")
         y_train, y_test = (
             np.asarray(part.target_names)[part.target] for part in (train, test)
         )
-        return train.data, test.data, y_train, y_test, train.subject
-    X, y = read(path)
-    classes, counts = np.unique(y, return_counts=True)
-    if len(classes) < 2 or counts.min() < 2 * N_FOLDS:
+        kind = f"of {len(np.unique(test.subject))} people not trained on"
+        parts = train.data, test.data, y_train, y_test
+        return Signals(*parts, kind, train.subject, train.channel_names)
+    X, y = read(path, label, decimal_comma)
+    classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    n_needed = 2 * N_FOLDS  # to train, tune and test on
+    rare = counts < n_needed
+    names = [
+        f"{name} ({n})" for name, n in zip(classes[rare], counts[rare], strict=True)
+    ]
+    names = ", ".join(names[:5] + ["..."] * (len(names) > 5))
+    if (~rare).sum() < 2:
         raise SystemExit(
-            f"{path}: {len(y)} signals of {len(classes)} classes, the smallest of "
-            f"{counts.min()}. Expected at least 2 classes of at least {2 * N_FOLDS} "
-            "signals each, to train, tune and test on."
+            f"{path}: {len(y)} signals of {len(classes)} classes; of these there are "
+            f"too few: {names or 'none'}. Expected 2 classes of at least {n_needed} "
+            "signals each. If these are no labels, name their column with --label."
         )
-    parts = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
-    return (*parts, None)
+    if rare.any():
+        print(f"Left out, classes of fewer than {n_needed} signals: {names}.")
+    kept = ~rare[codes]
+    parts = train_test_split(
+        X[kept], y[kept], test_size=0.25, stratify=y[kept], random_state=0
+    )
+    return Signals(*parts, "a quarter, drawn at random")
 
 
-def read(path):
-    """X (n, c, t) and y (n,) of a file; SystemExit with the reason if it cannot be."""
-    readers = {".npz": read_npz, ".csv": read_csv}
-    if path.suffix not in readers:
-        raise SystemExit(f"{path}: expected a .npz or a .csv file.")
-    try:
-        X, y, names = readers[path.suffix](path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise SystemExit(f"{path}: {error}") from error
-    if X.ndim not in (2, 3) or y.ndim != 1 or len(X) != len(y) or not X.size:
-        raise SystemExit(
-            f"{path}: X has shape {X.shape} and y has shape {y.shape}. Expected X "
-            "(n, t) or (n, c, t) and y (n,)."
-        )
-    if X.dtype.kind not in "biuf":
-        raise SystemExit(f"{path}: X has dtype {X.dtype}. Expected real numbers.")
-    flat = flatten(X)
-    infinite = "holds infinity. Expected finite numbers, NaN where there is none."
-    empty = "has no measured value, all are missing. Leave it out."
-    for is_unusable, reason in (
-        (np.isinf(flat).any(axis=1), infinite),
-        (np.isnan(flat).all(axis=1), empty),
-    ):
-        if is_unusable.any():
-            raise SystemExit(f"{path}: {names[is_unusable.argmax()]} {reason}")
-    return X.reshape(len(X), -1, X.shape[-1]), y
-
-
-def read_npz(path):
-    """X, y, and what to call each signal in an error."""
-    with np.load(path, allow_pickle=False) as file:
-        missing = [name for name in ("X", "y") if name not in file]
-        if missing:
-            raise ValueError(
-                f"no array {' and no array '.join(missing)}, only {file.files}. "
-                "Expected numpy.savez(file, X=X, y=y)."
-            )
-        X, y = file["X"], file["y"]
-    return X, y, [f"signal X[{i}]" for i in range(len(X) if X.ndim else 0)]
-
-
-def read_csv(path):
-    """X, y, and what to call each signal in an error: its line in the file."""
-    with path.open(newline="") as file:
-        reader = csv.reader(file)
-        lines = [(f"line {reader.line_num}", row) for row in reader if row]
-    if lines and None in map(to_number, lines[0][1][:-1]):
-        del lines[0]  # names of columns
-    if not lines:
-        raise ValueError("no signals. Expected a signal a line, y in the last column.")
-    n_columns = len(lines[0][1])
-    X = []
-    for name, row in lines:
-        if len(row) != n_columns or len(row) < 2:
-            raise ValueError(
-                f"{name} has {len(row)} columns, the first signal has {n_columns}. "
-                "Expected equally many, the last of them y."
-            )
-        X.append([to_number(cell) for cell in row[:-1]])
-        if None in X[-1]:
-            j = X[-1].index(None)
-            raise ValueError(
-                f"{name} holds {row[j]!r} in column {j + 1}. Expected numbers, "
-                "separated by commas, with a decimal point, or NaN or nothing where "
-                "none was measured; the last column is y."
-            )
-        if not row[-1].strip():
-            raise ValueError(f"{name} has no y: its last column is empty.")
-    names, rows = zip(*lines, strict=True)
-    return np.array(X), np.array([row[-1].strip() for row in rows]), names
-
-
-def to_number(cell):
-    """A cell of a .csv as a float, NaN where it is missing; None: it is a text."""
-    if cell.strip().lower() in MISSING:
-        return np.nan
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def tune(X, y, groups, options):
-    """The fitted grid search; it prints a line for each fit."""
-    vae = ConvVAETransformer(random_state=0)
+def tune(signals, grid, n_jobs, scoring):
+    """The fitted grid search."""
+    groups = signals.groups
     search = GridSearchCV(
-        Pipeline([("vae", vae), ("knn", KNeighborsClassifier())]),
-        QUICK_GRID if options.quick else GRID,
+        Pipeline(
+            [
+                ("vae", ConvVAETransformer(random_state=0)),
+                ("knn", KNeighborsClassifier()),
+            ]
+        ),
+        grid,
+        scoring=scoring,
         cv=StratifiedKFold(N_FOLDS) if groups is None else GroupKFold(N_FOLDS),
-        n_jobs=options.n_jobs,
-        verbose=3,
+        n_jobs=n_jobs,
         error_score="raise",
     )
-    return search.fit(X, y, groups=groups)
+    return search.fit(signals.X_train, signals.y_train, groups=groups)
+
+
+def compare(signals, searches, progress):
+    """The table: a row for each method, best ones of the searches last."""
+    X_train, X_test = signals.X_train, signals.X_test
+    scaler = ChannelScaler("standard").fit(X_train)
+    scaled = scaler.transform(X_train), scaler.transform(X_test)
+    fill = [FunctionTransformer(interpolate)] if has_gaps(signals) else []
+    latent_dim = searches["vae_knn"].best_estimator_["vae"].latent_dim
+    pca = PCA(min(latent_dim, len(X_train), X_train[0].size))
+    table = []
+    for name, steps in (
+        ("k-NN on the signals", []),
+        (f"PCA({pca.n_components}) + k-NN", [pca]),
+    ):
+        progress.stage(name)
+        steps = [*fill, FunctionTransformer(flatten), *steps, KNeighborsClassifier()]
+        start = time.perf_counter()
+        estimator = make_pipeline(*steps).fit(scaled[0], signals.y_train)
+        seconds = time.perf_counter() - start
+        table.append(measure(name, estimator, scaled[1], signals.y_test, seconds))
+        progress.step()
+    for name, search in searches.items():
+        pipeline, seconds = search.best_estimator_, search.refit_time_
+        table.append(measure(ROWS[name], pipeline, X_test, signals.y_test, seconds))
+    return table
+
+
+def measure(name, estimator, X, y, fit_seconds):
+    """A row of the table: accuracy on the test signals, seconds to fit and to score."""
+    start = time.perf_counter()
+    accuracy = estimator.score(X, y)
+    return {
+        "method": name,
+        "accuracy": round(float(accuracy), 4),
+        "fit_seconds": round(fit_seconds, 3),
+        "score_seconds": round(time.perf_counter() - start, 3),
+    }
+
+
+def has_gaps(signals):
+    return bool(np.isnan(signals.X_train).any() or np.isnan(signals.X_test).any())
 
 
 def flatten(X):
@@ -247,72 +247,92 @@ def interpolate(X):
     return X
 
 
-def compare(name, estimator, X_train, X_test, y_train, y_test):
-    """A row of the table for an estimator that is not fitted yet."""
-    start = time.perf_counter()
-    estimator.fit(X_train, y_train)
-    return measure(name, estimator, X_test, y_test, time.perf_counter() - start)
-
-
-def measure(name, estimator, X, y, fit_seconds):
-    """A row of the table: accuracy on the test signals, seconds to fit and to score."""
-    start = time.perf_counter()
-    accuracy = estimator.score(X, y)
-    return {
-        "method": name,
-        "accuracy": round(float(accuracy), 4),
-        "fit_seconds": round(fit_seconds, 3),
-        "score_seconds": round(time.perf_counter() - start, 3),
-    }
-
-
-def print_table(table, n_test):
+def print_table(table, signals):
+    n_test = len(signals.y_test)
     print(f"\n{f'{n_test} test signals':<22}  accuracy    fit, s  score, s")
     for row in table:
         print(
             f"{row['method']:<22}  {row['accuracy']:8.3f}  {row['fit_seconds']:8.2f}  "
             f"{row['score_seconds']:8.2f}"
         )
+    error = max((p * (1 - p) / n_test) ** 0.5 for p in (r["accuracy"] for r in table))
+    print(
+        f"All rows: {n_test} signals, {signals.test_kind}. The standard error of an "
+        f"accuracy is up to {error:.2f}: smaller differences may be chance."
+    )
+    if has_gaps(signals):
+        print("Gaps were interpolated in time for the first two, which take none.")
 
 
-def write(folder, pipeline, table, X, y):
-    """Write pipeline.joblib, table.csv and, with matplotlib, figure.png."""
-    joblib.dump(pipeline, folder / "pipeline.joblib")
+def print_best(searches):
+    print("\nBest parameters, by accuracy in cross-validation on the training signals:")
+    for name, search in searches.items():
+        params = ", ".join(
+            f"{key}={value}" for key, value in search.best_params_.items()
+        )
+        print(f"  {search.best_score_:.3f}  {ROWS[name]}: {params}")
+
+
+def print_next(options, best, signals, written):
+    """What was written, how to use it, and what to do next."""
+    path, shape = options.output / f"{best}.joblib", signals.X_train.shape[1:]
+    print(f"\nWritten to {options.output}: {', '.join(written)}. To use the best:")
+    print(f"  pipeline = joblib.load({str(path)!r})")
+    print(f"  labels = pipeline.predict(X)  # X of shape (n, {shape[0]}, {shape[1]})")
+    if options.data is None:
+        print("\nNext, your own signals, a line each with the label last, or by name:")
+        print("  python -m skvae --data FILE.csv --label COLUMN")
+    else:
+        print(
+            "\nNext, if several signals are of one person or machine, test on others:"
+        )
+        print("  GroupKFold and GroupShuffleSplit of scikit-learn split by `groups`.")
+
+
+def write(folder, searches, table, pipeline, signals):
+    """Write all pipelines, the table and, with matplotlib, a figure; return names."""
+    for name, search in searches.items():
+        joblib.dump(search.best_estimator_, folder / f"{name}.joblib")
     with (folder / "table.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, table[0])
         writer.writeheader()
         writer.writerows(table)
-    written = ["pipeline.joblib", "table.csv"]
+    written = [*(f"{name}.joblib" for name in searches), "table.csv"]
     try:
-        draw(pipeline["vae"], X, y, folder / "figure.png")
-        written.append("figure.png")
+        draw(pipeline["vae"], signals, folder / "figure.png")
     except ImportError:
-        print("\nWithout matplotlib no figure: pip install skvae[plot]")
-    print(f"\nWritten to {folder}: {', '.join(written)}")
+        return [*written, "no figure without matplotlib (pip install skvae[plot])"]
+    return [*written, "figure.png"]
 
 
-def draw(vae, X, y, path):
+def draw(vae, signals, path):
     """Latent space by class, and originals against reconstructions, of test signals."""
     import matplotlib
     import matplotlib.pyplot as plt
 
     from skvae.plotting import LatentSpaceDisplay, ReconstructionDisplay
 
+    X, y = signals.X_test, signals.y_test
+    height = np.clip(1.2 * X.shape[1], 5, 12)
     with matplotlib.rc_context({"backend": "agg", "figure.dpi": 120}):
-        latents = LatentSpaceDisplay.from_estimator(vae, X, y)
-        signals = ReconstructionDisplay.from_estimator(
-            vae, X, samples="random", n_samples=3, random_state=0
+        figure = plt.figure(figsize=(14, height), layout="constrained")
+        left, right = figure.subfigures(1, 2, width_ratios=[1, 1.4])
+        LatentSpaceDisplay.from_estimator(
+            vae, X, y, method="tsne", random_state=0, ax=left.subplots()
         )
-        panels = []
-        for figure in (latents.figure_, signals.figure_):
-            figure.canvas.draw()
-            panels.append(np.asarray(figure.canvas.buffer_rgba()))
-            plt.close(figure)
-    image = np.full((max(map(len, panels)), 0, 4), 255, np.uint8)
-    for panel in panels:
-        below = [(0, len(image) - len(panel)), (0, 0), (0, 0)]
-        image = np.hstack([image, np.pad(panel, below, constant_values=255)])
-    plt.imsave(path, image)
+        ReconstructionDisplay.from_estimator(
+            vae,
+            X,
+            samples="random",
+            n_samples=3,
+            random_state=0,
+            channel_names=signals.channel_names,
+            ax=right.subplots(X.shape[1], 3, sharex=True, sharey="row"),
+        )
+        left.suptitle(f"Latents of {len(X)} test signals")
+        right.suptitle("Three of them, and what their latents keep")
+        figure.savefig(path)
+        plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,258 @@
+"""Signals and labels of a file, as the main job reads them: a table, .npz or .ts.
+
+A table (.csv, .tsv, .txt, .parquet) holds a signal a line. What of it is taken for
+names of columns, for labels and for an index is said in a line.
+"""
+
+import csv
+import io
+import re
+import zipfile
+
+import numpy as np
+
+MISSING = ("", "na", "nan", "n/a", "null", "none", "?")  # in lower case
+LABEL_NAMES = ("y", "class", "label", "target")  # in lower case
+INDEX_NAMES = ("", "index", "id", "unnamed: 0")  # as pandas writes them, and people
+DATE = re.compile(r"\d+[-/.]\d+[-/.]\d+")
+TABLES = (".csv", ".tsv", ".txt", ".parquet")
+
+
+def read(path, label=None, decimal_comma=False):
+    """X (n, c, t) and y (n,) of a file; SystemExit with the reason if it cannot be.
+
+    Parameters
+    ----------
+    path : Path
+    label : str, optional
+        Column of a table that holds y: its name, or its number from 0, or from -1 at
+        the end. None: the last of those named as in `LABEL_NAMES`, or the last.
+    decimal_comma : bool
+        Cells of a text stand between semicolons, or tabs, and hold decimal commas.
+    """
+    try:
+        if path.suffix == ".npz":
+            X, y, names = read_npz(path)
+        elif path.suffix == ".ts":
+            X, y, names = read_ts(path)
+        elif path.suffix in TABLES:
+            X, y, names = read_table(path, label, decimal_comma)
+        else:
+            expected = f"Expected {', '.join(TABLES)}, .npz or .ts"
+            raise ValueError(f"{expected}. Save the signals as one of these.")
+        check(X, y, names)
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise SystemExit(f"{path}: no text in UTF-8. Save it as such.") from error
+    except (ValueError, ImportError, csv.Error, zipfile.BadZipFile) as error:
+        raise SystemExit(f"{path}: {error}") from error
+    return X.reshape(len(X), -1, X.shape[-1]), y
+
+
+def check(X, y, names):
+    """ValueError if X and y are of no use; `names` say which signal is meant."""
+    if X.ndim not in (2, 3) or y.ndim != 1 or len(X) != len(y) or not X.size:
+        raise ValueError(
+            f"X has shape {X.shape} and y has shape {y.shape}. Expected X (n, t) or "
+            "(n, c, t) and y (n,)."
+        )
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"X has dtype {X.dtype}. Expected real numbers.")
+    flat = X.reshape(len(X), -1)
+    infinite = "holds infinity. Expected finite numbers, NaN where there is none."
+    empty = "has no measured value, all are missing. Leave it out."
+    unlabelled = "has no y. Give it a label, or leave it out."
+    for is_unusable, reason in (
+        (np.isinf(flat).any(axis=1), infinite),
+        (np.isnan(flat).all(axis=1), empty),
+        (np.isin(y.astype(str), ("", "nan")), unlabelled),
+    ):
+        if is_unusable.any():
+            raise ValueError(f"{names[is_unusable.argmax()]} {reason}")
+
+
+def read_npz(path):
+    """X, y, and what to call each signal in an error."""
+    with np.load(path, allow_pickle=False) as file:
+        missing = [name for name in ("X", "y") if name not in file]
+        if missing:
+            raise ValueError(
+                f"no array {' and no array '.join(missing)}, only {file.files}. "
+                "Expected numpy.savez(file, X=X, y=y)."
+            )
+        X, y = file["X"], file["y"]
+    return X, y, [f"signal X[{i}]" for i in range(len(X) if X.ndim else 0)]
+
+
+def read_ts(path):
+    """X, y and names; signals shorter than the longest end in NaN."""
+    try:
+        from aeon.datasets import load_from_ts_file
+    except ImportError as error:
+        raise ImportError(".ts needs aeon: pip install aeon") from error
+    signals, y = load_from_ts_file(str(path))
+    if not len(signals):
+        raise ValueError("no signals after @data.")
+    X = np.full(
+        (len(signals), len(signals[0]), max(x.shape[1] for x in signals)), np.nan
+    )
+    for filled, x in zip(X, signals, strict=True):
+        filled[:, : x.shape[1]] = x
+    return X, y, [f"signal {i + 1}" for i in range(len(X))]
+
+
+def read_lines(path, decimal_comma):
+    """(name, cells) of each line of a table that holds something."""
+    if path.suffix == ".parquet":
+        try:
+            import pandas as pd
+
+            frame = pd.read_parquet(path)
+        except ImportError as error:
+            message = ".parquet needs pandas and pyarrow: pip install pandas pyarrow"
+            raise ImportError(message) from error
+        reader = csv.reader(io.StringIO(frame.to_csv(index=False)))
+        return [(f"row {i}", row) for i, row in enumerate(reader)]
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        first = next((line for line in file if line.strip()), "")
+        if not decimal_comma and first.count(";") > first.count(",") / 2:
+            raise ValueError(
+                "line 1 has semicolons. If they separate the cells, add "
+                "--decimal-comma (points are read too); else put commas in their place."
+            )
+        marks = "\t;" if decimal_comma else "\t,"
+        mark = next((mark for mark in marks if mark in first), " ")
+        file.seek(0)
+        lines = map(str.strip, file) if mark == " " else file
+        reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
+        rows = ([cell.strip() for cell in row] for row in reader)
+        return [(f"line {reader.line_num}", row) for row in rows if any(row)]
+
+
+def read_table(path, label, decimal_comma):
+    """X, y and names of a table; a line says what was taken for what."""
+    lines = read_lines(path, decimal_comma)
+    if not lines:
+        raise ValueError("no signals. Expected a signal a line, with its label.")
+    table = Table(lines, decimal_comma)
+    is_name = label is not None and not is_whole(label)
+    if path.suffix == ".parquet" or is_name or table.begins_with_names(label):
+        table.take_header()
+    if not table.names:
+        raise ValueError("no signals below the names of columns. Add a line for each.")
+    n_columns = len(lines[0][1])
+    target = table.find(label, n_columns)
+    columns = [j for j in range(n_columns) if j != target]
+    said = [f"labels in {table.called(target)}"]
+    while columns and (reason := table.index_reason(columns[0])):
+        said.append(f"{table.called(columns.pop(0))} left out, {reason}")
+    where = f"names of columns in {lines[0][0]}" if table.header else "no column names"
+    said = "; ".join([where, *said])
+    if not columns:
+        raise ValueError(f"{said}. No column of signals is left: add some.")
+    table.check_numbers(columns)
+    print(f"{path}: {said}; signals in {len(columns)} columns.")
+    return table.values[:, columns], table.cells[:, target].astype(str), table.names
+
+
+class Table:
+    """Cells of a table as texts and as numbers; `names` say which line each row was."""
+
+    header = None
+
+    def __init__(self, lines, decimal_comma):
+        self.names, rows = zip(*lines, strict=True)
+        for name, row in lines:
+            if len(row) != len(rows[0]) or len(row) < 2:
+                raise ValueError(
+                    f"{name} has {len(row)} columns, {self.names[0]} has "
+                    f"{len(rows[0])}. Expected equally many, two at least, between "
+                    "commas, tabs or spaces; with --decimal-comma semicolons or tabs."
+                )
+        numbers = [[to_number(cell, decimal_comma) for cell in row] for row in rows]
+        self.cells = np.array(rows, dtype=object)
+        self.values = np.array(numbers, dtype=float)  # NaN where None
+        self.is_text = np.array([[x is None for x in row] for row in numbers])
+
+    def begins_with_names(self, label):
+        """Whether line 1 has a text above numbers, or counts 0, 1, ... or 1, 2, ..."""
+        is_number = ~self.is_text & ~np.isnan(self.values)
+        above = self.is_text[0] & is_number[1:].any(axis=0)
+        target = int(label or -1)
+        above[target : target + 1 or None] = False  # labels may be of both kinds
+        count = self.values[0, is_number[0]]
+        others = ~is_number[0] & (self.cells == self.cells[0])
+        return above.any() or (counts(count) and (others.sum(axis=0) < 2).all())
+
+    def take_header(self):
+        self.header = list(self.cells[0])
+        self.names, self.cells = self.names[1:], self.cells[1:]
+        self.values, self.is_text = self.values[1:], self.is_text[1:]
+
+    def called(self, j):
+        return f"column {j}" + (f" ({self.header[j]!r})" if self.header else "")
+
+    def find(self, label, n_columns):
+        """The number of the column that holds the labels."""
+        header = self.header or []
+        if label in header:
+            return header.index(label)
+        if label is None:
+            known = [j for j, name in enumerate(header) if name.lower() in LABEL_NAMES]
+            return known[-1] if known else n_columns - 1
+        if is_whole(label) and -n_columns <= int(label) < n_columns:
+            return int(label) % n_columns
+        raise ValueError(
+            f"no column {label!r} for --label. Expected a number from 0 to "
+            f"{n_columns - 1}, or from -1 at the end, or a name of line 1: "
+            f"{', '.join(map(repr, self.header[:3] + self.header[-3:]))}."
+        )
+
+    def index_reason(self, j):
+        """Why the first column that holds no labels is no part of a signal, or None."""
+        cells = self.cells[:, j]
+        if self.header and self.header[j].lower() in INDEX_NAMES:
+            return "an index by its name"
+        if counts(self.values[:, j]):
+            return "which counts the lines"
+        if self.is_text[:, j].all():
+            if all(map(DATE.match, cells)):
+                return "which holds dates"
+            if len(set(cells)) == len(cells):
+                return "a name for each signal"
+        return None
+
+    def check_numbers(self, columns):
+        """ValueError at the first text in the columns."""
+        texts = np.argwhere(self.is_text[:, columns])
+        for i, j in texts[:1]:
+            j = columns[j]
+            remedy = "Expected a number, with a decimal point, NaN, NA or nothing."
+            if self.is_text[:, j].all():
+                column = self.header[j] if self.header else j
+                remedy = f"For labels add --label {column}, else remove the column."
+            raise ValueError(
+                f"{self.names[i]} holds {self.cells[i, j]!r} in {self.called(j)}. "
+                f"{remedy}"
+            )
+
+
+def counts(values):
+    """Whether numbers, three at least, are 0, 1, 2, ... or 1, 2, 3, ..."""
+    start = values[0] if len(values) > 2 else np.nan
+    return start in (0, 1) and np.array_equal(values, start + np.arange(len(values)))
+
+
+def is_whole(text):
+    return re.fullmatch(r"[+-]?\d+", text) is not None
+
+
+def to_number(cell, decimal_comma=False):
+    """A cell as a float, NaN where it is missing; None: it is a text."""
+    if cell.lower() in MISSING:
+        return np.nan
+    try:
+        return float(cell.replace(",", ".") if decimal_comma else cell)
+    except ValueError:
+        return None
