@@ -69,27 +69,24 @@ def main(arguments=None):
     options.output.mkdir(parents=True, exist_ok=True)
     n_channels, n_timepoints = signals.X_train.shape[1:]
     print(
-        f"{len(signals.X_train)} signals to train on, {len(signals.X_test)} to test on "
-        f"({signals.test_kind}); {n_channels} x {n_timepoints} values each, "
-        f"{len(np.unique(signals.y_train))} classes",
+        f"{len(signals.X_train)} signals of {n_channels} x {n_timepoints} values to "
+        f"train on, {len(signals.X_test)} to test on ({signals.test_kind}), "
+        f"{len(np.unique(signals.y_train))} classes.",
         flush=True,
     )
     grids = QUICK_GRIDS if options.quick else GRIDS
     n_fits = {name: N_FOLDS * len(ParameterGrid(grid)) for name, grid in grids.items()}
-    with Progress(sum(n_fits.values()) + len(grids) + 3) as progress:
-        searches = {}
+    searches = {}
+    with Progress(sum(n_fits.values()) + len(grids) + 2) as progress:
         for name, grid in grids.items():
-            progress.stage(f"{ROWS[name]}: {n_fits[name]} fits, and the best again")
+            progress.stage(f"{ROWS[name]}, {n_fits[name]} fits and the best again")
             searches[name] = tune(signals, grid, options.n_jobs, progress.scoring)
             progress.step()
         table = compare(signals, searches, progress)
-        best = max(searches, key=lambda name: searches[name].best_score_)
-        progress.stage("figure")
-        pipeline = searches[best].best_estimator_
-        written = write(options.output, searches, table, pipeline, signals)
-    print_table(table, signals)
-    print_best(searches)
-    print_next(options, best, signals, written)
+    best = max(searches, key=lambda name: searches[name].best_score_)
+    print_results(table, searches, signals)
+    write(options.output, table, searches, best, signals)
+    print_next(options, best, signals)
     return table
 
 
@@ -247,7 +244,7 @@ def interpolate(X):
     return X
 
 
-def print_table(table, signals):
+def print_results(table, searches, signals):
     n_test = len(signals.y_test)
     print(f"\n{f'{n_test} test signals':<22}  accuracy    fit, s  score, s")
     for row in table:
@@ -257,82 +254,86 @@ def print_table(table, signals):
         )
     error = max((p * (1 - p) / n_test) ** 0.5 for p in (r["accuracy"] for r in table))
     print(
-        f"All rows: {n_test} signals, {signals.test_kind}. The standard error of an "
-        f"accuracy is up to {error:.2f}: smaller differences may be chance."
+        f"Each row: all {n_test}, {signals.test_kind}. Differences below {error:.2f}, "
+        "the standard error, are chance."
     )
     if has_gaps(signals):
         print("Gaps were interpolated in time for the first two, which take none.")
-
-
-def print_best(searches):
-    print("\nBest parameters, by accuracy in cross-validation on the training signals:")
+    print("\nBest parameters, and their accuracy in cross-validation on the others:")
     for name, search in searches.items():
-        params = ", ".join(
-            f"{key}={value}" for key, value in search.best_params_.items()
-        )
-        print(f"  {search.best_score_:.3f}  {ROWS[name]}: {params}")
+        best = ", ".join(f"{key}={value}" for key, value in search.best_params_.items())
+        print(f"{ROWS[name]:<22}  {search.best_score_:8.3f}  {best}")
 
 
-def print_next(options, best, signals, written):
-    """What was written, how to use it, and what to do next."""
-    path, shape = options.output / f"{best}.joblib", signals.X_train.shape[1:]
-    print(f"\nWritten to {options.output}: {', '.join(written)}. To use the best:")
-    print(f"  pipeline = joblib.load({str(path)!r})")
-    print(f"  labels = pipeline.predict(X)  # X of shape (n, {shape[0]}, {shape[1]})")
-    if options.data is None:
-        print("\nNext, your own signals, a line each with the label last, or by name:")
-        print("  python -m skvae --data FILE.csv --label COLUMN")
-    else:
-        print(
-            "\nNext, if several signals are of one person or machine, test on others:"
-        )
-        print("  GroupKFold and GroupShuffleSplit of scikit-learn split by `groups`.")
-
-
-def write(folder, searches, table, pipeline, signals):
-    """Write all pipelines, the table and, with matplotlib, a figure; return names."""
+def write(folder, table, searches, best, signals):
+    """Write all pipelines, the table and, with matplotlib, a figure of the best."""
     for name, search in searches.items():
         joblib.dump(search.best_estimator_, folder / f"{name}.joblib")
     with (folder / "table.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, table[0])
         writer.writeheader()
         writer.writerows(table)
-    written = [*(f"{name}.joblib" for name in searches), "table.csv"]
+    written = ", ".join([*(f"{name}.joblib" for name in searches), "table.csv"])
+    print(f"\nWritten to {folder}: {written}", end="", flush=True)
     try:
-        draw(pipeline["vae"], signals, folder / "figure.png")
+        draw(ROWS[best], searches[best].best_estimator_, signals, folder)
+        print(f", figure.png (of the {ROWS[best]})")
     except ImportError:
-        return [*written, "no figure without matplotlib (pip install skvae[plot])"]
-    return [*written, "figure.png"]
+        print(". No figure: pip install matplotlib")
 
 
-def draw(vae, signals, path):
+def draw(name, pipeline, signals, folder):
     """Latent space by class, and originals against reconstructions, of test signals."""
     import matplotlib
     import matplotlib.pyplot as plt
 
     from skvae.plotting import LatentSpaceDisplay, ReconstructionDisplay
 
-    X, y = signals.X_test, signals.y_test
-    height = np.clip(1.2 * X.shape[1], 5, 12)
+    vae, X, y = pipeline["vae"], signals.X_test, signals.y_test
+    n_shown = min(3, len(X))
+    size = 14, np.clip(1.2 * X.shape[1], 5, 12)
     with matplotlib.rc_context({"backend": "agg", "figure.dpi": 120}):
-        figure = plt.figure(figsize=(14, height), layout="constrained")
+        figure = plt.figure(figsize=size, layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=[1, 1.4])
-        LatentSpaceDisplay.from_estimator(
+        left.suptitle(f"{name}: latents of {len(X)} test signals")
+        right.suptitle(f"{n_shown} of these, and what their latents keep")
+        latents = LatentSpaceDisplay.from_estimator(
             vae, X, y, method="tsne", random_state=0, ax=left.subplots()
         )
-        ReconstructionDisplay.from_estimator(
+        reconstructions = ReconstructionDisplay.from_estimator(
             vae,
             X,
             samples="random",
-            n_samples=3,
+            n_samples=n_shown,
             random_state=0,
             channel_names=signals.channel_names,
-            ax=right.subplots(X.shape[1], 3, sharex=True, sharey="row"),
+            ax=right.subplots(X.shape[1], n_shown, sharex=True, sharey="row"),
         )
-        left.suptitle(f"Latents of {len(X)} test signals")
-        right.suptitle("Three of them, and what their latents keep")
-        figure.savefig(path)
+        for part, display in ((left, latents), (right, reconstructions)):
+            if legend := display.axes_[0, -1].get_legend():  # it hides what is drawn
+                names = [text.get_text() for text in legend.get_texts()]
+                style = {"ncols": 3, "frameon": False, "fontsize": "small"}
+                legend.remove()
+                style |= {"loc": "outside lower center"}
+                part.legend(legend.legend_handles, names, **style)
+        figure.savefig(folder / "figure.png")
         plt.close(figure)
+
+
+def print_next(options, best, signals):
+    """How to use what was written, and what to do next."""
+    n_channels, n_timepoints = signals.X_train.shape[1:]
+    print(f"\nTo use the {ROWS[best]}, the better in cross-validation:")
+    print(f"  pipeline = joblib.load({str(options.output / f'{best}.joblib')!r})")
+    print(f"  pipeline.predict(X)  # of shape (n, {n_channels}, {n_timepoints})")
+    if options.data is None:
+        print("\nNext, your own signals, a line each with its label:")
+        print("  python -m skvae --data FILE.csv --label COLUMN")
+    else:
+        print(
+            "\nNext, if several signals are of one person or machine, test on others:"
+        )
+        print("  GroupKFold and GroupShuffleSplit of scikit-learn split by `groups`.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One bar over many fits, those in other processes included."""
 
 import os
+import shutil
 import tempfile
 import threading
 from functools import partial
@@ -22,10 +23,14 @@ class Progress:
         handle, self.path = tempfile.mkstemp(prefix="skvae-")
         os.close(handle)
         self.scoring = partial(score_and_count, self.path)
-        # Where stderr is no terminal: None, no bar.
-        bar_format = "{desc:<24} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"
-        style = {"bar_format": bar_format, "smoothing": 0, "leave": False}
-        self.bar = tqdm(total=self.n_steps, disable=None, **style)
+        self.bar = tqdm(
+            total=self.n_steps,
+            disable=None,  # where stderr is no terminal
+            leave=False,
+            smoothing=0,
+            ncols=min(100, shutil.get_terminal_size().columns),
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left",
+        )
         self.ended = threading.Event()
         self.watcher = threading.Thread(target=self.watch, daemon=True)
         self.watcher.start()

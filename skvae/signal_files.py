@@ -8,6 +8,7 @@ import csv
 import io
 import re
 import zipfile
+from textwrap import shorten
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def read(path, label=None, decimal_comma=False):
         raise SystemExit(f"{path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise SystemExit(f"{path}: no text in UTF-8. Save it as such.") from error
-    except (ValueError, ImportError, csv.Error, zipfile.BadZipFile) as error:
+    except (ValueError, ImportError, csv.Error) as error:
         raise SystemExit(f"{path}: {error}") from error
     return X.reshape(len(X), -1, X.shape[-1]), y
 
@@ -74,14 +75,18 @@ def check(X, y, names):
 
 def read_npz(path):
     """X, y, and what to call each signal in an error."""
-    with np.load(path, allow_pickle=False) as file:
-        missing = [name for name in ("X", "y") if name not in file]
-        if missing:
-            raise ValueError(
-                f"no array {' and no array '.join(missing)}, only {file.files}. "
-                "Expected numpy.savez(file, X=X, y=y)."
-            )
-        X, y = file["X"], file["y"]
+    expected = "Expected arrays of numbers: numpy.savez(file, X=X, y=y)."
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file if name in ("X", "y")}
+            missing = [name for name in ("X", "y") if name not in arrays]
+            held = file.files
+    except (EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{error} {expected}") from error
+    if missing:
+        missing = " and no array ".join(missing)
+        raise ValueError(f"no array {missing}, only {held}. {expected}")
+    X, y = arrays["X"], arrays["y"]
     return X, y, [f"signal X[{i}]" for i in range(len(X) if X.ndim else 0)]
 
 
@@ -203,10 +208,10 @@ class Table:
             return known[-1] if known else n_columns - 1
         if is_whole(label) and -n_columns <= int(label) < n_columns:
             return int(label) % n_columns
+        names = shorten(", ".join(header), 60, placeholder=" ...") or "none there"
         raise ValueError(
-            f"no column {label!r} for --label. Expected a number from 0 to "
-            f"{n_columns - 1}, or from -1 at the end, or a name of line 1: "
-            f"{', '.join(map(repr, self.header[:3] + self.header[-3:]))}."
+            f"no column {label!r} for --label. Expected a name of line 1 ({names}), or "
+            f"a number from 0 to {n_columns - 1}, or from -1 at the end."
         )
 
     def index_reason(self, j):

@@ -20,7 +20,7 @@ FILES = {
 LAYERS = [
     ("processes",),
     ("model.features", "model.layers", "model.likelihoods", "scaling", "runtime",
-     "containers", "datasets."),
+     "containers", "datasets.", "signal_files", "progress"),
     ("model.", "target"),
     ("training.",),
     ("saving.", "validation"),
