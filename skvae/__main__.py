@@ -151,15 +151,15 @@ def load(path, label=None, decimal_comma=False):
         f"{name} ({n})" for name, n in zip(classes[rare], counts[rare], strict=True)
     ]
     names = ", ".join(names[:5] + ["..."] * (len(names) > 5))
-    if (~rare).sum() < 2:
+    kept = ~rare[codes]
+    if (~rare).sum() < 2 or kept.mean() < 0.5:
         raise SystemExit(
             f"{path}: {len(y)} signals of {len(classes)} classes; of these there are "
             f"too few: {names or 'none'}. Expected 2 classes of at least {n_needed} "
-            "signals each. If these are no labels, name their column with --label."
+            "signals each. If they are no labels, say which column is: --label COLUMN."
         )
     if rare.any():
         print(f"Left out, classes of fewer than {n_needed} signals: {names}.")
-    kept = ~rare[codes]
     parts = train_test_split(
         X[kept], y[kept], test_size=0.25, stratify=y[kept], random_state=0
     )

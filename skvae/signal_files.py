@@ -31,16 +31,18 @@ def read(path, label=None, decimal_comma=False):
     decimal_comma : bool
         Cells of a text stand between semicolons, or tabs, and hold decimal commas.
     """
+    suffix = path.suffix.lower()
+    readers = {".npz": read_npz, ".ts": read_ts}
     try:
-        if path.suffix == ".npz":
-            X, y, names = read_npz(path)
-        elif path.suffix == ".ts":
-            X, y, names = read_ts(path)
-        elif path.suffix in TABLES:
+        if suffix in TABLES:
             X, y, names = read_table(path, label, decimal_comma)
-        else:
+        elif suffix not in readers:
             expected = f"Expected {', '.join(TABLES)}, .npz or .ts"
             raise ValueError(f"{expected}. Save the signals as one of these.")
+        elif label is not None:
+            raise ValueError("holds its labels in no column. Leave --label out.")
+        else:
+            X, y, names = readers[suffix](path)
         check(X, y, names)
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror or error}.") from error
@@ -98,18 +100,19 @@ def read_ts(path):
         raise ImportError(".ts needs aeon: pip install aeon") from error
     signals, y = load_from_ts_file(str(path))
     if not len(signals):
-        raise ValueError("no signals after @data.")
-    X = np.full(
-        (len(signals), len(signals[0]), max(x.shape[1] for x in signals)), np.nan
-    )
-    for filled, x in zip(X, signals, strict=True):
-        filled[:, : x.shape[1]] = x
-    return X, y, [f"signal {i + 1}" for i in range(len(X))]
+        raise ValueError("no signals after @data. Add a line for each.")
+    longest = max(x.shape[1] for x in signals)
+    ends = [[(0, 0), (0, longest - x.shape[1])] for x in signals]
+    padded = [
+        np.pad(x, end, constant_values=np.nan)
+        for x, end in zip(signals, ends, strict=True)
+    ]
+    return np.stack(padded), y, [f"signal {i + 1}" for i in range(len(signals))]
 
 
 def read_lines(path, decimal_comma):
     """(name, cells) of each line of a table that holds something."""
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         try:
             import pandas as pd
 
@@ -118,7 +121,7 @@ def read_lines(path, decimal_comma):
             message = ".parquet needs pandas and pyarrow: pip install pandas pyarrow"
             raise ImportError(message) from error
         reader = csv.reader(io.StringIO(frame.to_csv(index=False)))
-        return [(f"row {i}", row) for i, row in enumerate(reader)]
+        return [(f"row {i}" if i else "the file", row) for i, row in enumerate(reader)]
     with path.open(newline="", encoding="utf-8-sig") as file:
         first = next((line for line in file if line.strip()), "")
         if not decimal_comma and first.count(";") > first.count(",") / 2:
@@ -142,13 +145,12 @@ def read_table(path, label, decimal_comma):
         raise ValueError("no signals. Expected a signal a line, with its label.")
     table = Table(lines, decimal_comma)
     is_name = label is not None and not is_whole(label)
-    if path.suffix == ".parquet" or is_name or table.begins_with_names(label):
+    if path.suffix.lower() == ".parquet" or is_name or table.begins_with_names(label):
         table.take_header()
     if not table.names:
         raise ValueError("no signals below the names of columns. Add a line for each.")
-    n_columns = len(lines[0][1])
-    target = table.find(label, n_columns)
-    columns = [j for j in range(n_columns) if j != target]
+    target = table.find(label)
+    columns = [j for j in range(table.cells.shape[1]) if j != target]
     said = [f"labels in {table.called(target)}"]
     while columns and (reason := table.index_reason(columns[0])):
         said.append(f"{table.called(columns.pop(0))} left out, {reason}")
@@ -168,12 +170,16 @@ class Table:
 
     def __init__(self, lines, decimal_comma):
         self.names, rows = zip(*lines, strict=True)
+        if len(rows[0]) < 2:
+            raise ValueError(
+                f"{self.names[0]} has one cell. Expected commas, tabs or spaces "
+                "between cells, or, with --decimal-comma, semicolons or tabs."
+            )
         for name, row in lines:
-            if len(row) != len(rows[0]) or len(row) < 2:
+            if len(row) != len(rows[0]):
                 raise ValueError(
                     f"{name} has {len(row)} columns, {self.names[0]} has "
-                    f"{len(rows[0])}. Expected equally many, two at least, between "
-                    "commas, tabs or spaces; with --decimal-comma semicolons or tabs."
+                    f"{len(rows[0])}. Expected equally many: fill or remove cells."
                 )
         numbers = [[to_number(cell, decimal_comma) for cell in row] for row in rows]
         self.cells = np.array(rows, dtype=object)
@@ -181,14 +187,18 @@ class Table:
         self.is_text = np.array([[x is None for x in row] for row in numbers])
 
     def begins_with_names(self, label):
-        """Whether line 1 has a text above numbers, or counts 0, 1, ... or 1, 2, ..."""
+        """Whether line 1 has a text above numbers, or steps, as times or numbers do.
+
+        In the latter case its texts, the name of the label, come only once.
+        """
         is_number = ~self.is_text & ~np.isnan(self.values)
         above = self.is_text[0] & is_number[1:].any(axis=0)
         target = int(label or -1)
         above[target : target + 1 or None] = False  # labels may be of both kinds
-        count = self.values[0, is_number[0]]
-        others = ~is_number[0] & (self.cells == self.cells[0])
-        return above.any() or (counts(count) and (others.sum(axis=0) < 2).all())
+        again = ~is_number[0] & (self.cells[1:] == self.cells[0])
+        steps = np.diff(self.values[0, is_number[0]])
+        is_even = len(steps) > 1 and (abs(steps - steps[0]) < 0.1 * steps[0]).all()
+        return above.any() or (is_even and not again.any())
 
     def take_header(self):
         self.header = list(self.cells[0])
@@ -198,9 +208,9 @@ class Table:
     def called(self, j):
         return f"column {j}" + (f" ({self.header[j]!r})" if self.header else "")
 
-    def find(self, label, n_columns):
+    def find(self, label):
         """The number of the column that holds the labels."""
-        header = self.header or []
+        header, n_columns = self.header or [], self.cells.shape[1]
         if label in header:
             return header.index(label)
         if label is None:
@@ -218,14 +228,14 @@ class Table:
         """Why the first column that holds no labels is no part of a signal, or None."""
         cells = self.cells[:, j]
         if self.header and self.header[j].lower() in INDEX_NAMES:
-            return "an index by its name"
+            return "named as an index is"
         if counts(self.values[:, j]):
-            return "which counts the lines"
+            return "it counts the lines"
         if self.is_text[:, j].all():
             if all(map(DATE.match, cells)):
-                return "which holds dates"
+                return "it holds dates"
             if len(set(cells)) == len(cells):
-                return "a name for each signal"
+                return "it names each signal"
         return None
 
     def check_numbers(self, columns):
@@ -244,7 +254,7 @@ class Table:
 
 
 def counts(values):
-    """Whether numbers, three at least, are 0, 1, 2, ... or 1, 2, 3, ..."""
+    """Whether numbers are 0, 1, 2, ... or 1, 2, 3, ...; two may be so by chance."""
     start = values[0] if len(values) > 2 else np.nan
     return start in (0, 1) and np.array_equal(values, start + np.arange(len(values)))
 

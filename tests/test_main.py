@@ -201,10 +201,11 @@ def test_rare_classes_are_left_out_by_name(tmp_path, capsys):
     [
         ([0, 0, 0, 0, 0], "5 signals of 1 classes.*too few: none.*--label"),
         ([0, 0, 0, 0, 1], r"5 signals of 2 classes.*too few: 1 \(1\).*--label"),
+        ([0] * 4 + [1] * 4 + list(range(2, 12)), r"6 \(1\), \.\.\..*--label"),
         ([0.5, 1.5, 3, 4, 5], r"0.5 \(1\), 1.5 \(1\).*--label"),
     ],
 )
 def test_too_few_signals_of_a_class_are_named(y, message, tmp_path):
-    np.savez(tmp_path / "x.npz", X=np.ones((5, 3)), y=y)
+    np.savez(tmp_path / "x.npz", X=np.ones((len(y), 3)), y=y)
     with pytest.raises(SystemExit, match=message):
         job.load(tmp_path / "x.npz")

@@ -29,6 +29,8 @@ TABLES = {
     "number names": lines(*SIGNALS.T, LABELS, names=[0, 1, 2, "kind"]),
     "number names from 1": lines(*SIGNALS.T, LABELS, names=[1, 2, 3, ""]),
     "numbers for all": lines(*SIGNALS.T, [0, 1, 0, 1], names=[0, 1, 2, 3]),
+    "times": lines(*SIGNALS.T, LABELS, names=[-0.067, -0.033, 0, "kind"]),
+    "wavelengths": lines(*SIGNALS.T, [0, 1, 0, 1], names=[400, 410, 420, "kind"]),
     "pandas": lines([0, 1, 2, 3], *SIGNALS.T, LABELS, names=["", 0, 1, 2, "y"]),
     "shuffled": lines([9, 7, 3, 2], *SIGNALS.T, LABELS, names=["", 0, 1, 2, "y"]),
     "id": lines([9, 7, 3, 2], *SIGNALS.T, LABELS, names=["ID", *"abc", "y"]),
@@ -51,7 +53,7 @@ TABLES = {
 def test_tables_as_people_have_them(name, tmp_path, capsys):
     X, y = read(save(tmp_path / "x.csv", TABLES[name]))
     np.testing.assert_array_equal(X, SIGNALS[:, None])
-    expected = "0101" if name == "numbers for all" else LABELS
+    expected = "0101" if name in ("numbers for all", "wavelengths") else LABELS
     assert list(y) == list(expected)
     said = capsys.readouterr().out
     assert said.count("\n") == 1
@@ -97,7 +99,7 @@ def test_decimal_commas(mark, names, tmp_path):
 
 def test_a_first_signal_that_counts_is_a_signal(tmp_path):
     """Its label comes again, as no name of a column does."""
-    path = save(tmp_path / "x.csv", "0,1,2,a\n5,5,5,a\n3,2,1,b\n")
+    path = save(tmp_path / "x.CSV", "0,1,2,a\n5,5,5,a\n3,2,1,b\n")
     assert read(path)[0][:, 0].tolist() == [[0, 1, 2], [5, 5, 5], [3, 2, 1]]
 
 
@@ -159,7 +161,7 @@ def test_points_are_read_beside_decimal_commas(cell):
         ("x.csv", "", "no signals. Expected a signal a line"),
         ("x.csv", "0,1,2,kind\n", "no signals below the names of columns"),
         ("x.csv", "1,2,a\n1,a\n", "line 2 has 2 columns, line 1 has 3"),
-        ("x.csv", "1\n2\n", "line 1 has 1 columns.*between commas, tabs"),
+        ("x.csv", "1\n2\n", "line 1 has one cell.*commas, tabs or spaces"),
         ("x.csv", "1,5;2,5;a\n", "line 1 has semicolons.*add --decimal-comma"),
         ("x.csv", "1,2,a\n1,z,b\n", "line 2 holds 'z' in column 1. Expected a number"),
         # Lines as an editor counts them: names, an empty one, one within quotes.
@@ -205,6 +207,12 @@ def test_a_label_that_is_no_column_is_refused(label, tmp_path):
     path = save(tmp_path / "x.csv", TABLES["plain"])
     with pytest.raises(SystemExit, match=f"no column '{label}' for --label"):
         read(path, label)
+
+
+def test_a_label_of_a_file_without_columns_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", X=SIGNALS, y=LABELS)
+    with pytest.raises(SystemExit, match="Leave --label out"):
+        read(tmp_path / "x.npz", "0")
 
 
 def test_missing_file_is_refused(tmp_path):
