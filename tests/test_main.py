@@ -126,8 +126,9 @@ def test_job_loads_the_recordings_by_subject():
 
 
 def test_the_instructions_that_are_printed_work(data, tmp_path, monkeypatch, capsys):
-    """For the better in cross-validation, whatever the test says."""
-    np.savez(tmp_path / "signals.npz", X=data[0], y=data[1])
+    """For the better in cross-validation, by labels at random."""
+    X, y = data[0], np.random.default_rng(0).integers(2, size=80)
+    np.savez(tmp_path / "signals.npz", X=X, y=y)
     monkeypatch.chdir(tmp_path)
     job.main(["--data", "signals.npz", "--quick", "--n-jobs", "1"])
     printed = capsys.readouterr().out
@@ -137,13 +138,21 @@ def test_the_instructions_that_are_printed_work(data, tmp_path, monkeypatch, cap
         )
         for name, row in job.ROWS.items()
     }
+    assert len(set(scores.values())) == 2
     best = max(scores, key=scores.get)
     load, predict = re.findall(r"^  (pipeline.*)", printed, re.M)
     assert f"{best}.joblib" in load
     assert predict.endswith("# of shape (n, 1, 12)")
-    names = {"joblib": joblib, "X": data[0][:, None]}
+    names = {"joblib": joblib, "X": X[:, None]}
     exec(load, names)
     assert set(eval(predict, names)) <= {0, 1}
+
+
+@pytest.mark.parametrize("grids", [job.GRIDS, job.QUICK_GRIDS])
+def test_names_say_which_are_taught(grids):
+    assert list(grids) == list(job.ROWS)
+    for name, grid in grids.items():
+        assert ("vae__label_weight" in grid) == ("taught" in name)
 
 
 def test_standard_error_of_the_least_certain_row(capsys):

@@ -103,7 +103,14 @@ def test_a_first_signal_that_counts_is_a_signal(tmp_path):
     assert read(path)[0][:, 0].tolist() == [[0, 1, 2], [5, 5, 5], [3, 2, 1]]
 
 
-def test_parquet_is_read_as_the_csv_of_the_frame(tmp_path, monkeypatch):
+def test_labels_may_be_texts_and_numbers(tmp_path):
+    path = save(tmp_path / "x.csv", lines(*SIGNALS.T, ["walk", 1, 2, "walk"]))
+    X, y = read(path)
+    np.testing.assert_array_equal(X[:, 0], SIGNALS)
+    assert list(y) == ["walk", "1", "2", "walk"]
+
+
+def test_parquet_is_read_as_the_csv_of_the_frame(tmp_path, monkeypatch, capsys):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(SIGNALS).assign(y=LABELS)
     frame.iloc[1, 0] = np.nan
@@ -111,6 +118,7 @@ def test_parquet_is_read_as_the_csv_of_the_frame(tmp_path, monkeypatch):
     X, y = read(tmp_path / "x.parquet")
     np.testing.assert_array_equal(X[:, 0], frame.iloc[:, :3])
     assert list(y) == LABELS
+    assert "left out" not in capsys.readouterr().out  # its index is no column
 
 
 def test_ts_of_unequal_lengths_ends_in_gaps(tmp_path):
