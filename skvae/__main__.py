@@ -44,6 +44,7 @@ QUICK_GRIDS = {
 }
 ROWS = {"vae_knn": "tuned VAE + k-NN", "taught_vae_knn": "taught VAE + k-NN"}
 N_FOLDS = 2  # of people not trained on, as the test is; more take longer
+MIN_SIGNALS = 16  # of a file: 6 to fit in a fold, where k-NN asks for 5
 
 
 @dataclass
@@ -152,11 +153,13 @@ def load(path, label=None, decimal_comma=False):
     ]
     names = ", ".join(names[:5] + ["..."] * (len(names) > 5))
     kept = ~rare[codes]
-    if (~rare).sum() < 2 or kept.mean() < 0.5:
+    is_small = (~rare).sum() < 2 or kept.sum() < MIN_SIGNALS
+    if is_small or kept.mean() < 0.5:
         raise SystemExit(
             f"{path}: {len(y)} signals of {len(classes)} classes; of these there are "
-            f"too few: {names or 'none'}. Expected 2 classes of at least {n_needed} "
-            "signals each. If they are no labels, say which column is: --label COLUMN."
+            f"too few: {names or 'none'}. Expected {MIN_SIGNALS} signals, and at "
+            f"least {n_needed} of each class. If they are no labels, say which column "
+            "is: --label COLUMN."
         )
     if rare.any():
         print(f"Left out, classes of fewer than {n_needed} signals: {names}.")
@@ -255,11 +258,11 @@ def print_results(table, searches, signals):
     error = max((p * (1 - p) / n_test) ** 0.5 for p in (r["accuracy"] for r in table))
     print(
         f"Each row: all {n_test}, {signals.test_kind}. Differences below {error:.2f}, "
-        "the standard error, are chance."
+        "the standard error, may be chance."
     )
     if has_gaps(signals):
         print("Gaps were interpolated in time for the first two, which take none.")
-    print("\nBest parameters, and their accuracy in cross-validation on the others:")
+    print("\nBest parameters, and their accuracy in cross-validation:")
     for name, search in searches.items():
         best = ", ".join(f"{key}={value}" for key, value in search.best_params_.items())
         print(f"{ROWS[name]:<22}  {search.best_score_:8.3f}  {best}")

@@ -197,11 +197,11 @@ def test_progress_is_a_bar_in_a_terminal(monkeypatch):
 
 
 def test_rare_classes_are_left_out_by_name(tmp_path, capsys):
-    y = ["a"] * 4 + ["b"] * 3 + ["c"] * 5
-    np.savez(tmp_path / "x.npz", X=np.random.default_rng(0).random((12, 5)), y=y)
+    y = ["a"] * 4 + ["b"] * 3 + ["c"] * 12
+    np.savez(tmp_path / "x.npz", X=np.random.default_rng(0).random((19, 5)), y=y)
     signals = job.load(tmp_path / "x.npz")
     assert set(signals.y_train) | set(signals.y_test) == {"a", "c"}
-    assert len(signals.y_train) + len(signals.y_test) == 9
+    assert len(signals.y_train) + len(signals.y_test) == 16
     assert "classes of fewer than 4 signals: b (3)." in capsys.readouterr().out
 
 
@@ -210,7 +210,8 @@ def test_rare_classes_are_left_out_by_name(tmp_path, capsys):
     [
         ([0, 0, 0, 0, 0], "5 signals of 1 classes.*too few: none.*--label"),
         ([0, 0, 0, 0, 1], r"5 signals of 2 classes.*too few: 1 \(1\).*--label"),
-        ([0] * 4 + [1] * 4 + list(range(2, 12)), r"6 \(1\), \.\.\..*--label"),
+        ([0] * 7 + [1] * 8, "15 signals of 2 classes.*none. Expected 16 signals"),
+        ([0] * 8 + [1] * 8 + list(range(2, 20)), r"6 \(1\), \.\.\..*--label"),
         ([0.5, 1.5, 3, 4, 5], r"0.5 \(1\), 1.5 \(1\).*--label"),
     ],
 )
