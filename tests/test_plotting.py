@@ -466,6 +466,34 @@ def test_training_curves_without_labels_or_validation(vae):
     assert [text.get_text() for text in legend.get_texts()] == ["training"]
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_training_curves_have_the_loss_of_pca(waves, early_stopping):
+    X = waves.reshape(100, 2, 48).copy()
+    X[:, 1] *= 100
+    vae = ConvVAETransformer(3, max_epochs=2, early_stopping=early_stopping).fit(X)
+    display = TrainingCurveDisplay.from_estimator(vae, X)
+    scaled = (X - X.mean(axis=(0, 2), keepdims=True)) / X.std(
+        axis=(0, 2), keepdims=True
+    )
+    scaled = scaled.reshape(100, -1)
+    expected = -PCA(3).fit(scaled).score(scaled)
+    loss, *others = display.axes_[0]
+    np.testing.assert_allclose(loss.lines[-1].get_ydata(), expected, rtol=1e-4)
+    assert len(loss.lines) == len(others[0].lines) + 1
+    (legend,) = display.figure_.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert (names[0], names[-1]) == ("training", "PCA")
+    assert len(names) == len(loss.lines)
+    colors = [line.get_color() for line in legend.get_lines()]
+    assert colors == [line.get_color() for line in loss.lines]
+
+
+@pytest.mark.parametrize("display", [LatentTraversalDisplay, TrainingCurveDisplay])
+def test_displays_of_the_model_alone_need_it_fitted(display):
+    with pytest.raises(NotFittedError):
+        display.from_estimator(ConvVAETransformer())
+
+
 def test_training_curves_need_an_epoch(waves):
     vae = ConvVAETransformer(2, max_epochs=0, random_state=0).fit(waves)
     with pytest.raises(ValueError, match="max_epochs > 0"):

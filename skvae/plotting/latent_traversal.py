@@ -5,6 +5,7 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted
 
 from skvae.plotting import shared
 
@@ -66,6 +67,7 @@ class LatentTraversalDisplay(shared.Display):
         **kwargs : as for `plot`
         """
         shared.pyplot()
+        check_is_fitted(estimator)
         check_scalar(n_dims, "n_dims", Integral, min_val=1)
         check_scalar(n_steps, "n_steps", Integral, min_val=2)
         kl = estimator.kl_per_dim_

@@ -70,7 +70,7 @@ def make_axes(ax, n_rows, n_columns, size=PANEL_SIZE, *, sharex=True, sharey="ro
     if axes.size == 1 < n_rows * n_columns:
         (bounds,) = axes.ravel()
         bounds.set_axis_off()
-        gap = None if sharey else 0.4  # for tick labels
+        gap = None if sharey else 0.6  # for tick labels
         grid = bounds.get_subplotspec().subgridspec(n_rows, n_columns, wspace=gap)
         axes = grid.subplots(squeeze=False, **share)
     elif axes.size != n_rows * n_columns:
@@ -89,7 +89,8 @@ def add_legend(axes, ax, handles, labels, loc="lower center", **kwargs):
         axes[0, 0].figure.legend(handles, labels, **style)
     else:
         # Small: it is to stay off the next panel.
-        style = kwargs | {"ncols": 1, "fontsize": "x-small", "handlelength": 1}
+        style = {"ncols": 1, "fontsize": "x-small", "handlelength": 1, "loc": "best"}
+        style = kwargs | style
         # Out of the layout: small panels would collapse to make room for it.
         axes[0, -1].legend(handles, labels, **style).set_in_layout(False)
 
