@@ -167,10 +167,11 @@ class ConvVAETransformer(
     module_ : torch.nn.Module
         The network, with `encoder` and `decoder`.
     history_ : dict of ndarray
-        One value an epoch, nats per sample, in scaled units: ``train_loss`` and its
-        terms ``train_reconstruction`` (-log p(x|z)), ``train_kl``,
-        ``train_kl_per_dim``, ``train_label``; the same with ``valid_`` if
-        ``early_stopping=True``.
+        One value an epoch, a mean over its steps, dropout on; nats per sample, in
+        scaled units: ``train_loss`` and its terms ``train_reconstruction``
+        (-log p(x|z)), ``train_kl``, ``train_kl_per_dim``, ``train_label`` (in the loss
+        times `label_weight` and half the measured values of a signal); the same with
+        ``valid_``, dropout off, if ``early_stopping=True``.
     n_epochs_, best_epoch_ : int
         Epochs run, and the one, from 1, whose weights were kept.
     reconstruction_weight_ : float
@@ -188,9 +189,10 @@ class ConvVAETransformer(
         Distortion expected of signals not trained on, over that of training signals;
         `partial_fit` and `warm_start` go on with it.
     network_share_ : dict of float
-        How much of the ``"latents"`` and of the ``"reconstruction"`` the networks make,
-        as a share of mean squares; the rest are linear maps of signal, features and
-        latents, like PCA's. Both are 1 without `linear_path`, 0 with ``max_epochs=0``.
+        How much of the ``"latents"`` and of the ``"reconstruction"`` goes through the
+        networks, as a share of mean squares; the rest are linear maps of signal,
+        features and latents, like PCA's. 1 without `linear_path`, 0 with
+        ``max_epochs=0``.
     scaler_ : ChannelScaler
     classes_ : ndarray of shape (n_classes,) or None
         If ``label_weight > 0``; None where `y` holds numbers.
@@ -769,9 +771,12 @@ class ConvVAETransformer(
         return self.latent_scale_.size
 
     def _module_in_use(self):
-        """The fitted network, moved to the device that `device` means now."""
+        """The fitted network, on the device that `device` means now, to be evaluated.
+
+        A loop of one's own may have left it in training mode, with dropout.
+        """
         check_is_fitted(self)
-        return self.net_.to(resolve_device(self.device, training=False)).module_
+        return self.net_.to(resolve_device(self.device, training=False)).module_.eval()
 
     def _map_signals(self, function, X):
         """Apply a function of scaled x (b, c, t) to X, a batch at a time."""

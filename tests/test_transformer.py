@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsClassifier
+from skorch.callbacks import LRScheduler
 from torch.distributions import Bernoulli, Laplace, Normal
 
 import skvae
@@ -471,6 +472,19 @@ def test_partial_fit_goes_on(waves):
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
 
 
+@pytest.mark.parametrize("linear_path", [False, True])
+def test_a_network_left_in_training_mode_is_evaluated(waves, linear_path):
+    """As by a loop of one's own: dropout must not draw in `transform`."""
+    vae = ConvVAETransformer(
+        2, linear_path=linear_path, dropout=0.5, max_epochs=1, random_state=0
+    ).fit(waves)
+    methods = vae.transform, vae.score_samples, vae.reconstruct
+    expected = [method(waves) for method in methods]
+    for method, values in zip(methods, expected, strict=True):
+        vae.module_.train()
+        np.testing.assert_array_equal(method(waves), values)
+
+
 def test_warm_start_goes_on_and_refuses_another_network(waves):
     vae = ConvVAETransformer(2, warm_start=True, max_epochs=10, random_state=0).fit(
         waves
@@ -511,6 +525,9 @@ def test_warm_start_goes_on_and_refuses_another_network(waves):
         ({"net_params": {"hidden_dropout": 0.5}}, "net_params.*hidden_dropout"),
         ({"net_params": {"module__depth": 3}}, "net_params.*depth"),
         ({"net_params": {"criterion__gamma": 3}}, "net_params.*gamma"),
+        ({"net_params": {"criterion": torch.nn.MSELoss}}, "net_params.*criterion"),
+        ({"callbacks": [LRScheduler("StepLR")]}, "'lr_schedule': None"),
+        ({"callbacks": [("lr", LRScheduler("StepLR"))]}, "'lr_schedule': None"),
         ({"callbacks": [3]}, "callbacks"),
     ],
 )

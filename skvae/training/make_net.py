@@ -6,6 +6,7 @@ import math
 import torch
 from sklearn.base import clone
 from skorch import NeuralNet
+from skorch.callbacks import LRScheduler
 
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.network import ConvVAE
@@ -53,7 +54,9 @@ def make_net(job, has_head, train):
             callbacks += stopping_callbacks(params.patience)
     if rank() == 0:
         callbacks += progress_callbacks(params.verbose)
-    callbacks += clone(params.callbacks or [], safe=False)
+    own_callbacks = clone(params.callbacks or [], safe=False)
+    check_schedules(callbacks, own_callbacks)
+    callbacks += own_callbacks
     if job.checkpoint is not None:
         callbacks.append(("checkpoint", job.checkpoint))
     net_params = {
@@ -106,6 +109,7 @@ def make_net(job, has_head, train):
 def check_names(options, parameters):
     """Refuse a name in `net_params` that reaches nothing, or is a parameter."""
     of_net = {*OWN_OPTIONS, *arguments(NeuralNet), *arguments(VAENet)}
+    of_net -= {"module", "criterion"}  # which are the model
     of_parts = {
         "module": arguments(ConvVAE) - SET_BY_FIT - parameters.keys(),
         "criterion": arguments(Objective) - {"classes"} - parameters.keys(),
@@ -126,6 +130,18 @@ def check_names(options, parameters):
                 f"{sorted(of_parts['module'])}, or 'criterion__' and one of "
                 f"{sorted(of_parts['criterion'])}."
             )
+
+
+def check_schedules(callbacks, own_callbacks):
+    """Refuse an LRScheduler of the user's beside the default schedule."""
+    own = [c[1] if isinstance(c, tuple) else c for c in own_callbacks]
+    if dict(callbacks).get("lr_schedule") and any(
+        isinstance(callback, LRScheduler) for callback in own
+    ):
+        raise ValueError(
+            "callbacks has an LRScheduler, but the default schedule changes the "
+            "learning rate too. Set net_params={'lr_schedule': None}, or leave it out."
+        )
 
 
 def arguments(function):
