@@ -44,6 +44,7 @@ QUICK_GRIDS = {
 }
 ROWS = {"vae_knn": "tuned VAE + k-NN", "taught_vae_knn": "taught VAE + k-NN"}
 N_FOLDS = 2  # of people not trained on, as the test is; more take longer
+UNLABELLED = "", "nan", "-1"
 MIN_SIGNALS = 16  # of a file: 6 to fit in a fold, where k-NN asks for 5
 
 
@@ -145,6 +146,10 @@ def load(path, label=None, decimal_comma=False):
         parts = train.data, test.data, y_train, y_test
         return Signals(*parts, kind, train.subject, train.channel_names)
     X, y = read(path, label, decimal_comma)
+    is_labelled = ~np.isin(y.astype(str), UNLABELLED)
+    if not is_labelled.all():
+        print(f"Left out, {np.sum(~is_labelled)} signals without a label.")
+        X, y = X[is_labelled], y[is_labelled]
     classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
     n_needed = 2 * N_FOLDS  # to train, tune and test on
     rare = counts < n_needed
@@ -159,7 +164,7 @@ def load(path, label=None, decimal_comma=False):
             f"{path}: {len(y)} signals of {len(classes)} classes; of these there are "
             f"too few: {names or 'none'}. Expected {MIN_SIGNALS} signals, and at "
             f"least {n_needed} of each class. If they are no labels, say which column "
-            "is: --label COLUMN."
+            "is, for they are needed: --label COLUMN."
         )
     if rare.any():
         print(f"Left out, classes of fewer than {n_needed} signals: {names}.")
@@ -257,8 +262,8 @@ def print_results(table, searches, signals):
         )
     error = max((p * (1 - p) / n_test) ** 0.5 for p in (r["accuracy"] for r in table))
     print(
-        f"Each row: all {n_test}, {signals.test_kind}. Differences below {error:.2f}, "
-        "the standard error, may be chance."
+        f"Each row: all {n_test}, {signals.test_kind}. Differences below "
+        f"{max(error, 0.001):.2g}, the standard error, may be chance."
     )
     if has_gaps(signals):
         print("Gaps were interpolated in time for the first two, which take none.")
@@ -328,7 +333,8 @@ def print_next(options, best, signals):
     n_channels, n_timepoints = signals.X_train.shape[1:]
     print(f"\nTo use the {ROWS[best]}, the better in cross-validation:")
     print(f"  pipeline = joblib.load({str(options.output / f'{best}.joblib')!r})")
-    print(f"  pipeline.predict(X)  # of shape (n, {n_channels}, {n_timepoints})")
+    shape = f"{n_channels}, {n_timepoints}" if n_channels > 1 else n_timepoints
+    print(f"  pipeline.predict(X)  # of shape (n, {shape})")
     if options.data is None:
         print("\nNext, your own signals, a line each with its label:")
         print("  python -m skvae --data FILE.csv --label COLUMN")

@@ -16,6 +16,9 @@ MISSING = ("", "na", "nan", "n/a", "null", "none", "?")  # in lower case
 LABEL_NAMES = ("y", "class", "label", "target")  # in lower case
 INDEX_NAMES = ("", "index", "id", "unnamed: 0")  # as pandas writes them, and people
 DATE = re.compile(r"\d+[-/.]\d+[-/.]\d+")
+FEW_COLUMNS = 6  # as readings have
+MIN_VALUES = 2  # of a signal
+PIVOT = "If a line is a reading, make it a line for each signal: pivot the table."
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 
 
@@ -47,7 +50,9 @@ def read(path, label=None, decimal_comma=False):
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise SystemExit(f"{path}: no text in UTF-8. Save it as such.") from error
+        raise SystemExit(
+            f"{path}: no text in UTF-8. Save it as such, in Excel as CSV UTF-8."
+        ) from error
     except (ValueError, ImportError, csv.Error) as error:
         raise SystemExit(f"{path}: {error}") from error
     return X.reshape(len(X), -1, X.shape[-1]), y
@@ -63,13 +68,16 @@ def check(X, y, names):
     if X.dtype.kind not in "biuf":
         raise ValueError(f"X has dtype {X.dtype}. Expected real numbers.")
     flat = X.reshape(len(X), -1)
+    if flat.shape[1] < MIN_VALUES:
+        raise ValueError(
+            f"{len(X)} signals of {flat.shape[1]} values. Expected at least "
+            f"{MIN_VALUES} values each. {PIVOT}"
+        )
     infinite = "holds infinity. Expected finite numbers, NaN where there is none."
     empty = "has no measured value, all are missing. Leave it out."
-    unlabelled = "has no y. Give it a label, or leave it out."
     for is_unusable, reason in (
         (np.isinf(flat).any(axis=1), infinite),
         (np.isnan(flat).all(axis=1), empty),
-        (np.isin(y.astype(str), ("", "nan")), unlabelled),
     ):
         if is_unusable.any():
             raise ValueError(f"{names[is_unusable.argmax()]} {reason}")
@@ -152,13 +160,13 @@ def read_table(path, label, decimal_comma):
     target = table.find(label)
     columns = [j for j in range(table.cells.shape[1]) if j != target]
     said = [f"labels in {table.called(target)}"]
-    while columns and (reason := table.index_reason(columns[0])):
+    while columns and (reason := table.index_reason(columns)):
         said.append(f"{table.called(columns.pop(0))} left out, {reason}")
     where = f"names of columns in {lines[0][0]}" if table.header else "no column names"
     said = "; ".join([where, *said])
     if not columns:
         raise ValueError(f"{said}. No column of signals is left: add some.")
-    table.check_numbers(columns)
+    table.check_numbers(columns, is_named=label is not None)
     print(f"{path}: {said}; signals in {len(columns)} columns.")
     return table.values[:, columns], table.cells[:, target].astype(str), table.names
 
@@ -224,8 +232,9 @@ class Table:
             f"a number from 0 to {n_columns - 1}, or from -1 at the end."
         )
 
-    def index_reason(self, j):
-        """Why the first column that holds no labels is no part of a signal, or None."""
+    def index_reason(self, columns):
+        """Why the first of the columns is no part of a signal, or None."""
+        j, *others = columns
         cells = self.cells[:, j]
         if self.header and self.header[j].lower() in INDEX_NAMES:
             return "named as an index is"
@@ -236,9 +245,13 @@ class Table:
                 return "it holds dates"
             if len(set(cells)) == len(cells):
                 return "it names each signal"
+        if self.header and len(others) > 2:
+            stem, *stems = (re.sub(r"[\d\W_]+", "", self.header[k]) for k in columns)
+            if stem not in stems and len(set(stems)) == 1:
+                return "the others have names of another kind"
         return None
 
-    def check_numbers(self, columns):
+    def check_numbers(self, columns, is_named):
         """ValueError at the first text in the columns."""
         texts = np.argwhere(self.is_text[:, columns])
         for i, j in texts[:1]:
@@ -246,7 +259,13 @@ class Table:
             remedy = "Expected a number, with a decimal point, NaN, NA or nothing."
             if self.is_text[:, j].all():
                 column = self.header[j] if self.header else j
-                remedy = f"For labels add --label {column}, else remove the column."
+                remedy = (
+                    f"If it holds the labels, add --label {column}; else remove it."
+                )
+                if is_named:
+                    remedy = "Remove the column."
+                if len(columns) < FEW_COLUMNS:
+                    remedy = f"{remedy} {PIVOT}"
             raise ValueError(
                 f"{self.names[i]} holds {self.cells[i, j]!r} in {self.called(j)}. "
                 f"{remedy}"

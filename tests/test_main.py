@@ -142,8 +142,8 @@ def test_the_instructions_that_are_printed_work(data, tmp_path, monkeypatch, cap
     best = max(scores, key=scores.get)
     load, predict = re.findall(r"^  (pipeline.*)", printed, re.M)
     assert f"{best}.joblib" in load
-    assert predict.endswith("# of shape (n, 1, 12)")
-    names = {"joblib": joblib, "X": X[:, None]}
+    assert predict.endswith("# of shape (n, 12)")
+    names = {"joblib": joblib, "X": X}
     exec(load, names)
     assert set(eval(predict, names)) <= {0, 1}
 
@@ -219,3 +219,17 @@ def test_too_few_signals_of_a_class_are_named(y, message, tmp_path):
     np.savez(tmp_path / "x.npz", X=np.ones((len(y), 3)), y=y)
     with pytest.raises(SystemExit, match=message):
         job.load(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("label", ["", "-1"])
+def test_signals_without_a_label_are_left_out(data, tmp_path, capsys, label):
+    X, y = data
+    y = y.astype(str).astype(object)
+    y[::8] = label
+    path = tmp_path / "x.csv"
+    rows = [",".join(map(str, [*x, name])) for x, name in zip(X, y, strict=True)]
+    path.write_text("\n".join(rows))
+    signals = job.load(path)
+    assert len(signals.X_train) + len(signals.X_test) == 70
+    assert set(signals.y_train) == {"0", "1"}
+    assert "Left out, 10 signals without a label" in capsys.readouterr().out

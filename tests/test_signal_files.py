@@ -177,14 +177,22 @@ def test_points_are_read_beside_decimal_commas(cell):
         ("x.csv", 't0,t1,c\n1,2,"a\nb"\n1,inf,c\n', "line 4 holds infinity"),
         ("x.csv", "1,nan,a\n2,-inf,b\n", "line 2 holds infinity"),
         ("x.csv", "1,2,a\n,NaN,b\n", "line 2 has no measured value"),
-        ("x.csv", "1,2,a\n3,4,\n", "line 2 has no y"),
-        ("x.csv", "a,1,2\nb,3,4\na,5,6\n", "'a' in column 0. For labels add --label 0"),
-        ("x.csv", "1,p,a\n3,q,b\n", "'p' in column 1. For labels add --label 1, else"),
+        ("x.csv", "m,time,kWh\na,x,1\nb,x,2\n", "a line is a reading.*pivot"),
+        ("x.csv", "1,a\n2,b\n", "2 signals of 1 values.*a line is a reading"),
+        ("x.csv", "a,1,2\nb,3,4\na,5,6\n", "'a' in column 0.*labels, add --label 0"),
+        ("x.csv", "1,p,a\n3,q,b\n", "'p' in column 1.*labels, add --label 1;"),
         ("x.csv", "id,y\n7,a\n9,b\n", "column 0 .'id'. left out.*No column of signals"),
         ("x.csv", b"1,2,\xe4\n", "no text in UTF-8"),
-        ("x.npz", {"X": [[1.0], [np.inf]], "y": [0, 1]}, r"X\[1\] holds infinity"),
-        ("x.npz", {"X": [[1.0], [np.nan]], "y": [0, 1]}, r"X\[1\] has no measured"),
-        ("x.npz", {"X": [[1.0], [2.0]], "y": [0, np.nan]}, r"X\[1\] has no y"),
+        (
+            "x.npz",
+            {"X": [[1.0, 2], [3, np.inf]], "y": [0, 1]},
+            r"X\[1\] holds infinity",
+        ),
+        (
+            "x.npz",
+            {"X": [[1.0, 2], [np.nan] * 2], "y": [0, 1]},
+            r"X\[1\] has no measured",
+        ),
         ("x.npz", {"X": [["a"]], "y": [0]}, "dtype <U1"),
         ("x.npz", {"X": 1.0, "y": [0]}, r"X has shape \(\)"),
         ("x.npz", "nonsense", "x.npz.*numpy.savez"),
@@ -226,3 +234,25 @@ def test_a_label_of_a_file_without_columns_is_refused(tmp_path):
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="No such file"):
         read(tmp_path / "nowhere.csv")
+
+
+def test_a_number_of_the_signal_in_front_is_told_by_its_name(tmp_path, capsys):
+    """As of a meter, beside columns of times."""
+    path = tmp_path / "x.csv"
+    path.write_text("meter,00:00,00:30,01:00,kind\n7,1,2,3,a\n7,4,5,6,b\n9,7,8,9,a\n")
+    X, _ = read(path)
+    np.testing.assert_array_equal(X[:, 0], [[1, 2, 3], [4, 5, 6], [7, 8, 9]])
+    assert "'meter') left out, the others have names of another kind" in (
+        capsys.readouterr().out
+    )
+    path.write_text("t0,t1,t2,t3,kind\n7,1,2,3,a\n7,4,5,6,b\n")
+    assert read(path)[0].shape == (2, 1, 4)
+    path.write_text("ax,ay,bx,by,kind\n7,1,2,3,a\n7,4,5,6,b\n")
+    assert read(path)[0].shape == (2, 1, 4)
+
+
+def test_text_beside_named_labels_is_to_be_removed(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("1,2,p,a\n3,4,p,b\n")
+    with pytest.raises(SystemExit, match=r"'p' in column 2. Remove the column"):
+        read(path, "3")
