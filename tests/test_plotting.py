@@ -17,6 +17,7 @@ from skvae.plotting import (
     ReconstructionDisplay,
     SamplesDisplay,
     TrainingCurveDisplay,
+    latent_space,
     shared,
 )
 from skvae.plotting.shared import COLORS, MODEL_COLOR, SIGNAL_COLOR
@@ -37,6 +38,7 @@ SIZES = [(1, 1), (8, 1), (2, 12)]  # latent_dim, n_channels
 PUBLIC = {
     *("posterior", "reconstruct", "inverse_transform", "sample", "impute"),
     *("n_channels_in_", "n_timepoints_in_", "scaler_", "kl_per_dim_", "n_active_dims_"),
+    *("feature_names_in_", "score"),
     *("latent_scale_", "reconstruction_weight_", "history_", "best_epoch_"),
     *("fit", "__sklearn_tags__", "__sklearn_is_fitted__"),
 }
@@ -97,10 +99,8 @@ def draw(display, vae, X, **kwargs):
     return display.from_estimator(vae, X, **kwargs)
 
 
-def overlapping_texts(figure):
-    """Pairs of texts of the figure that lie on one another."""
-    figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer()
+def visible_texts(figure):
+    """Texts of a drawn figure."""
     texts = [
         text
         for text in figure.findobj(matplotlib.text.Text)
@@ -112,8 +112,16 @@ def overlapping_texts(figure):
             hidden = [t for t in [*axis.majorTicks, *axis.minorTicks] if t not in shown]
             unseen = {id(label) for t in hidden for label in (t.label1, t.label2)}
             texts = [text for text in texts if id(text) not in unseen]
+    return texts
+
+
+def overlapping_texts(figure):
+    """Pairs of texts of the figure that lie on one another."""
+    figure.draw_without_rendering()
     # A pixel of tolerance: a box is a little larger than the letters in it.
-    boxes = [(text, text.get_window_extent(renderer).padded(-1)) for text in texts]
+    boxes = [
+        (text, text.get_window_extent().padded(-1)) for text in visible_texts(figure)
+    ]
     return [
         (a.get_text(), b.get_text())
         for (a, box_a), (b, box_b) in itertools.combinations(boxes, 2)
@@ -186,17 +194,104 @@ def test_given_axes(vae, channels, display):
         draw(display, vae, channels, ax=plt.subplots(1, n_panels + 1)[1])
 
 
-def test_legend_stays_in_a_given_axes(fits):
-    """And does not lie on the axis of its neighbour."""
-    vae, X = fits[8, 1]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4))
-    for drawn in (
-        LatentSpaceDisplay.from_estimator(vae, X, np.arange(40) % 7, ax=left),
-        ReconstructionDisplay.from_estimator(vae, X, n_samples=2, ax=left),
-    ):
-        figure.draw_without_rendering()
-        legend = drawn.axes_[0, -1].get_legend().get_window_extent()
-        assert legend.x1 < right.get_window_extent().x0
+# Width of a figure in inches and its axes: in a column of a paper, and across both.
+PAPERS = [(3.3, 72, 1), (7.0, 300, 2)]
+
+
+@pytest.fixture(scope="module")
+def paper_fits(waves):
+    """Estimators and their signals by number of latents and channels."""
+    fits = {}
+    for latent_dim, n_channels in [(2, 1), (16, 1), (2, 6), (16, 6)]:
+        X = waves[: 30 * n_channels].reshape(30, n_channels, 48).copy()
+        X[::2, :, 10:20] = np.nan
+        params = {"max_epochs": 2, "early_stopping": True, "random_state": 0}
+        fits[latent_dim, n_channels] = (
+            ConvVAETransformer(latent_dim, **params).fit(X),
+            X,
+        )
+    return fits
+
+
+def texts_outside(figure):
+    """Texts of the figure that are cut at its edge; as `overlapping_texts` left it."""
+    figure.draw_without_rendering()
+    page = figure.bbox.padded(1)
+    return [
+        text.get_text()
+        for text in visible_texts(figure)
+        if not (
+            page.contains(*(box := text.get_window_extent()).min)
+            and page.contains(*box.max)
+        )
+    ]
+
+
+def assert_well_laid_out(drawn, neighbours):
+    figure = drawn.figure_
+    assert overlapping_texts(figure) == []
+    assert texts_outside(figure) == []
+    for neighbour in neighbours:
+        box = neighbour.get_tightbbox()
+        for part in [*drawn.axes_.flat, *drawn.ax_.figure.legends]:
+            if part.figure is not None:
+                assert not part.get_window_extent().overlaps(box)
+                assert not part.get_tightbbox().padded(-1).overlaps(box)
+
+
+@pytest.mark.parametrize(("width", "dpi", "n_axes"), PAPERS)
+@pytest.mark.parametrize("n_channels", [1, 6])
+@pytest.mark.parametrize("latent_dim", [2, 16])
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_paper(paper_fits, display, latent_dim, n_channels, width, dpi, n_axes):
+    """Panels in the place of a given axes are legible, and stay off the next axes."""
+    height = 4.0 if n_channels == 6 else 3.0
+    style = {"figsize": (width, height), "dpi": dpi, "layout": "constrained"}
+    figure, axes = plt.subplots(1, n_axes, squeeze=False, **style)
+    vae, X = paper_fits[latent_dim, n_channels]
+    if display is TrainingCurveDisplay:
+        drawn = display.from_estimator(vae, X, X_test=X, ax=axes[0, 0])
+    else:
+        kwargs = {"compare": "pca"} if display is LatentSpaceDisplay else {}
+        drawn = draw(display, vae, X, ax=axes[0, 0], **kwargs)
+    assert drawn.figure_ is figure
+    assert_well_laid_out(drawn, axes[0, 1:])
+
+
+@pytest.mark.parametrize(("width", "dpi", "n_axes"), PAPERS)
+@pytest.mark.parametrize("compare", [None, "pca"])
+@pytest.mark.parametrize("n_classes", [2, 7, 50])
+def test_paper_with_classes(paper_fits, n_classes, compare, width, dpi, n_axes):
+    vae, X = paper_fits[2, 1]
+    X = np.tile(X, (2, 1, 1))
+    y = np.array([f"a name {i % n_classes:02}" for i in range(len(X))])
+    style = {"figsize": (width, 3.3), "dpi": dpi, "layout": "constrained"}
+    _, axes = plt.subplots(1, n_axes, squeeze=False, **style)
+    kwargs = {"compare": compare, "ax": axes[0, 0]}
+    drawn = LatentSpaceDisplay.from_estimator(vae, X, y, **kwargs)
+    assert_well_laid_out(drawn, axes[0, 1:])
+
+
+def test_as_many_panels_as_have_room_in_a_given_axes(paper_fits):
+    vae, X = paper_fits[16, 6]
+
+    def n_columns(display, width, **kwargs):
+        ax = plt.subplots(figsize=(width, 3))[1]
+        return display.from_estimator(vae, *kwargs.pop("X", ()), ax=ax, **kwargs)
+
+    for width, expected in [(3.3, 2), (7, 4)]:
+        drawn = n_columns(ReconstructionDisplay, width, X=(X,))
+        assert drawn.axes_.shape == (6, expected)
+        drawn = n_columns(LatentTraversalDisplay, width)
+        assert drawn.axes_.shape == (6, expected)
+    drawn = n_columns(ReconstructionDisplay, 3.3, X=(X,), n_samples=3)
+    assert drawn.axes_.shape == (6, 3)  # as was asked for
+
+
+def test_panels_have_no_place_in_axes_without_a_grid(vae, channels):
+    ax = plt.figure().add_axes((0.1, 0.1, 0.8, 0.8))
+    with pytest.raises(ValueError, match="in no grid"):
+        SamplesDisplay.from_estimator(vae, channels, ax=ax)
 
 
 def test_latent_space_takes_the_most_active_dimensions(vae, channels):
@@ -247,6 +342,27 @@ def test_latent_space_by_tsne_keeps_the_random_state(vae, channels):
 
     assert points(0).shape == (60, 2)
     np.testing.assert_array_equal(points(0), points(0))
+
+
+def test_tsne_takes_some_of_many_signals(vae, channels, monkeypatch):
+    """The same on both sides, with their classes, and says so."""
+    monkeypatch.setattr(latent_space, "MAX_TSNE", 20)
+    order = channels[:, 0].mean(axis=1)
+    options = {"method": "pca", "compare": "tsne", "random_state": 0}
+    display = LatentSpaceDisplay.from_estimator(vae, channels, order, **options)
+    assert display.points.shape == display.other.shape == (20, 2)
+    rows = [list(order).index(value) for value in display.y]
+    latents = PCA(2).fit_transform(vae.transform(channels[rows]))
+    np.testing.assert_allclose(np.abs(display.points), np.abs(latents), atol=1e-3)
+    label = "PCA 1 of the latents\n(20 of 60 signals)"
+    assert display.ax_.get_xlabel() == label
+    Z = vae.transform(channels)
+    display = LatentSpaceDisplay.from_latents(Z, method="tsne")
+    assert display.points.shape == (20, 2)
+    assert "20 of 60" in display.ax_.get_xlabel()
+    display = LatentSpaceDisplay.from_latents(Z, method="pca")
+    assert display.points.shape == (60, 2)
+    assert "of 60" not in display.ax_.get_xlabel()
 
 
 def test_latent_space_of_any_latents(vae, channels):
@@ -488,6 +604,58 @@ def test_training_curves_have_the_loss_of_pca(waves, early_stopping):
     assert colors == [line.get_color() for line in loss.lines]
 
 
+def test_training_curves_beside_levels_of_other_signals(waves):
+    """As scikit-learn's PCA has them, in scaled units; what is missing counts not."""
+    X, X_test = waves[:100] * 100, waves[100:] * 100 + 5
+    vae = ConvVAETransformer(3, max_epochs=2, beta=2.0, random_state=0).fit(X)
+    display = TrainingCurveDisplay.from_estimator(vae, X, X_test=X_test)
+    rows, test = ((part - X.mean()) / X.std() for part in (X, X_test))
+    pca = PCA(3).fit(rows)
+    levels = display.levels
+    assert levels["pca"] == pytest.approx(-pca.score(rows), rel=1e-4)
+    assert levels["pca_test"] == pytest.approx(-pca.score(test), rel=1e-4)
+    # A density of X / s is s ** 48 times that of X.
+    fitted = -vae.score(X_test) - 48 * np.log(X.std())
+    assert levels["fitted_test"] == pytest.approx(fitted, rel=1e-4)
+    curve, *lines = display.ax_.lines
+    assert [line.get_ydata()[0] for line in lines] == list(levels.values())
+    # Not the loss: with beta=2 it is another quantity.
+    history = vae.history_
+    bound = history["train_reconstruction"] + history["train_kl"]
+    np.testing.assert_array_equal(curve.get_ydata(), bound)
+    assert display.ax_.get_title() == "reconstruction + KL"
+    X_test[:, 24:] = np.nan
+    gaps = TrainingCurveDisplay.from_estimator(vae, X, X_test=X_test).levels
+    assert gaps["pca_test"] < 0.7 * levels["pca_test"]
+    with pytest.raises(ValueError, match="Pass both"):
+        TrainingCurveDisplay.from_estimator(vae, X_test=X_test)
+
+
+@pytest.mark.parametrize("n_epochs", [39, 40])
+def test_many_epochs_have_a_running_median(n_epochs):
+    """And the first of them do not set the limits."""
+    values = 5 + np.arange(n_epochs) % 2 * 0.1
+    values[0], values[20] = 1000.0, 6.0
+    terms = ("loss", "reconstruction", "kl")
+    history = {f"train_{term}": values for term in terms}
+    display = TrainingCurveDisplay(history).plot()
+    for ax in display.axes_[0]:
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), values)
+        low, high = ax.get_ylim()
+        if n_epochs < 40:
+            assert len(ax.lines) == 1
+            assert high > 1000
+        else:
+            light, smooth = ax.lines
+            assert light.get_alpha() < 1
+            assert smooth.get_alpha() is None
+            assert np.ptp(smooth.get_ydata()[3:]) < 0.11
+            assert low < 5
+            assert 6 < high < 7
+    (legend,) = display.figure_.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["training"]
+
+
 @pytest.mark.parametrize("display", [LatentTraversalDisplay, TrainingCurveDisplay])
 def test_displays_of_the_model_alone_need_it_fitted(display):
     with pytest.raises(NotFittedError):
@@ -612,6 +780,58 @@ def test_two_dimensional_input_of_channels(vae, channels):
     assert [ax.get_ylabel() for ax in display.axes_[:, 0]] == ["ax", "ay", "az"]
 
 
+def name_texts(display):
+    """Texts that name channels: titles of planes, else labels of rows."""
+    panels = [ax for ax in display.axes_.flat if ax.figure is not None]
+    if getattr(display, "plane", False):
+        return [ax.get_title() for ax in panels]
+    return [ax.get_ylabel() for ax in display.axes_[:, 0]]
+
+
+@pytest.mark.parametrize("plane", [True, False])
+@pytest.mark.parametrize(
+    "display", [LatentTraversalDisplay, ReconstructionDisplay, SamplesDisplay]
+)
+def test_channels_go_by_their_names(vae, channels, display, plane):
+    """Also in a given axes; as many names are needed."""
+    kwargs = {"plane": plane} if display is LatentTraversalDisplay else {}
+    names = ["ax", "ay", "az"]
+    for ax in (None, plt.subplots()[1]):
+        for given, expected in [
+            (names, names),
+            (None, ["channel 0", "channel 1", "channel 2"]),
+        ]:
+            ax = None if ax is None else plt.subplots()[1]
+            drawn = draw(display, vae, channels, channel_names=given, ax=ax, **kwargs)
+            assert name_texts(drawn) == expected
+    with pytest.raises(ValueError, match="has 2 names, but the signals have 3"):
+        draw(display, vae, channels, channel_names=names[:2], **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ("{name}_{t}", ["ax", "b 2", "c1"]),
+        ("{name}{t:03}", ["ax", "b", "c"]),
+        ("{name} {t}.5", ["ax", "b 2", "c1"]),
+        ("{t}_{name}", ["channel 0", "channel 1", "channel 2"]),
+    ],
+)
+def test_channels_are_named_by_the_columns_of_a_frame(channels, columns, expected):
+    """By what its columns share besides a number, if that tells them apart."""
+    names = [
+        columns.format(name=name, t=t)
+        for name in ("ax", "b 2", "c1")
+        for t in range(48)
+    ]
+    X = pytest.importorskip("pandas").DataFrame(channels.reshape(60, -1), columns=names)
+    vae = ConvVAETransformer(3, n_channels=3, max_epochs=0, random_state=0).fit(X)
+    for display in (LatentTraversalDisplay, ReconstructionDisplay, SamplesDisplay):
+        assert name_texts(draw(display, vae, X)) == expected
+    given = draw(SamplesDisplay, vae, X, channel_names=["1", "2", "3"])
+    assert name_texts(given) == ["1", "2", "3"]
+
+
 # Gaps
 
 
@@ -729,7 +949,7 @@ def test_embedding_beside_the_latents_is_of_filled_signals(vae, gaps):
     filled = vae.impute(gaps) / vae.scaler_.scale_
     expected = PCA(2).fit_transform(filled.reshape(len(gaps), -1))
     np.testing.assert_allclose(np.abs(display.other), np.abs(expected), atol=1e-3)
-    assert display.axes_[0, 1].get_title() == "PCA of the signals, gaps filled"
+    assert display.axes_[0, 1].get_title() == "PCA of the signals,\ngaps filled"
     display = LatentSpaceDisplay.from_estimator(vae, gaps, compare="tsne")
     assert np.isfinite(display.other).all()
     assert np.isfinite(display.points).all()

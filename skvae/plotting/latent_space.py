@@ -6,12 +6,14 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.utils import check_consistent_length, check_random_state
+from threadpoolctl import threadpool_limits
 
 from skvae.plotting import shared
 
 EMBEDDINGS = {"pca": "PCA", "tsne": "t-SNE"}
 # As many class names as a colour bar, or an axis, has room for.
 MAX_TICK_LABELS = 20
+MAX_TSNE = 1000  # signals: about 5 s
 
 
 @dataclass(repr=False, eq=False)
@@ -78,7 +80,8 @@ class LatentSpaceDisplay(shared.Display):
         method : {None, "pca", "tsne"}
             How more than two latents become two. None: as the signals do, if
             `compare` says so and no ellipses are asked for; else the two most active
-            are taken, of the largest `kl_per_dim_`.
+            are taken, of the largest `kl_per_dim_`. t-SNE takes at most 1000 signals,
+            at random, and the label says so; for more pass your own to `from_latents`.
         uncertainty : bool
             Draw the standard deviations of the posterior as ellipses; needs
             ``method=None``.
@@ -86,7 +89,7 @@ class LatentSpaceDisplay(shared.Display):
             Draw this embedding of the signals themselves, scaled as the estimator
             scales them and their gaps filled by its `impute`, beside the latents.
         random_state : int, RandomState instance or None
-            Of t-SNE.
+            Of t-SNE, and of the signals it takes.
         **kwargs : as for `plot`
         """
         if uncertainty and method is not None:
@@ -97,6 +100,10 @@ class LatentSpaceDisplay(shared.Display):
         shared.pyplot()
         X = shared.read(estimator, X)
         check_consistent_length(X, y)
+        random_state = check_random_state(random_state)
+        few = ""
+        if "tsne" in (method, compare):
+            X, y, few = _at_most(MAX_TSNE, X, y, random_state)
         mean, std = estimator.posterior(X)
         if not uncertainty:
             method = method or compare
@@ -107,10 +114,11 @@ class LatentSpaceDisplay(shared.Display):
             other = _embed(signals.reshape(len(mean), -1), compare, random_state)
             other_name = f"{EMBEDDINGS[compare]} of the signals"
             if np.isnan(X).any():
-                other_name += ", gaps filled"
+                other_name += ",\ngaps filled"
         kl = estimator.kl_per_dim_
         names = [f"latent {k} (KL {kl[k]:.1f} nats)" for k in range(len(kl))]
         points, axis_labels, dims = _to_plane(mean, kl, names, method, random_state)
+        axis_labels[0] += few
         return cls(
             points,
             y=y,
@@ -134,9 +142,14 @@ class LatentSpaceDisplay(shared.Display):
         shared.pyplot()
         check_consistent_length(Z, y)
         Z = np.asarray(Z)
+        random_state = check_random_state(random_state)
+        few = ""
+        if method == "tsne":
+            Z, y, few = _at_most(MAX_TSNE, Z, y, random_state)
         names = [f"latent {k}" for k in range(Z.shape[1])]
         spread = Z.var(axis=0)
         points, axis_labels, _ = _to_plane(Z, spread, names, method, random_state)
+        axis_labels[0] += few
         return cls(points, y=y, axis_labels=axis_labels).plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
@@ -163,8 +176,8 @@ class LatentSpaceDisplay(shared.Display):
             right = self.axes_[0, 1]
             _scatter(right, self.other, colors, None, kwargs)
             right.set(xticks=[], yticks=[])
-            right.set_title(self.other_name, fontsize="medium")
-            self.ax_.set_title("latents", fontsize="medium")
+            shared.set_title(right, self.other_name)
+            shared.set_title(self.ax_, "latents")
         if has_key:
             self._add_key(colors, ax)
         return self
@@ -175,9 +188,11 @@ class LatentSpaceDisplay(shared.Display):
         if colors.few:
             dots = dots[: len(colors.names)]
             style = {"loc": "right upper", "markerscale": 1.5}
+            if shared.is_divided(ax, self.axes_.size):
+                style["ncols"] = 2
             shared.add_legend(self.axes_, ax, dots, colors.tick_names, **style)
             return
-        bar = self.figure_.colorbar(dots[0], ax=self.axes_[0, -1])
+        bar = shared.add_colorbar(self.axes_[0, -1:], ax, dots[0])
         bar.solids.set_alpha(1)
         if colors.values is colors.codes:
             bar.set_ticks(colors.ticks, labels=colors.tick_names)
@@ -226,6 +241,15 @@ def _to_plane(Z, activity, names, method, random_state):
     return points, [f"{EMBEDDINGS[method]} {k} of the latents" for k in (1, 2)], None
 
 
+def _at_most(n_max, X, y, random_state):
+    """At most so many rows of X and y, at random, and a note of it."""
+    if len(X) <= n_max:
+        return X, y, ""
+    rows = np.sort(random_state.permutation(len(X))[:n_max])
+    y = None if y is None else np.asarray(y)[rows]
+    return X[rows], y, f"\n({n_max} of {len(X)} signals)"
+
+
 def _embed(rows, method, random_state):
     """PCA or t-SNE of rows (n, m) in two dimensions."""
     if method not in EMBEDDINGS:
@@ -235,4 +259,6 @@ def _embed(rows, method, random_state):
     # t-SNE asks for more samples than its perplexity.
     perplexity = min(30.0, (len(rows) - 1) / 3)
     tsne = TSNE(2, perplexity=perplexity, random_state=random_state)
-    return tsne.fit_transform(rows)
+    # Its threads wait for each other at every step: many times as long on a busy CPU.
+    with threadpool_limits(1, user_api="openmp"):
+        return tsne.fit_transform(rows)

@@ -56,7 +56,8 @@ class LatentTraversalDisplay(shared.Display):
         ----------
         estimator : fitted ConvVAETransformer
         n_dims : int
-            Axes at most; inactive ones are left out.
+            Axes at most; inactive ones are left out, and of several channels those that
+            have no room in a given axes.
         n_steps : int
             Signals along an axis, at least 2.
         limit : float
@@ -93,7 +94,7 @@ class LatentTraversalDisplay(shared.Display):
             steps,
             axis_labels=[f"latent {k}" for k in dims],
             plane=plane,
-            channel_names=channel_names,
+            channel_names=shared.known_names(estimator, channel_names),
         ).plot(**kwargs)
 
     def plot(self, ax=None, *, cmap="viridis", **kwargs):
@@ -108,7 +109,10 @@ class LatentTraversalDisplay(shared.Display):
         plt = shared.pyplot()
         n_dims, _, n_channels, _ = self.decoded.shape
         # One channel leaves room to wrap; several are rows under the same axis.
-        n_rows = -(-n_dims // 4) if n_channels == 1 else 1
+        if n_channels == 1:
+            n_rows = -(-n_dims // shared.n_that_fit(ax, 4))
+        else:
+            n_rows, n_dims = 1, shared.n_that_fit(ax, n_dims)
         n_columns = -(-n_dims // n_rows)
         sharey = True if n_channels == 1 else "row"
         self.axes_ = shared.make_axes(ax, n_rows * n_channels, n_columns, sharey=sharey)
@@ -116,13 +120,14 @@ class LatentTraversalDisplay(shared.Display):
         colors = plt.get_cmap(cmap)(norm(self.steps))
         groups = self.axes_.reshape(n_rows, n_channels, n_columns).swapaxes(1, 2)
         for k, panels in enumerate(groups.reshape(-1, n_channels)[:n_dims]):
-            panels[0].set_title(self.axis_labels[k], fontsize="medium")
+            shared.set_title(panels[0], self.axis_labels[k])
             for x, color in zip(self.decoded[k], colors, strict=True):
                 shared.draw_signal(panels, x, kwargs, color)
         shared.label_signals(self.axes_, n_channels, self.channel_names)
-        self.figure_.colorbar(
+        shared.add_colorbar(
+            shared.drop_unused(self.axes_),
+            ax,
             plt.cm.ScalarMappable(norm, cmap),
-            ax=shared.drop_unused(self.axes_),
             label=f"latent ({PRIOR_UNIT})",
         )
 
@@ -130,7 +135,7 @@ class LatentTraversalDisplay(shared.Display):
         from matplotlib.collections import LineCollection
 
         n_channels, n_timepoints = self.decoded.shape[2:]
-        n_columns = min(n_channels, 3)
+        n_columns = min(n_channels, shared.n_that_fit(ax, 3))
         n_rows = -(-n_channels // n_columns)
         self.axes_ = shared.make_axes(ax, n_rows, n_columns, (4.5, 4.5), sharey=True)
         names = shared.name_channels(self.channel_names, n_channels)
@@ -148,7 +153,9 @@ class LatentTraversalDisplay(shared.Display):
             panel.autoscale_view()
             panel.set_aspect("equal")
             if n_channels > 1:
-                panel.set_title(names[channel], fontsize="medium")
-        shared.label_below(self.axes_, f"{self.axis_labels[0]} ({PRIOR_UNIT})")
+                shared.set_title(panel, names[channel])
+        space = "\n" if shared.is_divided(ax, self.axes_.size) else " "
+        labels = [f"{label}{space}({PRIOR_UNIT})" for label in self.axis_labels]
+        shared.label_below(self.axes_, labels[0])
         for panel in self.axes_[:, 0]:
-            panel.set_ylabel(f"{self.axis_labels[1]} ({PRIOR_UNIT})")
+            panel.set_ylabel(labels[1])

@@ -92,17 +92,21 @@ class ReconstructionDisplay(shared.Display):
             error_unit=ERROR_UNITS[estimator.scaler_.kind],
             indices=indices,
             order=samples if isinstance(samples, str) else None,
-            channel_names=channel_names,
+            channel_names=shared.known_names(estimator, channel_names),
         ).plot(**kwargs)
 
-    def plot(self, ax=None, *, n_samples=4, **kwargs):
-        """Draw the first `n_samples` samples, a column each; channels are rows."""
+    def plot(self, ax=None, *, n_samples=None, **kwargs):
+        """Draw the first `n_samples` samples, a column each; channels are rows.
+
+        None are four, or as many of these as have room in a given axes.
+        """
         n_channels = self.signals.shape[1]
+        n_samples = n_samples or shared.n_that_fit(ax, 4)
         n_samples = min(n_samples, len(self.signals))
         self.axes_ = shared.make_axes(ax, n_channels, n_samples)
         for i, column in enumerate(self.axes_.T):
             self._draw(column, i, kwargs)
-            column[0].set_title(self._title(i), fontsize="medium")
+            shared.set_title(column[0], self._title(i))
         self._label(ax)
         return self
 
@@ -122,7 +126,7 @@ class ReconstructionDisplay(shared.Display):
                 ax.relim()
             self._draw(self.axes_[:, 0], self.position_, kwargs)
             title = self._title(self.position_, arrows=True)
-            self.ax_.set_title(title, fontsize="medium")
+            shared.set_title(self.ax_, title)
             self.figure_.canvas.draw_idle()
 
         def on_key(event):

@@ -55,7 +55,7 @@ class SamplesDisplay(shared.Display):
         signals = signals[rng.permutation(len(signals))[:n_samples]]
         generated = estimator.sample(n_samples, noise=noise, random_state=rng)
         generated = shared.fold(estimator, generated)
-        names = {"channel_names": channel_names}
+        names = {"channel_names": shared.known_names(estimator, channel_names)}
         return cls(signals, generated, noise=noise, **names).plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
@@ -71,6 +71,6 @@ class SamplesDisplay(shared.Display):
         for panels, (X, color, title) in zip(self.axes_.T, sides, strict=True):
             for x, alpha in zip(X, np.linspace(1, 1 / 3, len(X)), strict=True):
                 shared.draw_signal(panels, x, {"alpha": alpha} | kwargs, color)
-            panels[0].set_title(title, fontsize="medium")
+            shared.set_title(panels[0], title)
         shared.label_signals(self.axes_, n_channels, self.channel_names)
         return self

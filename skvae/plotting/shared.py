@@ -1,5 +1,7 @@
 """What displays share: colours, axes, legends, and the names and shapes of signals."""
 
+import re
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,6 +19,8 @@ SIGNAL_COLOR, MODEL_COLOR = "#555555", "#bd1f01"
 
 PANEL_SIZE = (2.8, 2.2)  # of one channel's signals, in inches
 FIGURE_SIZES = (5, 3), (18, 10)  # from, to what a screen can show
+MIN_WIDTH = 1.1  # of a panel in a divided axes, in inches
+SMALL = "x-small"  # text there
 
 
 class Display:
@@ -25,8 +29,9 @@ class Display:
     Parameters
     ----------
     ax : Axes or array of Axes, optional
-        Where to draw: as many axes as there are panels, or one that they divide; None
-        makes a figure.
+        Where to draw: as many axes as there are panels, or one that is replaced by
+        them, in small text, best in a figure of ``layout="constrained"``; None makes a
+        figure.
     **kwargs
         matplotlib's, of `Axes.plot` or, for points, `Axes.scatter`. `from_estimator`
         passes those that it does not know, and `ax`, on to `plot`.
@@ -44,7 +49,7 @@ class Display:
 
     @property
     def figure_(self):
-        return self.ax_.figure
+        return self.ax_.figure.figure  # not a part of one
 
 
 def pyplot():
@@ -59,7 +64,7 @@ def pyplot():
 
 
 def make_axes(ax, n_rows, n_columns, size=PANEL_SIZE, *, sharex=True, sharey="row"):
-    """Axes (n_rows, n_columns): of a new figure, as given, or inside a given one."""
+    """Axes (n_rows, n_columns): of a new figure, as given, or in the place of one."""
     plt = pyplot()
     share = {"sharex": sharex, "sharey": sharey}
     if ax is None:
@@ -67,12 +72,8 @@ def make_axes(ax, n_rows, n_columns, size=PANEL_SIZE, *, sharex=True, sharey="ro
         style = {"figsize": figsize, "layout": "constrained", **share}
         return plt.subplots(n_rows, n_columns, squeeze=False, **style)[1]
     axes = np.asarray(ax, dtype=object)
-    if axes.size == 1 < n_rows * n_columns:
-        (bounds,) = axes.ravel()
-        bounds.set_axis_off()
-        gap = None if sharey else 0.6  # for tick labels
-        grid = bounds.get_subplotspec().subgridspec(n_rows, n_columns, wspace=gap)
-        axes = grid.subplots(squeeze=False, **share)
+    if is_divided(ax, n_rows * n_columns):
+        axes = divide(axes.item(), n_rows, n_columns, share)
     elif axes.size != n_rows * n_columns:
         raise ValueError(
             f"ax has {axes.size} axes, but {n_rows} x {n_columns} panels are drawn. "
@@ -81,18 +82,79 @@ def make_axes(ax, n_rows, n_columns, size=PANEL_SIZE, *, sharex=True, sharey="ro
     return axes.reshape(n_rows, n_columns)
 
 
+def is_divided(ax, n_panels):
+    """Whether so many panels take the place of one given axes."""
+    return ax is not None and np.size(ax) == 1 < n_panels
+
+
+def divide(ax, n_rows, n_columns, share):
+    """Panels with small text in the place of an axes, in a part of its figure.
+
+    A part of its own keeps what is beside the panels, as a legend, off what is beside
+    `ax`.
+    """
+    spec = ax.get_subplotspec()
+    if spec is None:
+        raise ValueError(
+            f"ax is to hold {n_rows} x {n_columns} panels, but it is in no grid that "
+            "tells its place. Make it with plt.subplots or figure.add_subplot, or pass "
+            "as many axes."
+        )
+    figure = ax.figure.add_subfigure(spec)
+    ax.remove()
+    room = {}
+    if figure.get_layout_engine() is None:  # for a legend, and tick labels
+        room = {"left": 0.2, "right": 0.88, "bottom": 0.38}
+        room["wspace"] = 0.4 if share["sharey"] else 0.9
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, gridspec_kw=room, **share)
+    for panel in axes.flat:
+        panel.tick_params(labelsize=SMALL)
+        if n_rows > 3:  # two numbers on an axis, as far apart as may be
+            panel.locator_params("y", steps=[1, 1.5, 2, 3, 4, 5, 6, 8, 10])
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.label.set_size(SMALL)
+    return axes
+
+
+def n_that_fit(ax, n_panels):
+    """How many of the panels have room side by side: all, but in a given axes."""
+    if ax is None or np.size(ax) > 1:
+        return n_panels
+    ax = np.asarray(ax, dtype=object).item()
+    width = ax.get_position().width * ax.figure.bbox.width / ax.figure.dpi
+    return max(1, min(n_panels, int(width / MIN_WIDTH)))
+
+
+def set_title(panel, title):
+    """A title as large as the labels of the axes."""
+    panel.set_title(title, fontsize=panel.xaxis.label.get_size())
+
+
 def add_legend(axes, ax, handles, labels, loc="lower center", **kwargs):
-    """A legend beside the panels of a new figure, or within the last of given ones."""
+    """A legend beside the panels, or within the last of those that were given."""
     labels = labels[: len(handles)]
     if ax is None:
         style = {"loc": f"outside {loc}", "frameon": False} | kwargs
         axes[0, 0].figure.legend(handles, labels, **style)
+        return
+    close = {"handlelength": 1.2, "labelspacing": 0.3, "columnspacing": 1.2}
+    style = kwargs | close | {"fontsize": SMALL}
+    if is_divided(ax, axes.size):
+        style |= {"loc": "outside lower center", "frameon": False}
+        axes[0, 0].figure.legend(handles, labels, **style)
     else:
-        # Small: it is to stay off the next panel.
-        style = {"ncols": 1, "fontsize": "x-small", "handlelength": 1, "loc": "best"}
-        style = kwargs | style
         # Out of the layout: small panels would collapse to make room for it.
-        axes[0, -1].legend(handles, labels, **style).set_in_layout(False)
+        legend = axes[0, -1].legend(handles, labels, **style | {"ncols": 1})
+        legend.set_in_layout(False)
+
+
+def add_colorbar(axes, ax, mappable, **kwargs):
+    """A colour bar beside the axes, its text small where they were given."""
+    bar = axes[0].figure.colorbar(mappable, ax=axes, **kwargs)
+    if ax is not None:
+        bar.ax.tick_params(labelsize=SMALL)
+        bar.ax.yaxis.label.set_size(SMALL)
+    return bar
 
 
 def line_style(kwargs, **defaults):
@@ -130,6 +192,7 @@ def label_signals(axes, n_channels, channel_names):
         for i, panel in enumerate(axes[:, 0]):
             # Level: many channels leave no height for a name.
             panel.set_ylabel(names[i % n_channels], rotation=0, ha="right", va="center")
+        axes[0, 0].figure.align_ylabels(axes[:, 0])
     label_below(axes, "time step")
 
 
@@ -150,7 +213,28 @@ def drop_unused(axes):
 
 
 def name_channels(names, n_channels):
-    return [f"channel {k}" for k in range(n_channels)] if names is None else names
+    """The names, as many as channels, or numbers."""
+    if names is None:
+        return [f"channel {k}" for k in range(n_channels)]
+    if len(names) != n_channels:
+        raise ValueError(
+            f"channel_names has {len(names)} names, but the signals have {n_channels} "
+            "channels. Pass one for each."
+        )
+    return names
+
+
+def known_names(estimator, names=None):
+    """Names of channels: those given, or of columns such as ax_0, ax_1, ay_0, ay_1."""
+    columns = getattr(estimator, "feature_names_in_", None)
+    if names is not None or columns is None or estimator.n_channels_in_ == 1:
+        return names
+    stems = [re.sub(r"[_\-. ]*[\d.]*$", "", name) for name in columns]
+    channels = np.reshape(stems, (estimator.n_channels_in_, -1))
+    is_named = (channels == channels[:, :1]).all() and all(channels[:, 0])
+    if is_named and len({*channels[:, 0]}) == len(channels):
+        return channels[:, 0].tolist()
+    return None
 
 
 def read(estimator, X):
