@@ -5,6 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.decomposition import PCA
@@ -1006,3 +1007,20 @@ def test_colours_are_told_apart_by_the_colour_blind():
     seen = np.clip(seen, 0, 1) ** (1 / 2.2)
     for a, b in itertools.combinations(seen[:7], 2):
         assert np.linalg.norm(a - b) > 0.1
+
+
+def test_names_that_are_missing_are_a_class_of_their_own(vae, channels):
+    y = np.array(["a", None, "b", np.nan, pd.NA, "a"] * 10, dtype=object)
+    display = LatentSpaceDisplay.from_estimator(vae, channels, y)
+    (legend,) = display.figure_.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["a", "b", "unlabelled"]
+    assert len(display.ax_.collections[2].get_offsets()) == 30
+
+
+@pytest.mark.parametrize("kl", [[3.0, 1.0, 2.0, 0.0], [1.0, 0.0, 2.0, 3.0]])
+def test_axes_are_in_the_order_of_the_latents(vae, channels, monkeypatch, kl):
+    monkeypatch.setattr(vae, "kl_per_dim_", np.array(kl))
+    ax = LatentSpaceDisplay.from_estimator(vae, channels).ax_
+    dims = [int(label().split()[1]) for label in (ax.get_xlabel, ax.get_ylabel)]
+    assert dims == sorted(np.argsort(kl)[2:])

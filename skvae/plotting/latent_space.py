@@ -8,6 +8,7 @@ from sklearn.manifold import TSNE
 from sklearn.utils import check_consistent_length, check_random_state
 from threadpoolctl import threadpool_limits
 
+from skvae.containers import is_na
 from skvae.plotting import shared
 
 EMBEDDINGS = {"pca": "PCA", "tsne": "t-SNE"}
@@ -204,6 +205,9 @@ class _ClassColors:
 
     def __init__(self, y, n_samples):
         y = np.full(n_samples, "") if y is None else np.asarray(y)
+        if y.dtype == object:  # names, some of which may be missing
+            missing = [name is None or is_na(name) or name != name for name in y]
+            y = np.where(missing, "unlabelled", y).astype(str)
         self.names, self.codes = np.unique(y, return_inverse=True)
         self.few = len(self.names) <= len(shared.COLORS)
         is_number = self.names.dtype.kind in "iuf"
@@ -235,7 +239,7 @@ def _scatter(ax, points, colors, std, kwargs):
 def _to_plane(Z, activity, names, method, random_state):
     """Two columns of Z or made of Z, their labels, and their numbers in Z if any."""
     if method is None or Z.shape[1] <= 2:
-        dims = np.argsort(-activity)[:2]
+        dims = np.sort(np.argsort(-activity)[:2])  # the same axes in each picture
         return Z[:, dims], [names[k] for k in dims], dims
     points = _embed(Z, method, random_state)
     return points, [f"{EMBEDDINGS[method]} {k} of the latents" for k in (1, 2)], None
