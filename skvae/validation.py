@@ -33,6 +33,8 @@ from skvae.runtime import warn_user
 from skvae.scaling import BLOCK_VALUES
 from skvae.training.callbacks import SCHEDULES
 
+# Readings in a table are so many rows of so few values.
+MANY_ROWS, FEW_VALUES = 1000, 5
 # Parameters that may differ between the processes of a group.
 OWN_OF_A_PROCESS = {"callbacks", "device", "random_state", "verbose"}
 # What the values in `net_params` may be.
@@ -212,6 +214,11 @@ def warn_of_unmeasured(unmeasured):
 
 def _learn_shape(estimator, X):
     n_channels = estimator.n_channels
+    if len(X) > MANY_ROWS and X[0].size <= FEW_VALUES:
+        warn_user(
+            f"X has {len(X)} signals of {X[0].size} values, as if a row were a "
+            "reading. Expected a row for each signal: pivot or reshape X."
+        )
     if X.ndim == 3:
         if n_channels not in (None, X.shape[1]):
             raise ValueError(

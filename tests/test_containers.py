@@ -533,6 +533,17 @@ def test_text_among_columns_is_named():
 # Time first
 
 
+@pytest.mark.parametrize("shape", [(1001, 1), (1001, 5), (1001, 2, 2)])
+def test_many_signals_of_few_values_are_warned_of(shape):
+    """As of df[["kWh"]]."""
+    rng = np.random.default_rng(0)
+    vae = make_vae().set_params(max_epochs=0)
+    with pytest.warns(UserWarning, match="1001 signals of . values, .* a reading"):
+        vae.fit(rng.normal(size=shape))
+    for other in (shape[0] - 1, *shape[1:]), (1001, 2, 3):
+        vae.fit(rng.normal(size=other))
+
+
 def test_more_channels_than_time_steps_are_warned_of_in_fit_alone():
     cube = X[:, :40].reshape(60, 10, 4)
     with pytest.warns(UserWarning, match=r"10 channels of 4 .*X\.transpose\(0, 2, 1\)"):
