@@ -200,7 +200,7 @@ def compare(signals, searches, progress):
     scaled = scaler.transform(X_train), scaler.transform(X_test)
     fill = [FunctionTransformer(interpolate)] if has_gaps(signals) else []
     latent_dim = searches["vae_knn"].best_estimator_["vae"].latent_dim
-    pca = PCA(min(latent_dim, len(X_train), X_train[0].size))
+    pca = PCA(min(latent_dim, len(X_train), X_train[0].size), random_state=0)
     table = []
     for name, steps in (
         ("k-NN on the signals", []),

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 BETWEEN = (
     str(Path(__file__).parent) + os.sep,
     str(Path(sklearn.__file__).parent) + os.sep,
+    str(Path(np.__file__).parent) + os.sep,
     contextlib.__file__,
 )
 # Of torch's global generators; reentrant, since a fit evaluates with draws of its own.

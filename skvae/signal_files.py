@@ -205,7 +205,7 @@ class Table:
         above[target : target + 1 or None] = False  # labels may be of both kinds
         again = ~is_number[0] & (self.cells[1:] == self.cells[0])
         steps = np.diff(self.values[0, is_number[0]])
-        is_even = len(steps) > 1 and (abs(steps - steps[0]) < 0.1 * steps[0]).all()
+        is_even = len(steps) > 1 and (abs(steps - steps[0]) < 0.1 * abs(steps[0])).all()
         return above.any() or (is_even and not again.any())
 
     def take_header(self):

@@ -176,7 +176,8 @@ def encode_labels(y, classes=None):
     parts = from_all((np.unique(y[~unlabelled]), int((~unlabelled).sum())))
     found = np.unique(np.concatenate([labels for labels, _ in parts]))
     n_labelled = sum(n for _, n in parts)
-    if classes is None and len(found) > n_labelled / 2 > MIN_LABELLED / 2:
+    is_many = len(found) > n_labelled / 2 > MIN_LABELLED / 2
+    if classes is None and is_many and y.dtype.kind not in "OSU":
         warn_user(
             f"y has {len(found)} classes among {n_labelled} labelled samples: whole "
             "numbers are taken for labels. If they are numbers, pass y + 0.5, which "

@@ -23,7 +23,7 @@ from skvae.containers import as_frame, cut, fill_in, is_frame, is_list
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.objective import log_importance_weights
 from skvae.model.summary import summarize
-from skvae.processes import from_first, shared_errors
+from skvae.processes import from_first, n_processes, shared_errors
 from skvae.runtime import (
     all_threads,
     documentation_url,
@@ -414,12 +414,15 @@ class ConvVAETransformer(
         return self._fit(X, y, goes_on, one_epoch=True, classes=classes)
 
     def _fit(self, X, y, goes_on, **options):
-        task = self._init_callback_context(max_subtasks=None)
+        with shared_errors():
+            task = self._init_callback_context(max_subtasks=None)
         with unchanged_on_error(self):
             return self._learn(X, y, goes_on, task, **options)
 
     def _learn(self, given_X, y, goes_on, task, one_epoch=False, classes=None):
         with shared_errors():
+            if n_processes() > 1:
+                super()._validate_params()
             X = check_signals(self, given_X, reset=not goes_on, min_samples=2)
             check_options(self, X)
             device = resolve_device(self.device, training=True)
@@ -434,6 +437,8 @@ class ConvVAETransformer(
             run = self._describe_run(X, target, device, before)
             checkpoint = Checkpoint(self.checkpoint, run, seed)
             seed = checkpoint.seed
+        for name in TARGET_ATTRIBUTES:
+            vars(self).pop(name, None)
         tasks = None
         if hasattr(self, "_skl_callbacks"):
             attributes = partial(fitted_attributes, target=target)
@@ -442,11 +447,10 @@ class ConvVAETransformer(
         # Fits in several threads wait for each other before they limit the threads.
         with forked_random_state(seed, device), all_threads(self._n_threads(X)):
             fitted = go_on(job, before) if goes_on else fit(job)
-        for name in TARGET_ATTRIBUTES:
-            vars(self).pop(name, None)
         vars(self).update(fitted_attributes(fitted, target))
-        if tasks is not None:
-            tasks.end()
+        with shared_errors():
+            if tasks is not None:
+                tasks.end()
         if self.n_epochs_ and not self.n_active_dims_:
             warn_user(
                 "No latent dimension is active: the posterior equals the prior and "
@@ -464,7 +468,6 @@ class ConvVAETransformer(
             held_back_excess=self.held_back_excess_,
             kl_per_dim=self.kl_per_dim_,
             latent_scale=self.latent_scale_,
-            network_share=self.network_share_,
         )
 
     def _check_target(self, y, n_samples, goes_on, classes):
@@ -736,7 +739,7 @@ class ConvVAETransformer(
             a convolution. Its last line tells `network_share_`.
         """
         shape = self.n_channels_in_, self.n_timepoints_in_
-        return summarize(self.module_, *shape, self.network_share_)
+        return summarize(self.module_, *shape, getattr(self, "network_share_", {}))
 
     def __getstate__(self):
         return super().__getstate__() | {"_versions": versions()}
@@ -747,7 +750,7 @@ class ConvVAETransformer(
         super().__setstate__({k: v for k, v in state.items() if k != "_versions"})
 
     def _validate_params(self):
-        with shared_errors():
+        if n_processes() == 1:  # else within `fit`, for all processes to be told
             super()._validate_params()
 
     def __sklearn_is_fitted__(self):

@@ -538,8 +538,9 @@ def test_many_signals_of_few_values_are_warned_of(shape):
     """As of df[["kWh"]]."""
     rng = np.random.default_rng(0)
     vae = make_vae().set_params(max_epochs=0)
-    with pytest.warns(UserWarning, match="1001 signals of . values, .* a reading"):
+    with pytest.warns(UserWarning, match="1001 signals of . values, .* a read") as told:
         vae.fit(rng.normal(size=shape))
+    assert told[0].filename == __file__
     for other in (shape[0] - 1, *shape[1:]), (1001, 2, 3):
         vae.fit(rng.normal(size=other))
 

@@ -253,6 +253,7 @@ BAD = {
         lambda i: make_vae(scale=None).fit(X * (1e20 if i else 1)),
         "needs another `scale`",
     ),
+    "a fit to go on from": (lambda i: fitted_in_one(i), "to go on from is False in"),
     "what it goes on from": (lambda i: go_on_from(i), "fitted model, as a hash"),
     "units": (lambda i: make_vae().fit(X * (1e36 if i else 1)), "as large as"),
     "no y": (lambda i: teach([None, Y][i]), "requires y"),
@@ -275,11 +276,32 @@ BAD = {
 }
 
 
+if hasattr(ConvVAETransformer, "set_callbacks"):  # scikit-learn 1.9
+    BAD["a callback"] = (lambda i: watched(i).fit(X), "no more")
+
+
 def go_on_from(rank):
     """Each process goes on from a model of its own."""
     vae = make_vae(max_epochs=1, warm_start=True).fit(X)
     vae.latent_scale_ = vae.latent_scale_ * (1 + rank)
     return vae.fit(X)
+
+
+def fitted_in_one(rank):
+    """Training that goes on in the first process, and begins in the other."""
+    fitted = make_vae(max_epochs=1).fit(X)
+    return (make_vae(max_epochs=1) if rank else fitted).partial_fit(X)
+
+
+class Fails(StopAfterTwo):
+    def on_fit_task_end(self, estimator, context):
+        raise ValueError("no more")
+
+
+def watched(rank):
+    """With a callback of scikit-learn's in the second process alone."""
+    vae = make_vae(max_epochs=3)
+    return vae.set_callbacks(Fails()) if rank else vae
 
 
 def teach(y):

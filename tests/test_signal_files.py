@@ -31,6 +31,7 @@ TABLES = {
     "numbers for all": lines(*SIGNALS.T, [0, 1, 0, 1], names=[0, 1, 2, 3]),
     "times": lines(*SIGNALS.T, LABELS, names=[-0.067, -0.033, 0, "kind"]),
     "wavelengths": lines(*SIGNALS.T, [0, 1, 0, 1], names=[400, 410, 420, "kind"]),
+    "wavenumbers": lines(*SIGNALS.T, LABELS, names=[4000, 3998, 3996, "kind"]),
     "pandas": lines([0, 1, 2, 3], *SIGNALS.T, LABELS, names=["", 0, 1, 2, "y"]),
     "shuffled": lines([9, 7, 3, 2], *SIGNALS.T, LABELS, names=["", 0, 1, 2, "y"]),
     "id": lines([9, 7, 3, 2], *SIGNALS.T, LABELS, names=["ID", *"abc", "y"]),

@@ -121,6 +121,63 @@ def test_a_callback_ends_training_after_an_epoch(waves):
     assert vae.set_callbacks().fit(waves).n_epochs_ == 9
 
 
+class Saver(Recorder):
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        fitted_estimator.save(self.path)
+        return super().on_fit_task_end(
+            estimator, context, fitted_estimator=fitted_estimator
+        )
+
+
+def test_what_a_callback_is_given_is_its_own(waves, tmp_path):
+    """Whatever is done with it, training goes on as before."""
+    recorder = Saver(tmp_path / "vae")
+    y = np.arange(len(waves)) % 2
+    vae = ConvVAETransformer(2, label_weight=1.0, max_epochs=1).fit(waves, y)
+    vae.set_params(label_weight=0.0, max_epochs=3, early_stopping=True)
+    vae.set_callbacks(recorder).fit(waves)
+    first, *_, last = recorder.fitted[:3]
+    assert (first.best_epoch_, len(first.net_.history)) == (1, 1)
+    assert (last.best_epoch_, len(last.net_.history)) == (3, 3)
+    assert first.net_.optimizer_ is first.net_.tasks is None
+    assert not hasattr(first, "classes_"), "those of the fit before"
+    assert first.partial_fit(waves[:50]).n_epochs_ == 1
+    saved = ConvVAETransformer.load(recorder.path)
+    np.testing.assert_array_equal(saved.transform(waves), vae.transform(waves))
+
+
+def test_a_stop_that_is_asked_for_at_the_end_is_not_kept(waves):
+    recorder = Recorder(stop_after=2)
+    vae = ConvVAETransformer(2, max_epochs=2).set_callbacks(recorder).fit(waves)
+    assert vae.net_.stops is False
+    assert vae.set_callbacks().set_params(warm_start=True).fit(waves).n_epochs_ == 2
+
+
+def test_a_checkpoint_remembers_the_stop(waves, tmp_path):
+    settings = {"random_state": 0, "checkpoint": tmp_path / "fit", "max_epochs": 6}
+    fits = [
+        ConvVAETransformer(2, **settings)
+        .set_callbacks(Recorder(stop_after=2))
+        .fit(waves)
+        for _ in range(2)
+    ]
+    assert [vae.n_epochs_ for vae in fits] == [2, 2]
+    np.testing.assert_array_equal(*(vae.transform(waves) for vae in fits))
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_training_that_goes_on_is_told_too(waves, method):
+    recorder = Recorder()
+    vae = ConvVAETransformer(2, max_epochs=1, warm_start=True).fit(waves)
+    getattr(vae.set_callbacks(recorder), method)(waves)
+    epoch = ["begin epoch", "end epoch"]
+    assert recorder.events == ["setup", "begin fit", *epoch, "end fit", "teardown"]
+
+
 @pytest.mark.parametrize("was_fitted", [False, True])
 def test_an_error_in_a_callback_leaves_the_estimator_as_it_was(waves, was_fitted):
     recorder = Recorder(fail_after=2)

@@ -165,6 +165,7 @@ def test_whole_numbers_are_numbers_once_a_half_is_added(signals):
     np.testing.assert_allclose(target.values[:, 0], (y - y.mean()) / y.std(), rtol=1e-5)
     check_target(np.arange(100) // 2, 100)  # two of each
     check_target(np.arange(20), 20)
+    check_target(np.arange(100).astype(str), 100)  # no numbers
     check_target(np.arange(100), 100, None, np.arange(100))
     vae = ConvVAETransformer(2, label_weight=1.0, **CLOSED)
     with pytest.warns(UserWarning, match=r"pass y \+ 0\.5") as record:

@@ -36,8 +36,9 @@ class Summary(list):
         lines = [f"{row[0]:<{a}}  {row[1]:<{b}}  {row[2]:>{c}}" for row in table]
         for i in (len(self) + 1, 1):
             lines.insert(i, "-" * len(lines[0]))
-        shares = (f"{share:.1%} of the {x}" for x, share in self.network_share.items())
-        lines.append(f"From networks: {', '.join(shares)}")
+        shares = [f"{share:.1%} of the {x}" for x, share in self.network_share.items()]
+        if shares:  # files of older versions have none
+            lines.append(f"From networks: {', '.join(shares)}")
         return "\n".join(lines)
 
 

@@ -73,6 +73,7 @@ def snapshot(net):
             if not isinstance(callback, Progress)
         },
         "history": net.epoch_rows(),
+        "stops": net.stops,
         "random_state": torch.get_rng_state(),
     }
     if torch.device(net.device).type == "cuda":
@@ -93,6 +94,7 @@ def restore(net, state):
             else:
                 setattr(callbacks[name], key, value)
     net.history.extend(state["history"])
+    net.stops = state.get("stops", False)
     torch.set_rng_state(state["random_state"])
     if "cuda_random_state" in state:
         torch.cuda.set_rng_state(state["cuda_random_state"], net.device)

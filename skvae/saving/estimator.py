@@ -37,8 +37,11 @@ def save(estimator, path, *, training=False):
     check_is_fitted(estimator)
     parameters = estimator.get_params(deep=False)
     # Requests of metadata routing and callbacks are objects; their place is the script.
-    others = parameters.keys() | {"_metadata_request", "_skl_callbacks"}
-    fitted = {k: v for k, v in vars(estimator).items() if k not in others}
+    fitted = {
+        name: value
+        for name, value in vars(estimator).items()
+        if name.endswith("_") or name == "_sklearn_output_config"
+    }
     net = fitted.pop("net_")
     kept = ("module__", "criterion__")
     training = training and net.optimizer_ is not None

@@ -160,7 +160,7 @@ def versions():
 
 def warn_if_versions_differ(what, written):
     differences = [
-        f"{name} {written.get(name)} (here {here})"
+        f"{name} {written.get(name, 'of an older version')} (here {here})"
         for name, here in versions().items()
         # A build for another device, 2.8.0+cpu, is the same version.
         if str(written.get(name)).split("+")[0] != here.split("+")[0]

@@ -140,10 +140,10 @@ class Progress(Callback):
         if stays:
             LOGGER.info(", ".join(f"{name} {cell}" for name, cell in cells.items()))
         if self.verbose:
-            self.print(cells)
+            self.write(cells)
         self.n_shown_ = self.n_epochs_
 
-    def print(self, cells):
+    def write(self, cells):
         widths = [max(9, len(name)) for name in cells]
         if not self.n_shown_:
             print(*map(str.rjust, cells, widths))

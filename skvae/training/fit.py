@@ -19,6 +19,7 @@ from skvae.processes import (
     from_all,
     from_first,
     n_processes,
+    shared_errors,
     sum_over_processes,
     take_from_first,
 )
@@ -62,7 +63,7 @@ class Fitted(NamedTuple):
     held_back_excess: float
     kl_per_dim: np.ndarray
     latent_scale: np.ndarray
-    network_share: dict
+    network_share: dict | None = None
 
 
 class Job(NamedTuple):
@@ -102,8 +103,7 @@ def fit(job):
     has_head = needs_head(params, job.target)
     signals, train, valid = split(job, scaler, has_head)
     net = make_net(job, has_head, train).initialize()
-    if job.tasks is not None:
-        job.tasks.begin(net.max_epochs)
+    begin(job.tasks, net)
     module, latent_scale, noise = net.module_, None, None
     seeded = torch.Generator().manual_seed(job.seed)
     some = train.sample(max(64, GAP_VALUES // n_values), seeded)
@@ -148,8 +148,7 @@ def go_on(job, before):
     has_head = job.target is not None and before.net.module_.head is not None
     signals, train, valid = split(job, scaler, has_head)
     net = make_net(job, has_head, train).initialize()
-    if job.tasks is not None:
-        job.tasks.begin(net.max_epochs)
+    begin(job.tasks, net)
     net.start_from(before.net)
     signals.represent_by(net.module_.eval())
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
@@ -170,6 +169,13 @@ def go_on(job, before):
 
     train_net(job, net, (train, valid), finish)
     return finish(net)
+
+
+def begin(tasks, net):
+    """Tell scikit-learn's callbacks of the fit."""
+    with shared_errors():
+        if tasks is not None:
+            tasks.begin(net.max_epochs)
 
 
 def train_net(job, net, parts, finish):

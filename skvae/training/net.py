@@ -15,6 +15,7 @@ from skvae.processes import (
     from_all,
     n_processes,
     rank,
+    shared_errors,
     sum_over_processes,
 )
 from skvae.training.cuda_graph import StepGraph, side_stream
@@ -190,12 +191,14 @@ class VAENet(NeuralNet):
             raise KeyboardInterrupt
         self.forget_batches()
         super().on_epoch_begin(net, **kwargs)
-        if self.tasks is not None:
-            self.tasks.begin_epoch()
+        with shared_errors():
+            if self.tasks is not None:
+                self.tasks.begin_epoch()
 
     def on_epoch_end(self, net, **kwargs):
-        if self.tasks is not None:
-            self.stops = self.tasks.end_epoch()
+        with shared_errors():
+            if self.tasks is not None:
+                self.stops = self.tasks.end_epoch()
 
     def on_train_end(self, net, **kwargs):
         """Let go of what only training needs and pickles would hold."""
@@ -263,9 +266,16 @@ class VAENet(NeuralNet):
         return super(VAENet, other).__getstate__() | {"device": "cpu"}
 
     def with_own_module(self):
-        """This net but for the module, of which it has a copy, to be evaluated."""
-        other, module = self.__new__(type(self)), copy.deepcopy(self.module_)
-        vars(other).update(vars(self), module_=module, tasks=None)
+        """This net as it is now, to be evaluated while it trains on."""
+        own = {
+            "module_": copy.deepcopy(self.module_),
+            "history_": copy.copy(self.history_),
+            "optimizer_": None,
+            "callbacks_": [],
+            "tasks": None,
+        }
+        other = self.__new__(type(self))
+        vars(other).update(vars(self) | own)
         return other
 
     def __deepcopy__(self, memo):
