@@ -159,7 +159,8 @@ class ConvVAETransformer(
         `partial_fit` does.
     checkpoint : str or os.PathLike, default=None
         File in which each epoch is saved. The same fit started again, after it was
-        killed, goes on from there and ends with the same bits.
+        killed, goes on from there and ends with the same bits. The file stays, and is
+        of one fit: not for a search, nor with skorch `callbacks`, which are objects.
 
     Attributes
     ----------
@@ -738,8 +739,8 @@ class ConvVAETransformer(
             table with totals. Shapes are of one sample: (channels, timepoints) after
             a convolution. Its last line tells `network_share_`.
         """
-        shape = self.n_channels_in_, self.n_timepoints_in_
-        return summarize(self.module_, *shape, getattr(self, "network_share_", {}))
+        module, share = self.module_, getattr(self, "network_share_", {})
+        return summarize(module, self.n_channels_in_, self.n_timepoints_in_, share)
 
     def __getstate__(self):
         return super().__getstate__() | {"_versions": versions()}

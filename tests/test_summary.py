@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 
 from skvae import ConvVAETransformer
 from skvae.model.network import ConvVAE
@@ -152,3 +153,8 @@ def test_what_an_older_version_fitted_goes_on(waves):
     assert "networks" not in str(vae.summary())
     vae.partial_fit(waves)
     assert str(vae.summary()).splitlines()[-1].startswith("From networks")
+
+
+def test_summary_needs_a_fit():
+    with pytest.raises(NotFittedError):
+        ConvVAETransformer().summary()
