@@ -24,14 +24,13 @@ way, with the number of points in place of `latent_dim`.
 """
 
 import argparse
-import shutil
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import joblib
 import numpy as np
+from tqdm import tqdm  # skorch needs it too
 
 from skvae.saving.files import header_size, remove_temporary_files, replacing
 from skvae.transformer import ConvVAETransformer
@@ -120,19 +119,19 @@ def transform_file(model, x_path, z_path):
         raise ValueError(f"{z_path} holds the signals. Name another file for latents.")
     remove_temporary_files(z_path)
     n_rows = max(1, BLOCK_BYTES // max(1, X[:1].nbytes))
-    progress = Progress(len(X))
+    start = time.perf_counter()
     first = transform_rows(model, X, slice(0, n_rows), x_path)
     header = np.lib.format.header_data_from_array_1_0(first)
     header |= {"shape": (len(X), *first.shape[1:]), "fortran_order": False}
-    with replacing(z_path) as file:
+    with replacing(z_path) as file, progress_bar(len(X)) as bar:
         np.lib.format.write_array_header_1_0(file, header)
         file.write(first.tobytes())
-        progress.show(len(first))
-        for start in range(n_rows, len(X), n_rows):
-            rows = slice(start, min(start + n_rows, len(X)))
+        bar.update(len(first))
+        for i in range(n_rows, len(X), n_rows):
+            rows = slice(i, min(i + n_rows, len(X)))
             file.write(transform_rows(model, X, rows, x_path).tobytes())
-            progress.show(rows.stop)
-    print(f"{z_path}: {header['shape']} in {progress.seconds():.1f} s")
+            bar.update(rows.stop - rows.start)
+    print(f"{z_path}: {header['shape']} in {time.perf_counter() - start:.1f} s")
 
 
 def read_signals(path):
@@ -163,21 +162,14 @@ def transform_rows(model, X, rows, path):
     return Z
 
 
-class Progress:
+def progress_bar(n_rows):
     """A line that updates, in a terminal; nothing in a pipe or a file."""
-
-    def __init__(self, n_rows):
-        self.n_rows = n_rows
-        self.start = time.perf_counter()
-
-    def seconds(self):
-        return time.perf_counter() - self.start
-
-    def show(self, n_done):
-        if not sys.stdout.isatty():
-            return
-        rate = n_done / self.seconds()
-        left = timedelta(seconds=round((self.n_rows - n_done) / rate))
-        line = f"{n_done:,} of {self.n_rows:,} rows, {rate:,.0f} a second, {left} left"
-        line = line[: shutil.get_terminal_size().columns - 1]
-        print(f"\r{line}", end="\n" if n_done == self.n_rows else "", flush=True)
+    return tqdm(
+        total=n_rows,
+        file=sys.stdout,
+        disable=None,  # where it is no terminal
+        mininterval=0,  # blocks are slow
+        delay=1e-9,  # no line before the first of them
+        dynamic_ncols=True,
+        bar_format="{n:,} of {total:,} rows, {rate_fmt}, {remaining} left",
+    )

@@ -260,8 +260,8 @@ def refuse_long(X):
     """A ValueError for a DataFrame whose rows are readings rather than signals.
 
     Few columns, and time in one of them, in the index, or an index of several levels;
-    unless the columns are times.
-    A column of time among many columns is refused too: no signal goes on in it.
+    unless the columns are times. A column of time among many columns is refused too:
+    no signal goes on in it.
     """
     times = [name for name, column in not_of_numbers(X) if is_time(column)]
     index = getattr(X, "index", None)  # polars has none

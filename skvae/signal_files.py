@@ -254,22 +254,18 @@ class Table:
     def check_numbers(self, columns, is_named):
         """ValueError at the first text in the columns."""
         texts = np.argwhere(self.is_text[:, columns])
-        for i, j in texts[:1]:
-            j = columns[j]
-            remedy = "Expected a number, with a decimal point, NaN, NA or nothing."
-            if self.is_text[:, j].all():
-                column = self.header[j] if self.header else j
-                remedy = (
-                    f"If it holds the labels, add --label {column}; else remove it."
-                )
-                if is_named:
-                    remedy = "Remove the column."
-                if len(columns) < FEW_COLUMNS:
-                    remedy = f"{remedy} {PIVOT}"
-            raise ValueError(
-                f"{self.names[i]} holds {self.cells[i, j]!r} in {self.called(j)}. "
-                f"{remedy}"
-            )
+        if not len(texts):
+            return
+        i, j = texts[0, 0], columns[texts[0, 1]]
+        remedy = "Expected a number, with a decimal point, NaN, NA or nothing."
+        if self.is_text[:, j].all():
+            column = self.header[j] if self.header else j
+            remedy = f"If it holds the labels, add --label {column}; else remove it."
+            remedy = "Remove the column." if is_named else remedy
+            remedy += f" {PIVOT}" if len(columns) < FEW_COLUMNS else ""
+        raise ValueError(
+            f"{self.names[i]} holds {self.cells[i, j]!r} in {self.called(j)}. {remedy}"
+        )
 
 
 def counts(values):

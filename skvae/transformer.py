@@ -94,10 +94,9 @@ class ConvVAETransformer(
         What the latents tell of `y`, in the same units, where `fit` gets it; 2 is
         strong. Class labels, -1 where unlabelled, or numbers in one or several
         columns, NaN where unlabelled; one column of whole numbers is labels, and
-        numbers once 0.5 is added. The
-        latents are then those of the closed form, but that where `y` has more to tell
-        than they can hold linearly (classes less one, or columns, above 1.25 times
-        `latent_dim`) a head on them is trained too.
+        numbers once 0.5 is added. The latents are then those of the closed form, but
+        that where `y` has more to tell than they can hold linearly (classes less one,
+        or columns, above 1.25 times `latent_dim`) a head on them is trained too.
         0 ignores `y`.
     conv_channels : tuple of int, default=(16, 32)
         Channels of the convolutions, from the signal inwards.

@@ -181,6 +181,7 @@ def test_arrays_of_another_width_stay_errors_and_shorter_ones_may_be_lists(vae):
     np.testing.assert_array_equal(vae.transform(list(X[:, :40])), vae.transform(padded))
 
 
+# scikit-learn's, of the arrays that the frames are compared with.
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_other_columns_are_reindexed(named):
     frame = pd.DataFrame(GAPS, columns=NAMES)
@@ -290,6 +291,7 @@ def test_impute_keeps_dtype_and_layout(vae, dtype):
 # DataFrames back
 
 
+# scikit-learn's, of the arrays that the frames are compared with.
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_names_and_index_come_back_where_set_output_asks(named):
     frame = pd.DataFrame(GAPS, columns=NAMES, index=pd.RangeIndex(100, 160))

@@ -271,7 +271,8 @@ def test_a_pipeline_of_scikit_learn_takes_what_aeon_has(data):
 
 
 @pytest.mark.peer
-@pytest.mark.filterwarnings("default")  # of sktime itself
+# sktime's own warnings, of deprecations and of versions that it does not know.
+@pytest.mark.filterwarnings("default")
 def test_a_pipeline_of_sktime_takes_it_after_a_tabularizer(data):
     """Without one sktime fits it anew to the time steps of each signal."""
     pipeline = pytest.importorskip("sktime.pipeline", reason="needs sktime")

@@ -183,7 +183,7 @@ def train_net(job, net, parts, finish):
     if not net.max_epochs:
         return
     if job.tasks is not None:
-        job.tasks.finish = lambda: finish(net.with_own_module())
+        job.tasks.finish = lambda: finish(net.as_it_is_now())
         net.tasks = job.tasks
     net.partial_fit(parts)
     take_from_first(net.module_)

@@ -265,8 +265,8 @@ class VAENet(NeuralNet):
         vars(other).update(vars(self) | dict.fromkeys(only_training))
         return super(VAENet, other).__getstate__() | {"device": "cpu"}
 
-    def with_own_module(self):
-        """This net as it is now, to be evaluated while it trains on."""
+    def as_it_is_now(self):
+        """A net to be evaluated while this one trains on: what changes is its own."""
         own = {
             "module_": copy.deepcopy(self.module_),
             "history_": copy.copy(self.history_),
