@@ -115,6 +115,8 @@ def transform_file(model, x_path, z_path):
     X = read_signals(x_path)
     if z_path.is_dir() or not z_path.parent.is_dir():
         raise ValueError(f"{z_path} is no file in a folder that exists. Name another.")
+    if z_path.suffix != ".npy":
+        raise ValueError(f"{z_path}: latents are written as .npy. Name such a file.")
     if z_path.exists() and z_path.samefile(x_path):
         raise ValueError(f"{z_path} holds the signals. Name another file for latents.")
     remove_temporary_files(z_path)

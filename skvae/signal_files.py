@@ -159,14 +159,15 @@ def read_table(path, label, decimal_comma):
         raise ValueError("no signals below the names of columns. Add a line for each.")
     target = table.find(label)
     columns = [j for j in range(table.cells.shape[1]) if j != target]
+    is_known = label is not None or table.is_label(target)
     said = [f"labels in {table.called(target)}"]
-    while columns and (reason := table.index_reason(columns)):
+    while columns and (reason := table.index_reason(columns, is_known)):
         said.append(f"{table.called(columns.pop(0))} left out, {reason}")
     where = f"names of columns in {lines[0][0]}" if table.header else "no column names"
     said = "; ".join([where, *said])
     if not columns:
         raise ValueError(f"{said}. No column of signals is left: add some.")
-    table.check_numbers(columns, is_named=label is not None)
+    table.check_numbers(columns, is_known)
     print(f"{path}: {said}; signals in {len(columns)} columns.")
     return table.values[:, columns], table.cells[:, target].astype(str), table.names
 
@@ -216,13 +217,17 @@ class Table:
     def called(self, j):
         return f"column {j}" + (f" ({self.header[j]!r})" if self.header else "")
 
+    def is_label(self, j):
+        """Whether the column is named as labels are."""
+        return self.header is not None and self.header[j].lower() in LABEL_NAMES
+
     def find(self, label):
         """The number of the column that holds the labels."""
         header, n_columns = self.header or [], self.cells.shape[1]
         if label in header:
             return header.index(label)
         if label is None:
-            known = [j for j, name in enumerate(header) if name.lower() in LABEL_NAMES]
+            known = [j for j in range(len(header)) if self.is_label(j)]
             return known[-1] if known else n_columns - 1
         if is_whole(label) and -n_columns <= int(label) < n_columns:
             return int(label) % n_columns
@@ -232,8 +237,11 @@ class Table:
             f"a number from 0 to {n_columns - 1}, or from -1 at the end."
         )
 
-    def index_reason(self, columns):
-        """Why the first of the columns is no part of a signal, or None."""
+    def index_reason(self, columns, is_known):
+        """Why the first of the columns is no part of a signal, or None.
+
+        `is_known`: what the labels are, so that it is none of them.
+        """
         j, *others = columns
         cells = self.cells[:, j]
         if self.header and self.header[j].lower() in INDEX_NAMES:
@@ -245,13 +253,16 @@ class Table:
                 return "it holds dates"
             if len(set(cells)) == len(cells):
                 return "it names each signal"
+            if is_known:
+                return "it holds texts"
         if self.header and len(others) > 2:
             stem, *stems = (re.sub(r"[\d\W_]+", "", self.header[k]) for k in columns)
-            if stem not in stems and len(set(stems)) == 1:
-                return "the others have names of another kind"
+            most = max(stems, key=stems.count)
+            if stem not in stems and stems.count(most) > max(2, len(stems) / 2):
+                return "most others have names of another kind"
         return None
 
-    def check_numbers(self, columns, is_named):
+    def check_numbers(self, columns, is_known):
         """ValueError at the first text in the columns."""
         texts = np.argwhere(self.is_text[:, columns])
         if not len(texts):
@@ -261,7 +272,7 @@ class Table:
         if self.is_text[:, j].all():
             column = self.header[j] if self.header else j
             remedy = f"If it holds the labels, add --label {column}; else remove it."
-            remedy = "Remove the column." if is_named else remedy
+            remedy = "Remove the column." if is_known else remedy
             remedy += f" {PIVOT}" if len(columns) < FEW_COLUMNS else ""
         raise ValueError(
             f"{self.names[i]} holds {self.cells[i, j]!r} in {self.called(j)}. {remedy}"

@@ -1,6 +1,7 @@
 """What comes in: signals X and latents Z as arrays of one form, and parameters."""
 
 import inspect
+import math
 import re
 from datetime import timedelta
 from numbers import Integral, Real
@@ -35,6 +36,9 @@ from skvae.training.callbacks import SCHEDULES
 
 # Readings in a table are so many rows of so few values.
 MANY_ROWS, FEW_VALUES = 1000, 5
+# A value so many times the range of all others away from them marks what is missing;
+# values that are looked at for it.
+FAR, LOOKED_AT = 10, 2**20
 # Parameters that may differ between the processes of a group.
 OWN_OF_A_PROCESS = {"callbacks", "device", "random_state", "verbose"}
 # What the values in `net_params` may be.
@@ -112,6 +116,8 @@ def check_signals(estimator, X, *, reset, min_samples=1):
     unmeasured = check_measured(X)
     if reset and n_processes() == 1:  # another process may have measured them
         warn_of_unmeasured(unmeasured)
+    if reset:
+        warn_of_sentinels(X)
     return X
 
 
@@ -210,6 +216,32 @@ def warn_of_unmeasured(unmeasured):
             f"time step {time} of channel {channel}. What comes back there is a guess "
             "from the time steps beside. Leave them out unless that will do."
         )
+
+
+def warn_of_sentinels(X):
+    """Warn of a value that comes several times, far from all others of its channel.
+
+    Of large X (n, c, t) some signals are looked at, evenly spaced.
+    """
+    some = X[:: math.ceil(X.size / LOOKED_AT)]
+    for channel in range(X.shape[1]):
+        values = some[:, channel].astype(float)
+        values = values[~np.isnan(values)]
+        for value in limits(values):
+            others = values[values != value]
+            low, high = limits(others)
+            distance = max(low - value, value - high)
+            if len(others) < len(values) - 1 and distance > FAR * (high - low) > 0:
+                warn_user(
+                    f"X has the value {value:g} several times in channel {channel}, "
+                    f"but none other beyond {low:g} to {high:g}. If it marks what is "
+                    "missing, replace it by NaN."
+                )
+                return
+
+
+def limits(values):
+    return float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
 
 
 def _learn_shape(estimator, X):
@@ -312,8 +344,14 @@ def check_options(estimator, X):
         if not isinstance(callback, Callback):
             raise TypeError(
                 f"callbacks has {entry!r}, expected instances of "
-                "skorch.callbacks.Callback, or pairs of a name and one."
+                "skorch.callbacks.Callback, or pairs of a name and one. Those of "
+                "scikit-learn go to vae.set_callbacks."
             )
+    if estimator.checkpoint is not None and estimator.callbacks:
+        raise ValueError(
+            "checkpoint with callbacks: what they hold cannot be written to a file "
+            "from which no code is run. Use checkpoint=None, or no callbacks."
+        )
     if estimator.batch_size == 1 and estimator.batch_norm:
         raise ValueError(
             "batch_size=1 with batch_norm=True: the mean and variance of a single "

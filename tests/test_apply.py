@@ -159,6 +159,7 @@ def test_what_a_killed_process_left_is_removed(folder):
         ("model inf.npy Z.npy", "inf.npy, samples counted from 180: X contains inf"),
         ("model X.npy none/Z.npy", "none/Z.npy is no file in a folder that exists"),
         ("model X.npy folder", "folder is no file in a folder that exists"),
+        ("model X.npy Z.csv", "Z.csv: latents are written as .npy"),
         ("model X.npy X.npy", "X.npy holds the signals. Name another file"),
     ],
 )

@@ -556,3 +556,34 @@ def test_more_channels_than_time_steps_are_warned_of_in_fit_alone():
         vae.transform(cube)
         make_vae().fit(cube.transpose(0, 2, 1))
         make_vae().fit(X[:, :16].reshape(60, 4, 4))
+
+
+# What marks the missing
+
+
+@pytest.mark.parametrize(("sentinel", "times"), [(-999, 2), (1e9, 50), (-1e30, 3)])
+def test_a_value_far_from_all_others_is_warned_of_in_fit_alone(sentinel, times):
+    cube = X[:, :40].reshape(60, 2, 20).copy()
+    cube[:times, 1, 3] = sentinel
+    told = rf"value {sentinel:g} several times in channel 1.*replace it by NaN"
+    told = told.replace("+", r"\+")
+    with pytest.warns(UserWarning, match=told) as caught:
+        vae = make_vae(max_epochs=0).fit(cube)
+    assert caught[0].filename == __file__
+    vae.transform(cube)
+
+
+@pytest.mark.parametrize("kind", ["once", "near", "of two values", "gaps", "steps"])
+def test_what_may_be_measured_is_not_warned_of(kind):
+    x = X[:, :40].copy()
+    if kind == "once":
+        x[0, 0] = 1000
+    elif kind == "near":
+        x[:5, 0] = x.max() + 9 * np.ptp(x)
+    elif kind == "of two values":
+        x = 1000.0 * (x > 0)
+    elif kind == "gaps":
+        x[:5, :9] = np.nan
+    else:
+        x = np.round(x).astype(int)
+    make_vae(max_epochs=0).fit(x)

@@ -243,13 +243,39 @@ def test_a_number_of_the_signal_in_front_is_told_by_its_name(tmp_path, capsys):
     path.write_text("meter,00:00,00:30,01:00,kind\n7,1,2,3,a\n7,4,5,6,b\n9,7,8,9,a\n")
     X, _ = read(path)
     np.testing.assert_array_equal(X[:, 0], [[1, 2, 3], [4, 5, 6], [7, 8, 9]])
-    assert "'meter') left out, the others have names of another kind" in (
+    assert "'meter') left out, most others have names of another kind" in (
         capsys.readouterr().out
     )
     path.write_text("t0,t1,t2,t3,kind\n7,1,2,3,a\n7,4,5,6,b\n")
     assert read(path)[0].shape == (2, 1, 4)
     path.write_text("ax,ay,bx,by,kind\n7,1,2,3,a\n7,4,5,6,b\n")
     assert read(path)[0].shape == (2, 1, 4)
+
+
+@pytest.mark.parametrize("meters", ["7 7 9", "M7 M7 M9"])
+def test_several_columns_that_identify_a_signal_are_left_out(meters, tmp_path, capsys):
+    """As of a meter and its week, which come again, before columns of times."""
+    path = tmp_path / "x.csv"
+    lines = ["meter,week,00:00,00:30,01:00,kind"]
+    for meter, week, kind in zip(meters.split(), (1, 2, 1), "aba", strict=True):
+        lines.append(f"{meter},W{week},{week},5,6,{kind}")
+    path.write_text("\n".join(lines))
+    X, y = read(path, "kind")
+    np.testing.assert_array_equal(X[:, 0], [[1, 5, 6], [2, 5, 6], [1, 5, 6]])
+    assert list(y) == ["a", "b", "a"]
+    said = capsys.readouterr().out
+    assert "'meter') left out" in said
+    assert "'week') left out" in said
+
+
+def test_texts_in_front_may_be_the_labels_unless_these_are_known(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a,1,2,0\nb,3,4,1\na,5,6,1\n")
+    with pytest.raises(SystemExit, match="add --label 0"):
+        read(path)
+    assert read(path, "3")[0].shape == (3, 1, 2)
+    path.write_text("site,p,q,class\na,1,2,0\nb,3,4,1\na,5,6,1\n")
+    assert read(path)[0].shape == (3, 1, 2)
 
 
 def test_text_beside_named_labels_is_to_be_removed(tmp_path):

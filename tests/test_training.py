@@ -252,3 +252,15 @@ def test_going_on_keeps_scaling_and_closed_form(waves, linear_path):
 def test_a_wrong_name_in_net_params_says_so(waves, name):
     with pytest.raises(ValueError, match=rf"net_params has '{name}'.*free_bits"):
         ConvVAETransformer(2, max_epochs=1, net_params={name: 1}).fit(waves)
+
+
+# The first part of many
+
+
+def test_a_first_call_of_few_signals_is_warned_of():
+    vae = ConvVAETransformer(3, conv_channels=())
+    with pytest.warns(UserWarning, match="got 29 signals for 3 latents.*10 for each"):
+        vae.partial_fit(low_rank(29))
+    vae.partial_fit(low_rank(9))  # the second
+    ConvVAETransformer(3, conv_channels=()).partial_fit(low_rank(30))
+    ConvVAETransformer(3, conv_channels=()).fit(low_rank(29))

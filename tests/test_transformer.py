@@ -16,7 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsClassifier
-from skorch.callbacks import LRScheduler
+from skorch.callbacks import Checkpoint, EarlyStopping, LRScheduler
 from torch.distributions import Bernoulli, Laplace, Normal
 
 import skvae
@@ -528,7 +528,9 @@ def test_warm_start_goes_on_and_refuses_another_network(waves):
         ({"net_params": {"criterion": torch.nn.MSELoss}}, "net_params.*criterion"),
         ({"callbacks": [LRScheduler("StepLR")]}, "'lr_schedule': None"),
         ({"callbacks": [("lr", LRScheduler("StepLR"))]}, "'lr_schedule': None"),
-        ({"callbacks": [3]}, "callbacks"),
+        ({"callbacks": [EarlyStopping()]}, "monitors 'valid_loss'.*early_stopping=True"),
+        ({"callbacks": [("c", Checkpoint())]}, "monitors 'valid_loss_best'"),
+        ({"callbacks": [3]}, "callbacks has 3.*go to vae.set_callbacks"),
     ],
 )
 def test_unusable_parameters_are_refused_and_leave_the_fit_alone(

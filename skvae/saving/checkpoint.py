@@ -25,7 +25,7 @@ class Checkpoint(Callback):
     ValueError
         If the file is damaged, or of another run; the message says what differs.
     TypeError
-        If a value of `run` is not plain data, as the objects in `callbacks` are.
+        If a value of `run` is not plain data, as a class in `net_params` is.
     """
 
     def __init__(self, path, run, seed):

@@ -23,7 +23,7 @@ from skvae.processes import (
     sum_over_processes,
     take_from_first,
 )
-from skvae.runtime import map_batches
+from skvae.runtime import map_batches, warn_user
 from skvae.scaling import ChannelScaler
 from skvae.training.data import ScaledSignals, SignalDataset
 from skvae.training.make_net import make_net
@@ -102,6 +102,12 @@ def fit(job):
     scaler = ChannelScaler(params.scale).fit(job.X)
     has_head = needs_head(params, job.target)
     signals, train, valid = split(job, scaler, has_head)
+    if job.one_epoch and train.n_all < HALF_TRUSTED * params.latent_dim:
+        warn_user(
+            f"The first call of partial_fit got {train.n_all} signals for "
+            f"{params.latent_dim} latents, and fixes scaling and closed form. Give it "
+            f"{HALF_TRUSTED} for each latent at least."
+        )
     net = make_net(job, has_head, train).initialize()
     begin(job.tasks, net)
     module, latent_scale, noise = net.module_, None, None

@@ -55,7 +55,8 @@ def make_net(job, has_head, train):
     if rank() == 0:
         callbacks += progress_callbacks(params.verbose)
     own_callbacks = clone(params.callbacks or [], safe=False)
-    check_schedules(callbacks, own_callbacks)
+    is_validated = params.early_stopping and not job.one_epoch
+    check_callbacks(own_callbacks, callbacks, is_validated)
     callbacks += own_callbacks
     if job.checkpoint is not None:
         callbacks.append(("checkpoint", job.checkpoint))
@@ -132,16 +133,27 @@ def check_names(options, parameters):
             )
 
 
-def check_schedules(callbacks, own_callbacks):
-    """Refuse an LRScheduler of the user's beside the default schedule."""
-    own = [c[1] if isinstance(c, tuple) else c for c in own_callbacks]
-    if dict(callbacks).get("lr_schedule") and any(
-        isinstance(callback, LRScheduler) for callback in own
-    ):
-        raise ValueError(
-            "callbacks has an LRScheduler, but the default schedule changes the "
-            "learning rate too. Set net_params={'lr_schedule': None}, or leave it out."
-        )
+def check_callbacks(own, others, is_validated):
+    """Refuse callbacks of the user's that no fit like this one can do with.
+
+    An LRScheduler beside the default schedule, among the `others`; and what monitors
+    signals held back, where there are none.
+    """
+    has_schedule = "lr_schedule" in dict(others)
+    for callback in (entry[1] if isinstance(entry, tuple) else entry for entry in own):
+        if has_schedule and isinstance(callback, LRScheduler):
+            raise ValueError(
+                "callbacks has an LRScheduler, but the default schedule changes the "
+                "learning rate too. Set net_params={'lr_schedule': None}, or leave it "
+                "out."
+            )
+        monitor = getattr(callback, "monitor", None)
+        if str(monitor).startswith("valid_") and not is_validated:
+            raise ValueError(
+                f"callbacks has a {type(callback).__name__} that monitors {monitor!r}, "
+                "but no signals are held back to validate on. Let it monitor "
+                "'train_loss', or fit with early_stopping=True, which holds some back."
+            )
 
 
 def arguments(function):
