@@ -270,7 +270,7 @@ def test_callbacks_are_refused(waves, tmp_path):
 
     path = tmp_path / "checkpoint"
     estimator = ConvVAETransformer(**TINY, checkpoint=path, callbacks=[EpochTimer()])
-    with pytest.raises(ValueError, match="checkpoint with callbacks.*no callbacks"):
+    with pytest.raises(ValueError, match=r"checkpoint with callbacks.*no callbacks"):
         estimator.fit(waves)
     assert os.listdir(tmp_path) == []
 

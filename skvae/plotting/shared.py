@@ -150,7 +150,7 @@ def add_legend(axes, ax, handles, labels, loc="lower center", **kwargs):
 
 def add_colorbar(axes, ax, mappable, **kwargs):
     """A colour bar beside the axes, its text small where they were given."""
-    bar = axes[0].figure.colorbar(mappable, ax=axes, **kwargs)
+    bar = axes[0].figure.colorbar(mappable, ax=axes, pad=0.02, **kwargs)
     if ax is not None:
         bar.ax.tick_params(labelsize=SMALL)
         bar.ax.yaxis.label.set_size(SMALL)
