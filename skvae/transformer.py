@@ -39,7 +39,8 @@ from skvae.saving.files import versions, warn_if_versions_differ
 from skvae.scaling import SCALERS
 from skvae.target import Target, check_target
 from skvae.training.callbacks import CallbackSupportMixin, FitTasks
-from skvae.training.fit import Fitted, Job, fit, go_on
+from skvae.training.fit import Job, fit, go_on
+from skvae.training.sum_up import Fitted
 from skvae.validation import (
     check_group,
     check_latents,

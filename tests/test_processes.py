@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from textwrap import dedent
@@ -120,7 +121,8 @@ def run(rank, address, function, answers):
 
 def start(function, folder):
     """Two processes that run a function, and the queue of their answers."""
-    context = get_context("spawn")
+    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload(["skvae", "skvae.datasets"])  # imported once
     answers = context.Queue()
     arguments = f"file://{folder}/group", function, answers
     started = [context.Process(target=run, args=(i, *arguments)) for i in range(2)]
@@ -393,19 +395,15 @@ class Told(Callback):
         Path(self.path).touch()
 
 
-def train_for_long(rank):
-    folder = Path(os.environ["SKVAE_TEST_FOLDER"])
+def train_for_long(folder, rank):
     vae = make_vae(max_epochs=100_000, callbacks=[Told(folder / f"trains{rank}")])
     with pytest.raises(RuntimeError) as error:
         vae.fit(X)
     return str(error.value), hasattr(vae, "net_")
 
 
-def test_where_one_process_is_killed_the_other_ends_with_an_error(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setenv("SKVAE_TEST_FOLDER", str(tmp_path))
-    (killed, other), answers = start(train_for_long, tmp_path)
+def test_where_one_process_is_killed_the_other_ends_with_an_error(tmp_path):
+    (killed, other), answers = start(partial(train_for_long, tmp_path), tmp_path)
     trains = [tmp_path / f"trains{rank}" for rank in range(2)]
     deadline = time.monotonic() + 120
     while not all(path.exists() for path in trains):

@@ -12,8 +12,6 @@ from skvae.model.closed_form import (
     held_out_noise,
     linear_start,
 )
-from skvae.model.likelihoods import count_measured
-from skvae.model.objective import kl_per_dim
 from skvae.model.sums import gather
 from skvae.processes import (
     from_all,
@@ -27,7 +25,7 @@ from skvae.runtime import map_batches, warn_user
 from skvae.scaling import ChannelScaler
 from skvae.training.data import ScaledSignals, SignalDataset
 from skvae.training.make_net import make_net
-from skvae.training.net import VAENet
+from skvae.training.sum_up import decoder_scale, describe, in_units_of_X, sum_up
 
 # Signals for each latent, of 8 at least, of which half of training is trusted.
 HALF_TRUSTED = 10
@@ -39,31 +37,6 @@ THRESHOLD_TIMEPOINTS = 2**15
 STATISTICS_VALUES = 2**18
 # Values that the model of gaps is learned from, of 64 signals at least.
 GAP_VALUES = 2**20
-
-
-class Fitted(NamedTuple):
-    """What a fit gives.
-
-    Attributes
-    ----------
-    net : VAENet
-    scaler : ChannelScaler
-    reconstruction_weight : float
-        Optimal for signals not trained on, or as given.
-    held_back_excess : float
-        Distortion expected of signals not trained on, over that of training signals.
-    kl_per_dim, latent_scale : ndarray of shape (latent_dim,)
-    network_share : dict of float
-        See `network_share`.
-    """
-
-    net: VAENet
-    scaler: ChannelScaler
-    reconstruction_weight: float
-    held_back_excess: float
-    kl_per_dim: np.ndarray
-    latent_scale: np.ndarray
-    network_share: dict | None = None
 
 
 class Job(NamedTuple):
@@ -123,7 +96,7 @@ def fit(job):
 
     some = train.sample(max(256, STATISTICS_VALUES // n_values))
     draws = torch.randn(some.n_all, params.latent_dim)[some.n_before :]
-    at_start, n_measured, _ = describe(net, some, draws)
+    at_start = describe(net, some, draws)
     starts = [p.detach().clone() for p in module.trusted_parameters()]
     share = trusted_share(train.n_all, params.latent_dim)
 
@@ -131,17 +104,18 @@ def fit(job):
         """`Fitted`, of the net as far as it is trained."""
         # A head is all that teaches the latents their classes.
         trust(net.module_, starts, 1.0 if has_head else share)
-        trained, _, kl = describe(net, some, draws)
+        trained = describe(net, some, draws)
         # What is left of training's gain on its own signals holds on others in part.
-        has_trained = net.max_epochs and at_start > 0
-        gain = (trained / at_start) ** share**2 if has_trained else 1.0
-        distortion = trained
+        has_trained = net.max_epochs and at_start.distortion > 0
+        ratio = trained.distortion / at_start.distortion if has_trained else 1.0
+        distortion = trained.distortion
         if noise is not None:
             likelihood = net.criterion_.likelihood
-            distortion = likelihood.expected_distortion(noise, n_measured) * gain
+            expected = likelihood.expected_distortion(noise, trained.n_measured)
+            distortion = expected * ratio**share**2
         scale = decoder_scale(net, some) if latent_scale is None else latent_scale
         scale = in_units_of_X(scale, scaler, params.whiten)
-        return sum_up(net, scaler, distortion, trained, n_measured, kl, scale, some)
+        return sum_up(net, scaler, scale, some, trained, distortion)
 
     train_net(job, net, (train, valid), finish)
     return finish(net)
@@ -162,16 +136,14 @@ def go_on(job, before):
 
     def finish(net):
         """`Fitted`, of the net as far as it is trained."""
-        trained, n_measured, kl = describe(net, some, draws)
+        trained = describe(net, some, draws)
         # Training signals are as much closer than others as they were in the first fit.
-        distortion = before.held_back_excess * trained
+        distortion = before.held_back_excess * trained.distortion
         latent_scale = before.latent_scale
         if not params.linear_path:
             latent_scale = decoder_scale(net, some)
             latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
-        return sum_up(
-            net, scaler, distortion, trained, n_measured, kl, latent_scale, some
-        )
+        return sum_up(net, scaler, latent_scale, some, trained, distortion)
 
     train_net(job, net, (train, valid), finish)
     return finish(net)
@@ -308,105 +280,3 @@ def trust(module, starts, share):
     """Go back from the trained network towards its start, where few signals were."""
     for parameter, start in zip(module.trusted_parameters(), starts, strict=True):
         parameter.copy_(torch.lerp(start, parameter, share))
-
-
-def describe(net, dataset, draws):
-    """Means over signals: distortion, measured values, KL per dimension (latent_dim,).
-
-    `draws` (n, latent_dim), standard normal, are those of q(z|x).
-    """
-    module, likelihood = net.module_.eval(), net.criterion_.likelihood
-
-    def rows(index):
-        h, (x, *_) = dataset[index]
-        z_mean, z_log_var = module.posterior(h)
-        noise = draws[index.cpu()].to(z_mean.device)
-        x_hat = module.decode(z_mean + (0.5 * z_log_var).exp() * noise)
-        errors = torch.stack(
-            [likelihood.distortion(x_hat, x), count_measured(x)], dim=1
-        )
-        return torch.cat([errors, kl_per_dim(z_mean, z_log_var)], dim=1)
-
-    means = mean_over_samples(rows, dataset)
-    if not np.isfinite(means).all():
-        raise net.divergence("The latents or their reconstruction became infinite")
-    return float(means[0]), float(means[1]), means[2:]
-
-
-def decoder_scale(net, dataset, step=0.1):
-    """Root mean square norm of d decode / d z_k over signals, (latent_dim,).
-
-    By central differences, exact for a linear decoder, over `step` standard deviations
-    of the prior either way: the slope that a neighbour in latent space sees.
-    """
-    module = net.module_.eval()
-
-    def squared_slopes(index):
-        z, _ = module.posterior(dataset[index][0])
-        slopes = []
-        for offset in step * torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
-            slope = (module.decode(z + offset) - module.decode(z - offset)) / (2 * step)
-            slopes.append(slope.square().flatten(1).sum(dim=1))
-        return torch.stack(slopes, dim=1)
-
-    return np.sqrt(mean_over_samples(squared_slopes, dataset))
-
-
-def mean_over_samples(function, dataset):
-    """Mean of a function of indices over the samples of all processes, an ndarray."""
-    device, total = dataset.rows.device, 0.0
-    if len(dataset):
-        index = torch.arange(len(dataset), device=device)
-        n_timepoints = dataset.signals.X.shape[2]
-        values = map_batches(
-            function, index.__getitem__, len(index), n_timepoints, device
-        )
-        total = values.sum(axis=0, dtype=np.float64)
-    return sum(from_all(total)) / dataset.n_all
-
-
-def in_units_of_X(latent_scale, scaler, whiten):
-    """Factors of latents, float32: none of them 0, all of them 1 to whiten."""
-    if whiten:
-        latent_scale = np.ones_like(latent_scale)
-    else:
-        latent_scale = math.sqrt(np.mean(scaler.scale_**2)) * latent_scale
-    latent_scale = latent_scale.astype(np.float32)
-    return np.where(latent_scale > 0, latent_scale, np.float32(1.0))
-
-
-def network_share(net, dataset):
-    """What networks add to linear maps, as a share of the mean squares of both.
-
-    Of `"latents"` and of the `"reconstruction"`: 0 is a linear map of signal and
-    features, 1 a network from end to end.
-    """
-    module = net.module_.eval()
-    if module.decoder.linear is None:
-        return {"latents": 1.0, "reconstruction": 1.0}
-
-    def squares(index):
-        h, _ = dataset[index]
-        z, _ = module.posterior(h)
-        z_linear = module.encoder.linear(h)
-        x_linear = module.decoder.linear(z) - module.decoder.linear.bias
-        parts = z_linear, z - z_linear, x_linear, module.decoder.convolve(z)
-        return torch.stack([p.flatten(1).square().sum(dim=1) for p in parts], dim=1)
-
-    linear, network = mean_over_samples(squares, dataset).reshape(2, 2).T
-    shares = network / np.maximum(linear + network, 1e-30)
-    return dict(zip(("latents", "reconstruction"), shares.tolist(), strict=True))
-
-
-def sum_up(net, scaler, distortion, trained, n_measured, kl, latent_scale, dataset):
-    """`Fitted`, of a trained net and what was found about it."""
-    net.module_.eval()
-    return Fitted(
-        net=net,
-        scaler=scaler,
-        reconstruction_weight=float(net.criterion_.weight(distortion, n_measured)),
-        held_back_excess=distortion / max(trained, 1e-30),
-        kl_per_dim=kl,
-        latent_scale=latent_scale,
-        network_share=network_share(net, dataset),
-    )
