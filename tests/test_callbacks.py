@@ -10,6 +10,7 @@ import torch
 from skorch.callbacks import Callback
 
 from skvae import ConvVAETransformer
+from skvae.training import make_net
 from skvae.training.callbacks import one_cycle
 
 # The learning rate
@@ -96,6 +97,12 @@ def progress(monkeypatch, stream, X, y=None, **settings):
 
 def test_quiet_by_default(waves, monkeypatch):
     text, _ = progress(monkeypatch, Terminal(), waves[:40], max_epochs=2)
+    assert text == ""
+
+
+def test_the_first_process_of_a_group_alone_prints(waves, monkeypatch):
+    monkeypatch.setattr(make_net, "rank", lambda: 1)
+    text, _ = progress(monkeypatch, io.StringIO(), waves[:40], max_epochs=2, verbose=2)
     assert text == ""
 
 

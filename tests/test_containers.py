@@ -519,6 +519,12 @@ def test_rows_that_look_like_time_steps_are_warned_of_in_fit_alone(frame):
         make_vae(max_epochs=0).fit(frame.T)
 
 
+def test_windows_that_begin_at_the_same_times_are_signals():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_vae(max_epochs=0).fit(TEN.set_axis(TIMES[:80].repeat(2)))
+
+
 def test_few_meters_in_columns_are_refused():
     with pytest.raises(ValueError, match="is a long DataFrame"):
         make_vae().fit(BY_TIME)
