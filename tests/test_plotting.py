@@ -511,12 +511,15 @@ def test_band_is_the_noise_of_samples(channels, likelihood):
     )
 
 
-def test_no_band_for_the_bernoulli_likelihood(channels):
+def test_no_band_and_no_level_of_pca_for_the_bernoulli_likelihood(channels):
     vae = ConvVAETransformer(
         2, likelihood="bernoulli", scale="minmax", max_epochs=1, random_state=0
     ).fit(channels)
     display = ReconstructionDisplay.from_estimator(vae, channels)
     assert display.noise_std is None
+    TrainingCurveDisplay.from_estimator(vae)
+    with pytest.raises(ValueError, match=r"zeros and ones.*Leave X out"):
+        TrainingCurveDisplay.from_estimator(vae, channels)
     assert overlapping_texts(display.figure_) == []
 
 

@@ -62,6 +62,11 @@ class TrainingCurveDisplay(shared.Display):
         check_is_fitted(estimator)
         if X is None and X_test is not None:
             raise ValueError("X_test without X, which PCA is fitted on. Pass both.")
+        if X is not None and estimator.net_.criterion_.likelihood.is_unit_range:
+            raise ValueError(
+                "X, but the likelihood is of zeros and ones, which no density compares "
+                "with, as that of PCA. Leave X out."
+            )
         levels = {} if X is None else _levels(estimator, X, X_test)
         best_epoch = estimator.best_epoch_
         return cls(estimator.history_, best_epoch=best_epoch, levels=levels).plot(
