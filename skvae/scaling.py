@@ -86,6 +86,12 @@ class ChannelScaler:
 
     def transform(self, X):
         """Scaled copy of X, float32, of the same shape (n, c, t), C-contiguous."""
+        n_channels = len(self.scale_)
+        if X.ndim != 3 or X.shape[1] != n_channels:
+            raise ValueError(
+                f"X has shape {X.shape}. Expected (n_samples, {n_channels}, "
+                f"n_timepoints): pass X.reshape(len(X), {n_channels}, -1)."
+            )
         scaled = X - self.offset_  # float64
         with np.errstate(over="ignore"):
             scaled /= self.scale_

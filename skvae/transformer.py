@@ -168,8 +168,10 @@ class ConvVAETransformer(
     module_ : torch.nn.Module
         The network, with `encoder` and `decoder`.
     history_ : dict of ndarray
-        One value an epoch, a mean over its steps, dropout on; nats per sample, in
-        scaled units: ``train_loss`` and its terms ``train_reconstruction``
+        Of the last `fit` or `partial_fit`: one value an epoch, a mean over its steps,
+        dropout on, of the network as it trains; what is fitted lies between the closed
+        form and its end, the nearer to this the more signals there are for each latent.
+        Nats per sample, in scaled units: ``train_loss`` and its terms ``train_reconstruction``
         (-log p(x|z)), ``train_kl``, ``train_kl_per_dim``, ``train_label`` (in the loss
         times `label_weight` and half the measured values of a signal); the same with
         ``valid_``, dropout off, if ``early_stopping=True``.
@@ -185,15 +187,16 @@ class ConvVAETransformer(
     latent_scale_ : ndarray of shape (latent_dim,)
         Factor of each latent, in the units of X, the root mean square of its channels'
         scales; 1 if ``whiten=True``. With `linear_path` the standard deviation of the
-        component, shrunk, without it how far the latent moves the decoded signal.
+        component, shrunk, without it how far the latent moves the decoded signal, found
+        anew by each `fit` and `partial_fit`.
     held_back_excess_ : float
         Distortion expected of signals not trained on, over that of training signals;
         `partial_fit` and `warm_start` go on with it.
     network_share_ : dict of float
         How much of the ``"latents"`` and of the ``"reconstruction"`` goes through the
-        networks, as a share of mean squares; the rest are linear maps of signal,
-        features and latents, like PCA's. 1 without `linear_path`, 0 with
-        ``max_epochs=0``.
+        networks: the mean square of what they add, over the sum of that and the mean
+        square of the rest, linear maps of signal, features and latents, like PCA's. 1
+        without `linear_path`, 0 with ``max_epochs=0``.
     scaler_ : ChannelScaler
     classes_ : ndarray of shape (n_classes,) or None
         If ``label_weight > 0``; None where `y` holds numbers.

@@ -700,10 +700,10 @@ def test_traversal_of_any_number_of_axes(fits, n_dims):
 
 def test_plane_of_two_latents(waves):
     vae = ConvVAETransformer(2, max_epochs=1, random_state=0).fit(waves)
+    vae.kl_per_dim_ = np.array([1.0, 2.0])  # the axes are those of a latent space
     display = LatentTraversalDisplay.from_estimator(vae, n_steps=3, limit=1.5)
-    first, second = np.argsort(-vae.kl_per_dim_)
-    z = np.zeros((1, 2))
-    z[0, first], z[0, second] = 1.5, -1.5
+    assert display.axis_labels == ["latent 0", "latent 1"]
+    z = np.array([[1.5, -1.5]])
     expected = vae.inverse_transform(z * vae.latent_scale_)
     np.testing.assert_allclose(display.decoded[0, 2], expected, rtol=1e-4, atol=1e-4)
     (lines,) = display.ax_.collections

@@ -89,6 +89,13 @@ def test_transform_copies(kind):
     assert not np.shares_memory(scaled, X)
 
 
+@pytest.mark.parametrize("shape", [(3, 8), (1, 8), (3, 1, 8), (2, 4)])
+def test_other_shapes_are_refused_not_broadcast(shape):
+    scaler = ChannelScaler("standard").fit(np.random.default_rng(0).random((9, 2, 4)))
+    with pytest.raises(ValueError, match=r"Expected \(n_samples, 2, .*reshape"):
+        scaler.transform(np.ones(shape))
+
+
 @pytest.mark.parametrize("kind", ["standard", "minmax"])
 def test_constant_channel_is_only_shifted(kind):
     X = np.full((4, 1, 5), 7.0)

@@ -53,6 +53,13 @@ def random_gaussian(n_samples=400, n_features=30, seed=0):
     return factors @ rng.standard_normal((6, n_features)) + noise + 20.0
 
 
+class Counts(skorch.callbacks.Callback):
+    """Cannot be cloned."""
+
+    def __init__(self):
+        self.n_seen = 0
+
+
 @pytest.fixture(scope="module")
 def fitted(waves):
     return ConvVAETransformer(3, max_epochs=3, random_state=0).fit(waves)
@@ -530,6 +537,7 @@ def test_warm_start_goes_on_and_refuses_another_network(waves):
         ({"callbacks": [("lr", LRScheduler("StepLR"))]}, "'lr_schedule': None"),
         ({"callbacks": [EarlyStopping()]}, "monitors 'valid_loss'.*early_stopping"),
         ({"callbacks": [("c", Checkpoint())]}, "monitors 'valid_loss_best'"),
+        ({"callbacks": [Counts()]}, r"n_seen.*on_train_begin, under a name that ends"),
         ({"callbacks": [3]}, "callbacks has 3.*go to vae.set_callbacks"),
     ],
 )

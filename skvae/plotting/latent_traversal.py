@@ -81,6 +81,8 @@ class LatentTraversalDisplay(shared.Display):
             )
         n_dims = 2 if plane else min(n_dims, max(1, estimator.n_active_dims_))
         dims = np.argsort(-kl)[:n_dims]
+        if plane:  # as in a LatentSpaceDisplay
+            dims = np.sort(dims)
         steps = np.linspace(-limit, limit, n_steps)
         Z = np.zeros((n_steps if plane else n_dims, n_steps, len(kl)))
         if plane:

@@ -54,7 +54,7 @@ def make_net(job, has_head, train):
             callbacks += stopping_callbacks(params.patience)
     if rank() == 0:
         callbacks += progress_callbacks(params.verbose)
-    own_callbacks = clone(params.callbacks or [], safe=False)
+    own_callbacks = copies(params.callbacks or [])
     is_validated = params.early_stopping and not job.one_epoch
     check_callbacks(own_callbacks, callbacks, is_validated)
     callbacks += own_callbacks
@@ -131,6 +131,18 @@ def check_names(options, parameters):
                 f"{sorted(of_parts['module'])}, or 'criterion__' and one of "
                 f"{sorted(of_parts['criterion'])}."
             )
+
+
+def copies(callbacks):
+    """Callbacks as they were before any fit."""
+    try:
+        return clone(callbacks, safe=False)
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(
+            f"callbacks: {error}. Copies run, found in vae.net_.callbacks_, and are "
+            "made of the arguments of __init__, each kept under its own name. Make what "
+            "a callback counts in on_train_begin, under a name that ends in _."
+        ) from error
 
 
 def check_callbacks(own, others, is_validated):
