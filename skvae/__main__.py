@@ -10,6 +10,7 @@ import argparse
 import csv
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from skvae.datasets import load_watch
 from skvae.progress import Progress
 from skvae.scaling import ChannelScaler
 from skvae.signal_files import read
+from skvae.validation import sentinels
 
 TAUGHT = {"vae__label_weight": [2.0]}  # the latents are trained by the labels too
 GRIDS = {  # by what is written: the name of the file, and of the row
@@ -79,6 +81,7 @@ def main(arguments=None):
     grids = QUICK_GRIDS if options.quick else GRIDS
     n_fits = {name: N_FOLDS * len(ParameterGrid(grid)) for name, grid in grids.items()}
     searches = {}
+    warnings.filterwarnings("ignore", "X has (values|the value) ")  # `load` said so
     with Progress(sum(n_fits.values()) + len(grids) + 2) as progress:
         for name, grid in grids.items():
             progress.stage(f"{ROWS[name]}, {n_fits[name]} fits and the best again")
@@ -146,6 +149,8 @@ def load(path, label=None, decimal_comma=False):
         parts = train.data, test.data, y_train, y_test
         return Signals(*parts, kind, train.subject, train.channel_names)
     X, y = read(path, label, decimal_comma)
+    if message := sentinels(X):
+        print(message)
     is_labelled = ~np.isin(y.astype(str), UNLABELLED)
     if not is_labelled.all():
         print(f"Left out, {np.sum(~is_labelled)} signals without a label.")
@@ -334,7 +339,7 @@ def print_next(options, best, signals):
     print(f"\nTo use the {ROWS[best]}, the better in cross-validation:")
     print(f"  pipeline = joblib.load({str(options.output / f'{best}.joblib')!r})")
     shape = f"{n_channels}, {n_timepoints}" if n_channels > 1 else n_timepoints
-    print(f"  pipeline.predict(X)  # of shape (n, {shape})")
+    print(f"  pipeline.predict(X)  # an array of shape (n, {shape}), no DataFrame")
     if options.data is None:
         print("\nNext, your own signals, a line each with its label:")
         print("  python -m skvae --data FILE.csv --label COLUMN")

@@ -8,6 +8,7 @@ import csv
 import io
 import re
 import zipfile
+from collections import Counter
 from textwrap import shorten
 
 import numpy as np
@@ -18,6 +19,7 @@ INDEX_NAMES = ("", "index", "id", "unnamed: 0")  # as pandas writes them, and pe
 DATE = re.compile(r"\d+[-/.]\d+[-/.]\d+")
 FEW_COLUMNS = 6  # as readings have
 MIN_VALUES = 2  # of a signal
+MANY_ALIKE = 3  # names
 PIVOT = "If a line is a reading, make it a line for each signal: pivot the table."
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 
@@ -88,7 +90,7 @@ def read_npz(path):
     expected = "Expected arrays of numbers: numpy.savez(file, X=X, y=y)."
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file if name in ("X", "y")}
+            arrays = {name: load(file, name) for name in file if name in ("X", "y")}
             missing = [name for name in ("X", "y") if name not in arrays]
             held = file.files
     except (EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
@@ -98,6 +100,16 @@ def read_npz(path):
         raise ValueError(f"no array {missing}, only {held}. {expected}")
     X, y = arrays["X"], arrays["y"]
     return X, y, [f"signal X[{i}]" for i in range(len(X) if X.ndim else 0)]
+
+
+def load(file, name):
+    """An array of an .npz file."""
+    try:
+        return file[name]
+    except ValueError as error:
+        raise ValueError(
+            f"array {name!r}: {error}. Save {name}.astype(float) or .astype(str)."
+        ) from error
 
 
 def read_ts(path):
@@ -161,6 +173,9 @@ def read_table(path, label, decimal_comma):
     columns = [j for j in range(table.cells.shape[1]) if j != target]
     is_known = label is not None or table.is_label(target)
     said = [f"labels in {table.called(target)}"]
+    for j in table.of_other_names(columns):
+        columns.remove(j)
+        said.append(f"{table.called(j)} left out, most have names of another kind")
     while columns and (reason := table.index_reason(columns, is_known)):
         said.append(f"{table.called(columns.pop(0))} left out, {reason}")
     where = f"names of columns in {lines[0][0]}" if table.header else "no column names"
@@ -237,12 +252,25 @@ class Table:
             f"a number from 0 to {n_columns - 1}, or from -1 at the end."
         )
 
+    def of_other_names(self, columns):
+        """Columns whose name is of a kind of its own, where most share their kinds.
+
+        As of a meter beside "Mon 00:00", "Mon 00:30" and so on: figures aside.
+        """
+        names = self.header or []
+        kinds = {j: re.sub(r"[\d\W_]+", "", names[j]) for j in columns if names}
+        n_alike = Counter(kinds.values())
+        n_shared = sum(n for n in n_alike.values() if n >= MANY_ALIKE)
+        if n_shared <= len(kinds) / 2:
+            return []
+        return [j for j, kind in kinds.items() if n_alike[kind] == 1]
+
     def index_reason(self, columns, is_known):
         """Why the first of the columns is no part of a signal, or None.
 
         `is_known`: what the labels are, so that it is none of them.
         """
-        j, *others = columns
+        j = columns[0]
         cells = self.cells[:, j]
         if self.header and self.header[j].lower() in INDEX_NAMES:
             return "named as an index is"
@@ -255,11 +283,6 @@ class Table:
                 return "it names each signal"
             if is_known:
                 return "it holds texts"
-        if self.header and len(others) > 2:
-            stem, *stems = (re.sub(r"[\d\W_]+", "", self.header[k]) for k in columns)
-            most = max(stems, key=stems.count)
-            if stem not in stems and stems.count(most) > max(2, len(stems) / 2):
-                return "most others have names of another kind"
         return None
 
     def check_numbers(self, columns, is_known):

@@ -171,10 +171,10 @@ class ConvVAETransformer(
         Of the last `fit` or `partial_fit`: one value an epoch, a mean over its steps,
         dropout on, of the network as it trains; what is fitted lies between the closed
         form and its end, the nearer to this the more signals there are for each latent.
-        Nats per sample, in scaled units: ``train_loss`` and its terms ``train_reconstruction``
-        (-log p(x|z)), ``train_kl``, ``train_kl_per_dim``, ``train_label`` (in the loss
-        times `label_weight` and half the measured values of a signal); the same with
-        ``valid_``, dropout off, if ``early_stopping=True``.
+        Nats per sample, in scaled units: ``train_loss`` and its terms
+        ``train_reconstruction`` (-log p(x|z)), ``train_kl``, ``train_kl_per_dim``,
+        ``train_label`` (in the loss times `label_weight` and half the measured values
+        of a signal); the same with ``valid_``, dropout off, if ``early_stopping=True``.
     n_epochs_, best_epoch_ : int
         Epochs run, and the one, from 1, whose weights were kept.
     reconstruction_weight_ : float

@@ -36,9 +36,12 @@ from skvae.training.callbacks import SCHEDULES
 
 # Readings in a table are so many rows of so few values.
 MANY_ROWS, FEW_VALUES = 1000, 5
-# A value so many times the range of all others away from them marks what is missing;
-# values that are looked at for it.
-FAR, LOOKED_AT = 10, 2**20
+# A value is far from all others by so many times their range, and from fitted signals
+# by so many of their standard deviations or ranges.
+FAR, FAR_SCALED = 5, 100
+LOOKED_AT = 2**22  # values, for those that are far
+MANY_FOUND = 4  # of these to be shown
+SENTINEL_REMEDY = "What marks the missing, or is an error, should be NaN."
 # Parameters that may differ between the processes of a group.
 OWN_OF_A_PROCESS = {"callbacks", "device", "random_state", "verbose"}
 # What the values in `net_params` may be.
@@ -116,8 +119,10 @@ def check_signals(estimator, X, *, reset, min_samples=1):
     unmeasured = check_measured(X)
     if reset and n_processes() == 1:  # another process may have measured them
         warn_of_unmeasured(unmeasured)
-    if reset:
-        warn_of_sentinels(X)
+    if not reset:
+        warn_of_other_units(estimator, X)
+    elif message := sentinels(X):
+        warn_user(message)
     return X
 
 
@@ -144,6 +149,11 @@ def width_remedy(estimator, X, error):
             "Pass X.reindex(columns=vae.feature_names_in_), vae being this estimator: "
             "the fitted columns in their order, NaN where X has none."
         )
+    if getattr(X, "shape", None) == (
+        estimator.n_channels_in_,
+        estimator.n_timepoints_in_,
+    ):
+        return " One signal alone is X[numpy.newaxis]."
     return (
         " Pass shorter signals as a list of arrays, which are then measured from the "
         "first time step on; cut or resample longer ones."
@@ -218,26 +228,45 @@ def warn_of_unmeasured(unmeasured):
         )
 
 
-def warn_of_sentinels(X):
-    """Warn of a value that comes several times, far from all others of its channel.
+def sentinels(X):
+    """What to say of values far from all others of their channel, or "".
 
     Of large X (n, c, t) some signals are looked at, evenly spaced.
     """
-    some = X[:: math.ceil(X.size / LOOKED_AT)]
+    some, found = X[:: math.ceil(X.size / LOOKED_AT)], []
     for channel in range(X.shape[1]):
         values = some[:, channel].astype(float)
         values = values[~np.isnan(values)]
         for value in limits(values):
-            others = values[values != value]
-            low, high = limits(others)
-            distance = max(low - value, value - high)
-            if len(others) < len(values) - 1 and distance > FAR * (high - low) > 0:
-                warn_user(
-                    f"X has the value {value:g} several times in channel {channel}, "
-                    f"but none other beyond {low:g} to {high:g}. If it marks what is "
-                    "missing, replace it by NaN."
-                )
-                return
+            low, high = limits(values[values != value])
+            if max(low - value, value - high) > FAR * (high - low) > 0:
+                others = f"{low:.3g} to {high:.3g}"
+                found.append(f"{value:.9g} (channel {channel}, all others {others})")
+    if not found:
+        return ""
+    shown = ", ".join(found[:MANY_FOUND] + ["..."] * (len(found) > MANY_FOUND))
+    return f"X has values far from all others: {shown}. {SENTINEL_REMEDY}"
+
+
+def warn_of_other_units(estimator, X):
+    """Warn of values of X (n, c, t) far beyond those that it was fitted on."""
+    scaler = estimator.scaler_
+    if scaler.kind is None:
+        return
+    low, high = (part.reduce(X, axis=(0, 2)) for part in (np.fmin, np.fmax))
+    offset, scale = scaler.offset_[:, 0], scaler.scale_[:, 0]
+    with np.errstate(over="ignore"):
+        distances = np.maximum(high - offset, offset - low) / scale
+    distances = np.nan_to_num(distances)  # of channels that nothing was measured of
+    channel = int(np.argmax(distances))
+    if distances[channel] > FAR_SCALED:
+        value = max(low[channel], high[channel], key=lambda x: abs(x - offset[channel]))
+        unit = {"standard": "standard deviations", "minmax": "ranges"}[scaler.kind]
+        warn_user(
+            f"X has the value {value:.9g} in channel {channel}, "
+            f"{distances[channel]:.3g} {unit} off the fitted signals. "
+            f"{SENTINEL_REMEDY} If X is in other units, convert it."
+        )
 
 
 def limits(values):

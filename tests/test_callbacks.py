@@ -218,7 +218,8 @@ def test_lines_that_stay_are_logged(waves, monkeypatch, caplog, verbose):
     text, vae = progress(monkeypatch, io.StringIO(), waves[:40], **settings)
     records = [r for r in caplog.records if r.name == "skvae"]
     assert {r.levelname for r in records} == {"INFO"}
-    assert len(records) == (20 if verbose == 2 else 10)
+    assert records[0].getMessage() == "closed form of 40 signals"
+    assert len(records) == 1 + (20 if verbose == 2 else 10)
     message = records[-1].getMessage()
     elbo = -vae.history_["train_reconstruction"][-1] - vae.history_["train_kl"][-1]
     assert message.startswith(f"epoch 20/20, ELBO {elbo:.2f}, ")

@@ -110,7 +110,7 @@ def assert_same_bits(a, b, X, y=None):
 @pytest.mark.parametrize("after", [1, 3])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_a_killed_fit_goes_on_to_the_same_bits(
-    waves, tmp_path, killed_fit, trained, setting, after
+    waves, tmp_path, killed_fit, trained, setting, after, caplog
 ):
     X, params = waves, TINY | SETTINGS[setting]
     y = X.mean(axis=1) if setting == "numbers" else np.arange(len(X)) % 4
@@ -121,7 +121,9 @@ def test_a_killed_fit_goes_on_to_the_same_bits(
     params["checkpoint"] = tmp_path / "checkpoint"
     killed_fit(ConvVAETransformer(**params), X, y, after=after)
     assert trained == [after]
-    estimator = ConvVAETransformer(**params).fit(X, y)
+    with caplog.at_level("INFO", logger="skvae"):
+        estimator = ConvVAETransformer(**params).fit(X, y)
+    assert f"{after} epochs are in checkpoint {params['checkpoint']}" in caplog.text
     assert trained == [n_epochs]
     assert_same_bits(estimator, expected, X, y)
     assert os.listdir(tmp_path) == ["checkpoint"]

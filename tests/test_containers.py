@@ -242,6 +242,7 @@ def test_other_ways_to_write_a_missing_value(vae, case):
     np.testing.assert_array_equal(values, vae.impute(GAPS[:6]))
 
 
+@pytest.mark.filterwarnings("ignore:X has the value")
 def test_impute_of_a_dataframe_touches_its_gaps_alone(named):
     frame = pd.DataFrame(GAPS[:6].astype(float), index=list("abcdef"), columns=NAMES)
     frame = frame.astype({"t0": "float32", "t1": "Float64"})
@@ -259,6 +260,7 @@ def test_impute_of_a_dataframe_touches_its_gaps_alone(named):
     )
 
 
+@pytest.mark.filterwarnings("ignore:X has the value")
 def test_impute_of_a_polars_frame_touches_its_gaps_alone(named):
     frame = pl.DataFrame(GAPS[:6].astype(float), schema=NAMES, orient="row")
     frame = frame.with_columns(t0=frame["t0"].cast(pl.Float32), t1=pl.lit(2**25 + 1))
@@ -567,25 +569,27 @@ def test_more_channels_than_time_steps_are_warned_of_in_fit_alone():
 # What marks the missing
 
 
-@pytest.mark.parametrize(("sentinel", "times"), [(-999, 2), (1e9, 50), (-1e30, 3)])
-def test_a_value_far_from_all_others_is_warned_of_in_fit_alone(sentinel, times):
-    cube = X[:, :40].reshape(60, 2, 20).copy()
+@pytest.mark.parametrize(
+    ("sentinel", "times"), [(-999, 1), (-999, 2), (1e9, 50), (-1e30, 3)]
+)
+def test_values_far_from_all_others_are_warned_of_in_fit(sentinel, times):
+    cube = X[:, :45].reshape(60, 3, 15).astype(float)
     cube[:times, 1, 3] = sentinel
-    told = rf"value {sentinel:g} several times in channel 1.*replace it by NaN"
-    told = told.replace("+", r"\+")
-    with pytest.warns(UserWarning, match=told) as caught:
-        vae = make_vae(max_epochs=0).fit(cube)
-    assert caught[0].filename == __file__
-    vae.transform(cube)
+    cube[:times, 2, 3] = 2 * sentinel
+    with pytest.warns(UserWarning, match="far from all others.*NaN") as told:
+        make_vae(max_epochs=0).fit(cube)
+    assert told[0].filename == __file__
+    (message,) = (str(warning.message) for warning in told)
+    assert f"{sentinel:g} (channel 1, all others " in message
+    assert f"{2 * sentinel:g} (channel 2, all others " in message
+    assert "channel 0" not in message
 
 
-@pytest.mark.parametrize("kind", ["once", "near", "of two values", "gaps", "steps"])
+@pytest.mark.parametrize("kind", ["near", "of two values", "gaps", "steps"])
 def test_what_may_be_measured_is_not_warned_of(kind):
     x = X[:, :40].copy()
-    if kind == "once":
-        x[0, 0] = 1000
-    elif kind == "near":
-        x[:5, 0] = x.max() + 9 * np.ptp(x)
+    if kind == "near":
+        x[:5, 0] = x.max() + 4 * np.ptp(x)
     elif kind == "of two values":
         x = 1000.0 * (x > 0)
     elif kind == "gaps":
@@ -593,3 +597,34 @@ def test_what_may_be_measured_is_not_warned_of(kind):
     else:
         x = np.round(x).astype(int)
     make_vae(max_epochs=0).fit(x)
+
+
+@pytest.mark.parametrize("scale", ["standard", "minmax"])
+@pytest.mark.parametrize(
+    "method", ["transform", "impute", "score_samples", "posterior", "partial_fit"]
+)
+def test_values_far_off_the_fitted_signals_are_warned_of(scale, method):
+    cube = X[:, :40].reshape(60, 2, 20)
+    vae = make_vae(max_epochs=0, scale=scale).fit(cube)
+    unit = np.std(cube[:, 1]) if scale == "standard" else np.ptp(cube[:, 1])
+    offset = np.mean(cube[:, 1]) if scale == "standard" else cube[:, 1].min()
+    far = cube.copy()
+    far[0, 0] = np.nan
+    far[5, 1, 7] = offset - 99 * unit
+    getattr(vae, method)(far)
+    far[5, 1, 7] = offset - 101 * unit
+    told = f"value {far[5, 1, 7]:.9g} in channel 1, 101 .*NaN.*other units"
+    with pytest.warns(UserWarning, match=told) as caught:
+        getattr(vae, method)(far)
+    assert caught[0].filename == __file__
+    far[:, 0] = np.nan
+    with pytest.warns(UserWarning, match=told):
+        getattr(vae, method)(far)
+
+
+def test_one_signal_alone_is_told_from_shorter_ones():
+    vae = make_vae(max_epochs=0).fit(X[:, :40].reshape(60, 4, 10))
+    with pytest.raises(ValueError, match=r"One signal alone is X\[numpy.newaxis\]"):
+        vae.transform(X[0, :40].reshape(4, 10))
+    with pytest.raises(ValueError, match="Pass shorter signals as a list"):
+        vae.transform(X[:3, :30])

@@ -101,12 +101,19 @@ def test_job_on_a_file_with_missing_values(data, suffix, tmp_path, capsys):
     )
 
 
-def test_whole_signals_are_not_interpolated(data, tmp_path, monkeypatch, capsys):
-    np.savez(tmp_path / "signals.npz", X=data[0], y=data[1])
+def test_whole_signals_are_not_interpolated_and_far_values_told_once(
+    data, tmp_path, monkeypatch, capsys
+):
+    X = data[0].copy()
+    X[:, ..., 0] = -999
+    np.savez(tmp_path / "signals.npz", X=X, y=data[1])
     monkeypatch.delattr(job, "interpolate")
     monkeypatch.chdir(tmp_path)
-    job.main(["--data", "signals.npz", "--quick", "--n-jobs", "1"])
-    assert "interpolated" not in capsys.readouterr().out
+    job.main(["--data", "signals.npz", "--quick", "--n-jobs", "2"])
+    said, warned = capsys.readouterr()
+    assert "interpolated" not in said
+    assert said.count("X has values far from all others: -999") == 1
+    assert "-999" not in warned
 
 
 def test_gaps_are_interpolated_within_a_channel():
@@ -142,7 +149,7 @@ def test_the_instructions_that_are_printed_work(data, tmp_path, monkeypatch, cap
     best = max(scores, key=scores.get)
     load, predict = re.findall(r"^  (pipeline.*)", printed, re.M)
     assert f"{best}.joblib" in load
-    assert predict.endswith("# of shape (n, 12)")
+    assert predict.endswith("# an array of shape (n, 12), no DataFrame")
     names = {"joblib": joblib, "X": X}
     exec(load, names)
     assert set(eval(predict, names)) <= {0, 1}

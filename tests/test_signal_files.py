@@ -202,6 +202,11 @@ def test_points_are_read_beside_decimal_commas(cell):
             {"X": np.array([[1], None], object), "y": [0, 1]},
             "x.npz.*numpy.savez",
         ),
+        (
+            "x.npz",
+            {"X": np.eye(2), "y": np.array(["a", "b"], object)},
+            r"array 'y': Object.*Save y.astype\(float\) or .astype\(str\)",
+        ),
         ("x.npz", {"A": np.ones(3)}, "no array X and no array y"),
         ("x.npz", {"X": np.ones((3, 2)), "y": np.ones(4)}, r"X has shape \(3, 2\)"),
         ("x.ts", "nonsense", "x.ts: "),
@@ -243,7 +248,7 @@ def test_a_number_of_the_signal_in_front_is_told_by_its_name(tmp_path, capsys):
     path.write_text("meter,00:00,00:30,01:00,kind\n7,1,2,3,a\n7,4,5,6,b\n9,7,8,9,a\n")
     X, _ = read(path)
     np.testing.assert_array_equal(X[:, 0], [[1, 2, 3], [4, 5, 6], [7, 8, 9]])
-    assert "'meter') left out, most others have names of another kind" in (
+    assert "'meter') left out, most have names of another kind" in (
         capsys.readouterr().out
     )
     path.write_text("t0,t1,t2,t3,kind\n7,1,2,3,a\n7,4,5,6,b\n")
@@ -253,19 +258,26 @@ def test_a_number_of_the_signal_in_front_is_told_by_its_name(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("meters", ["7 7 9", "M7 M7 M9"])
-def test_several_columns_that_identify_a_signal_are_left_out(meters, tmp_path, capsys):
+@pytest.mark.parametrize("stem", ["", "t", "Mon ", "kWh_Tue_"])
+def test_columns_that_are_no_part_of_a_signal_are_told_by_names(
+    meters, stem, tmp_path, capsys
+):
     """As of a meter and its week, which come again, before columns of times."""
     path = tmp_path / "x.csv"
-    lines = ["meter,week,00:00,00:30,01:00,kind"]
+    times = [f"{stem}{hour}" for hour in ("00:00", "00:30", "01:00")]
+    times += ["Sun 0:00", "Sun 0:30", "Sun 1:00", "Sun 1:30"]
+    lines = [",".join(["meter", "week", *times, "total", "remark", "kind"])]
     for meter, week, kind in zip(meters.split(), (1, 2, 1), "aba", strict=True):
-        lines.append(f"{meter},W{week},{week},5,6,{kind}")
+        lines.append(f"{meter},{week},{week},5,6,7,8,9,1,99,-,{kind}")
     path.write_text("\n".join(lines))
-    X, y = read(path, "kind")
-    np.testing.assert_array_equal(X[:, 0], [[1, 5, 6], [2, 5, 6], [1, 5, 6]])
+    X, y = read(path)
+    assert X.shape == (3, 1, 7)
+    np.testing.assert_array_equal(X[:, 0, 0], [1, 2, 1])
+    np.testing.assert_array_equal(X[:, 0, -1], [1, 1, 1])
     assert list(y) == ["a", "b", "a"]
     said = capsys.readouterr().out
-    assert "'meter') left out" in said
-    assert "'week') left out" in said
+    for name in ("meter", "week", "total", "remark"):
+        assert f"'{name}') left out, most have names of another kind" in said
 
 
 def test_texts_in_front_may_be_the_labels_unless_these_are_known(tmp_path):

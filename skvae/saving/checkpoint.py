@@ -9,7 +9,7 @@ import torch
 from skorch.callbacks import Callback
 
 from skvae.saving import files
-from skvae.training.callbacks import Progress
+from skvae.training.callbacks import LOGGER, Progress
 from skvae.training.net import load_optimizer
 
 
@@ -55,6 +55,8 @@ class Checkpoint(Callback):
     def on_train_begin(self, net, **kwargs):
         if self.state is not None:
             restore(net, self.state)
+            n_epochs = len(net.history)
+            LOGGER.info("%d epochs are in checkpoint %s", n_epochs, self.path)
             self.state = None
 
     def on_epoch_end(self, net, **kwargs):

@@ -23,6 +23,7 @@ from skvae.processes import (
 )
 from skvae.runtime import map_batches, warn_user
 from skvae.scaling import ChannelScaler
+from skvae.training.callbacks import LOGGER
 from skvae.training.data import ScaledSignals, SignalDataset
 from skvae.training.make_net import make_net
 from skvae.training.sum_up import decoder_scale, describe, in_units_of_X, sum_up
@@ -89,6 +90,7 @@ def fit(job):
     module.gaps.fit(some.x_of_all())
     if params.linear_path:
         is_trained = bool(net.max_epochs)
+        LOGGER.info("closed form of %d signals", len(train))
         start, latent_scale, noise = start_of(job, module, train, is_trained)
         module.start_from(start)
     take_from_first(module)

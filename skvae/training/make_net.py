@@ -139,9 +139,9 @@ def copies(callbacks):
         return clone(callbacks, safe=False)
     except (TypeError, RuntimeError) as error:
         raise TypeError(
-            f"callbacks: {error}. Copies run, found in vae.net_.callbacks_, and are "
-            "made of the arguments of __init__, each kept under its own name. Make what "
-            "a callback counts in on_train_begin, under a name that ends in _."
+            f"callbacks: {error}. Copies run, found in vae.net_.callbacks_, made of "
+            "the arguments of __init__, each kept under its own name. Make what a "
+            "callback counts in on_train_begin, under a name that ends in _."
         ) from error
 
 
