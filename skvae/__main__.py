@@ -21,6 +21,7 @@ from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
     ParameterGrid,
+    StratifiedGroupKFold,
     StratifiedKFold,
     train_test_split,
 )
@@ -69,7 +70,8 @@ def main(arguments=None):
     if arguments[:1] == ["transform"]:
         return apply.main(arguments[1:])
     options = parse(arguments)
-    signals = load(options.data, options.label, options.decimal_comma)
+    given = options.label, options.decimal_comma, options.groups
+    signals = load(options.data, *given)
     options.output.mkdir(parents=True, exist_ok=True)
     n_channels, n_timepoints = signals.X_train.shape[1:]
     print(
@@ -120,6 +122,13 @@ def parse(arguments):
         "else the last)",
     )
     parser.add_argument(
+        "--groups",
+        metavar="COLUMN",
+        help="of a table, which column tells of whom or what a signal is, as a person "
+        "or a machine, by name or number: those trained on are not tested on; of .npz "
+        "an array `groups`",
+    )
+    parser.add_argument(
         "--decimal-comma",
         action="store_true",
         help="cells stand between semicolons (or tabs), decimals after a comma",
@@ -138,8 +147,11 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def load(path, label=None, decimal_comma=False):
-    """The recordings, tested on other people; or a file, of which a quarter is kept."""
+def load(path, label=None, decimal_comma=False, groups=None):
+    """The recordings, tested on other people; or a file, of which a quarter is kept.
+
+    If the file has groups, signals of those that are trained on are not tested on.
+    """
     if path is None:
         train, test = load_watch(subset="train"), load_watch(subset="test")
         y_train, y_test = (
@@ -148,13 +160,14 @@ def load(path, label=None, decimal_comma=False):
         kind = f"of {len(np.unique(test.subject))} people not trained on"
         parts = train.data, test.data, y_train, y_test
         return Signals(*parts, kind, train.subject, train.channel_names)
-    X, y = read(path, label, decimal_comma)
+    X, y, groups = read(path, label, decimal_comma, groups)
     if message := sentinels(X):
         print(message)
     is_labelled = ~np.isin(y.astype(str), UNLABELLED)
     if not is_labelled.all():
         print(f"Left out, {np.sum(~is_labelled)} signals without a label.")
         X, y = X[is_labelled], y[is_labelled]
+        groups = None if groups is None else groups[is_labelled]
     classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
     n_needed = 2 * N_FOLDS  # to train, tune and test on
     rare = counts < n_needed
@@ -173,10 +186,21 @@ def load(path, label=None, decimal_comma=False):
         )
     if rare.any():
         print(f"Left out, classes of fewer than {n_needed} signals: {names}.")
-    parts = train_test_split(
-        X[kept], y[kept], test_size=0.25, stratify=y[kept], random_state=0
-    )
-    return Signals(*parts, "a quarter, drawn at random")
+    X, y = X[kept], y[kept]
+    if groups is None:
+        parts = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
+        return Signals(*parts, "a quarter, drawn at random")
+    groups = groups[kept]
+    n_groups = len(np.unique(groups))
+    if n_groups < n_needed:
+        raise SystemExit(
+            f"{path}: {n_groups} groups. Expected at least {n_needed}, to train, tune "
+            "and test on."
+        )
+    quarters = StratifiedGroupKFold(4, shuffle=True, random_state=0)
+    train, test = next(quarters.split(X, y, groups))
+    kind = f"of {len(np.unique(groups[test]))} groups not trained on"
+    return Signals(X[train], X[test], y[train], y[test], kind, groups[train])
 
 
 def tune(signals, grid, n_jobs, scoring):
@@ -343,11 +367,11 @@ def print_next(options, best, signals):
     if options.data is None:
         print("\nNext, your own signals, a line each with its label:")
         print("  python -m skvae --data FILE.csv --label COLUMN")
-    else:
+    elif signals.groups is None:
         print(
             "\nNext, if several signals are of one person or machine, test on others:"
         )
-        print("  GroupKFold and GroupShuffleSplit of scikit-learn split by `groups`.")
+        print("  --groups COLUMN, which tells of whom they are, or `groups` in .npz")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Signals and labels of a file, as the main job reads them: a table, .npz or .ts.
+"""Signals, labels, groups of a file, as the main job reads it: a table, .npz or .ts.
 
 A table (.csv, .tsv, .txt, .parquet) holds a signal a line. What of it is taken for
 names of columns, for labels and for an index is said in a line.
@@ -24,8 +24,10 @@ PIVOT = "If a line is a reading, make it a line for each signal: pivot the table
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 
 
-def read(path, label=None, decimal_comma=False):
-    """X (n, c, t) and y (n,) of a file; SystemExit with the reason if it cannot be.
+def read(path, label=None, decimal_comma=False, groups=None):
+    """X (n, c, t), y (n,) and groups, None or (n,), of a file.
+
+    SystemExit with the reason if it cannot be read.
 
     Parameters
     ----------
@@ -35,20 +37,22 @@ def read(path, label=None, decimal_comma=False):
         the end. None: the last of those named as in `LABEL_NAMES`, or the last.
     decimal_comma : bool
         Cells of a text stand between semicolons, or tabs, and hold decimal commas.
+    groups : str, optional
+        Column of a table that tells of whom or what a signal is: its name or number.
     """
     suffix = path.suffix.lower()
     readers = {".npz": read_npz, ".ts": read_ts}
     try:
         if suffix in TABLES:
-            X, y, names = read_table(path, label, decimal_comma)
+            X, y, groups, names = read_table(path, label, decimal_comma, groups)
         elif suffix not in readers:
             expected = f"Expected {', '.join(TABLES)}, .npz or .ts"
             raise ValueError(f"{expected}. Save the signals as one of these.")
-        elif label is not None:
-            raise ValueError("holds its labels in no column. Leave --label out.")
+        elif label is not None or groups is not None:
+            raise ValueError("has no columns. Leave --label and --groups out.")
         else:
-            X, y, names = readers[suffix](path)
-        check(X, y, names)
+            X, y, groups, names = readers[suffix](path)
+        check(X, y, groups, names)
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
@@ -57,16 +61,18 @@ def read(path, label=None, decimal_comma=False):
         ) from error
     except (ValueError, ImportError, csv.Error) as error:
         raise SystemExit(f"{path}: {error}") from error
-    return X.reshape(len(X), -1, X.shape[-1]), y
+    return X.reshape(len(X), -1, X.shape[-1]), y, groups
 
 
-def check(X, y, names):
-    """ValueError if X and y are of no use; `names` say which signal is meant."""
+def check(X, y, groups, names):
+    """ValueError if they are of no use; `names` say which signal is meant."""
     if X.ndim not in (2, 3) or y.ndim != 1 or len(X) != len(y) or not X.size:
         raise ValueError(
             f"X has shape {X.shape} and y has shape {y.shape}. Expected X (n, t) or "
             "(n, c, t) and y (n,)."
         )
+    if groups is not None and groups.shape != y.shape:
+        raise ValueError(f"groups has shape {groups.shape}. Expected {y.shape}, as y.")
     if X.dtype.kind not in "biuf":
         raise ValueError(f"X has dtype {X.dtype}. Expected real numbers.")
     flat = X.reshape(len(X), -1)
@@ -86,11 +92,12 @@ def check(X, y, names):
 
 
 def read_npz(path):
-    """X, y, and what to call each signal in an error."""
+    """X, y, groups if there are any, and what to call each signal in an error."""
     expected = "Expected arrays of numbers: numpy.savez(file, X=X, y=y)."
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: load(file, name) for name in file if name in ("X", "y")}
+            used = [name for name in file if name in ("X", "y", "groups")]
+            arrays = {name: load(file, name) for name in used}
             missing = [name for name in ("X", "y") if name not in arrays]
             held = file.files
     except (EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
@@ -99,7 +106,12 @@ def read_npz(path):
         missing = " and no array ".join(missing)
         raise ValueError(f"no array {missing}, only {held}. {expected}")
     X, y = arrays["X"], arrays["y"]
-    return X, y, [f"signal X[{i}]" for i in range(len(X) if X.ndim else 0)]
+    return (
+        X,
+        y,
+        arrays.get("groups"),
+        [f"signal X[{i}]" for i in range(len(X) if X.ndim else 0)],
+    )
 
 
 def load(file, name):
@@ -113,7 +125,7 @@ def load(file, name):
 
 
 def read_ts(path):
-    """X, y and names; signals shorter than the longest end in NaN."""
+    """X, y, None and names; signals shorter than the longest end in NaN."""
     try:
         from aeon.datasets import load_from_ts_file
     except ImportError as error:
@@ -127,7 +139,7 @@ def read_ts(path):
         np.pad(x, end, constant_values=np.nan)
         for x, end in zip(signals, ends, strict=True)
     ]
-    return np.stack(padded), y, [f"signal {i + 1}" for i in range(len(signals))]
+    return np.stack(padded), y, None, [f"signal {i + 1}" for i in range(len(signals))]
 
 
 def read_lines(path, decimal_comma):
@@ -158,21 +170,24 @@ def read_lines(path, decimal_comma):
         return [(f"line {reader.line_num}", row) for row in rows if any(row)]
 
 
-def read_table(path, label, decimal_comma):
-    """X, y and names of a table; a line says what was taken for what."""
+def read_table(path, label, decimal_comma, groups):
+    """X, y, groups and names of a table; a line says what was taken for what."""
     lines = read_lines(path, decimal_comma)
     if not lines:
         raise ValueError("no signals. Expected a signal a line, with its label.")
     table = Table(lines, decimal_comma)
-    is_name = label is not None and not is_whole(label)
+    is_name = not all(is_whole(column) for column in (label, groups) if column)
     if path.suffix.lower() == ".parquet" or is_name or table.begins_with_names(label):
         table.take_header()
     if not table.names:
         raise ValueError("no signals below the names of columns. Add a line for each.")
-    target = table.find(label)
-    columns = [j for j in range(table.cells.shape[1]) if j != target]
+    target = table.find(label, "label")
+    group = table.find(groups, "groups") if groups else None
+    columns = [j for j in range(table.cells.shape[1]) if j not in (target, group)]
     is_known = label is not None or table.is_label(target)
     said = [f"labels in {table.called(target)}"]
+    if groups:
+        said.append(f"groups in {table.called(group)}")
     for j in table.of_other_names(columns):
         columns.remove(j)
         said.append(f"{table.called(j)} left out, most have names of another kind")
@@ -184,7 +199,9 @@ def read_table(path, label, decimal_comma):
         raise ValueError(f"{said}. No column of signals is left: add some.")
     table.check_numbers(columns, is_known)
     print(f"{path}: {said}; signals in {len(columns)} columns.")
-    return table.values[:, columns], table.cells[:, target].astype(str), table.names
+    cells = table.cells.astype(str)
+    of_group = cells[:, group] if groups else None
+    return table.values[:, columns], cells[:, target], of_group, table.names
 
 
 class Table:
@@ -236,8 +253,8 @@ class Table:
         """Whether the column is named as labels are."""
         return self.header is not None and self.header[j].lower() in LABEL_NAMES
 
-    def find(self, label):
-        """The number of the column that holds the labels."""
+    def find(self, label, option):
+        """The number of the column that holds the labels, or the groups."""
         header, n_columns = self.header or [], self.cells.shape[1]
         if label in header:
             return header.index(label)
@@ -248,7 +265,7 @@ class Table:
             return int(label) % n_columns
         names = shorten(", ".join(header), 60, placeholder=" ...") or "none there"
         raise ValueError(
-            f"no column {label!r} for --label. Expected a name of line 1 ({names}), or "
+            f"no column {label!r} for --{option}. Expected a name of line 1 ({names}), or "
             f"a number from 0 to {n_columns - 1}, or from -1 at the end."
         )
 

@@ -212,6 +212,35 @@ def test_rare_classes_are_left_out_by_name(tmp_path, capsys):
     assert "classes of fewer than 4 signals: b (3)." in capsys.readouterr().out
 
 
+def test_groups_that_are_trained_on_are_not_tested_on(data, tmp_path, capsys):
+    X, y = data[0].astype(float), data[1]
+    groups = np.random.default_rng(0).integers(8, size=len(y))
+    path = tmp_path / "x.csv"
+    cells = zip(X, groups, y, strict=True)
+    path.write_text("\n".join(",".join(map(str, [*x, g, v])) for x, g, v in cells))
+    signals = job.load(path, groups="-2")
+    assert signals.X_train.shape[1:] == (1, X[0].size)
+    assert len(signals.y_train) + len(signals.y_test) == len(y)
+    assert 0.1 < len(signals.y_test) / len(y) < 0.4
+    own = {tuple(x): str(g) for x, g in zip(signals_of(X), groups, strict=True)}
+    trained = [own[tuple(x)] for x in signals_of(signals.X_train)]
+    assert trained == list(signals.groups)
+    tested = {own[tuple(x)] for x in signals_of(signals.X_test)}
+    assert tested.isdisjoint(trained)
+    assert signals.test_kind == f"of {len(tested)} groups not trained on"
+
+
+def signals_of(X):
+    return np.reshape(X, (len(X), -1))
+
+
+def test_too_few_groups_are_refused(data, tmp_path):
+    groups = np.arange(80) % 3
+    np.savez(tmp_path / "x.npz", X=data[0], y=data[1], groups=groups)
+    with pytest.raises(SystemExit, match="3 groups.*at least 4"):
+        job.load(tmp_path / "x.npz")
+
+
 @pytest.mark.parametrize(
     ("y", "message"),
     [

@@ -52,7 +52,7 @@ TABLES = {
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_as_people_have_them(name, tmp_path, capsys):
-    X, y = read(save(tmp_path / "x.csv", TABLES[name]))
+    X, y, _ = read(save(tmp_path / "x.csv", TABLES[name]))
     np.testing.assert_array_equal(X, SIGNALS[:, None])
     expected = "0101" if name in ("numbers for all", "wavelengths") else LABELS
     assert list(y) == list(expected)
@@ -69,14 +69,14 @@ def test_tables_as_people_have_them(name, tmp_path, capsys):
 def test_the_label_may_come_first(label, tmp_path):
     names = ["kind", *"abc"] if label == "kind" else None
     path = save(tmp_path / "x.tsv", lines(LABELS, *SIGNALS.T, names=names, mark="\t"))
-    X, y = read(path, label)
+    X, y, _ = read(path, label)
     np.testing.assert_array_equal(X[:, 0], SIGNALS)
     assert list(y) == LABELS
 
 
 def test_labels_that_are_numbers_and_come_first(tmp_path):
     path = save(tmp_path / "x.txt", lines([1.0, 2.0, 1.0, 2.0], *SIGNALS.T, mark="  "))
-    X, y = read(path, "0")
+    X, y, _ = read(path, "0")
     np.testing.assert_array_equal(X[:, 0], SIGNALS)
     assert list(y) == ["1.0", "2.0", "1.0", "2.0"]
 
@@ -84,7 +84,7 @@ def test_labels_that_are_numbers_and_come_first(tmp_path):
 def test_a_name_that_is_a_number_is_a_name_first(tmp_path):
     """Column 3 of a frame is its fourth, though it is the fifth of the file."""
     frame = lines(range(4), *SIGNALS.T, LABELS, names=["", 0, 1, 2, 3])
-    X, y = read(save(tmp_path / "x.csv", frame), "3")
+    X, y, _ = read(save(tmp_path / "x.csv", frame), "3")
     np.testing.assert_array_equal(X[:, 0], SIGNALS)
     assert list(y) == LABELS
 
@@ -93,7 +93,7 @@ def test_a_name_that_is_a_number_is_a_name_first(tmp_path):
 @pytest.mark.parametrize("names", [None, ["t,0", "t,1", "t,2", "kind"]])
 def test_decimal_commas(mark, names, tmp_path):
     text = lines(*SIGNALS.T, LABELS, names=names, mark=mark).replace(".", ",")
-    X, y = read(save(tmp_path / "x.csv", text), decimal_comma=True)
+    X, y, _ = read(save(tmp_path / "x.csv", text), decimal_comma=True)
     np.testing.assert_array_equal(X[:, 0], SIGNALS)
     assert list(y) == LABELS
 
@@ -106,7 +106,7 @@ def test_a_first_signal_that_counts_is_a_signal(tmp_path):
 
 def test_labels_may_be_texts_and_numbers(tmp_path):
     path = save(tmp_path / "x.csv", lines(*SIGNALS.T, ["walk", 1, 2, "walk"]))
-    X, y = read(path)
+    X, y, _ = read(path)
     np.testing.assert_array_equal(X[:, 0], SIGNALS)
     assert list(y) == ["walk", "1", "2", "walk"]
 
@@ -116,7 +116,7 @@ def test_parquet_is_read_as_the_csv_of_the_frame(tmp_path, monkeypatch, capsys):
     frame = pd.DataFrame(SIGNALS).assign(y=LABELS)
     frame.iloc[1, 0] = np.nan
     monkeypatch.setattr(pd, "read_parquet", lambda path: frame)
-    X, y = read(tmp_path / "x.parquet")
+    X, y, _ = read(tmp_path / "x.parquet")
     np.testing.assert_array_equal(X[:, 0], frame.iloc[:, :3])
     assert list(y) == LABELS
     assert "left out" not in capsys.readouterr().out  # its index is no column
@@ -129,7 +129,7 @@ def test_ts_of_unequal_lengths_ends_in_gaps(tmp_path):
         "@dimensions 2\n@equalLength false\n@classLabel true run walk\n@data\n"
     )
     path = save(tmp_path / "x.ts", header + "1,2,3:4,5,?:walk\n6,7:8,9:run\n")
-    X, y = read(path)
+    X, y, _ = read(path)
     nan = np.nan
     expected = [[[1, 2, 3], [4, 5, nan]], [[6, 7, nan], [8, 9, nan]]]
     np.testing.assert_array_equal(X, expected)
@@ -153,7 +153,7 @@ def test_what_to_install_is_said(name, module, message, tmp_path, monkeypatch):
 @pytest.mark.parametrize("names", ["", "t0,t1,t2,class\n", "t0,t1,NA,class\n"])
 def test_cells_that_are_missing(tmp_path, missing, names):
     text = f"{names}{missing},1,2,a\n3,{missing},{missing},NA\n"
-    X, y = read(save(tmp_path / "x.csv", text))
+    X, y, _ = read(save(tmp_path / "x.csv", text))
     np.testing.assert_array_equal(X[:, 0], [[np.nan, 1, 2], [3, np.nan, np.nan]])
     assert list(y) == ["a", "NA"]
 
@@ -233,7 +233,7 @@ def test_a_label_that_is_no_column_is_refused(label, tmp_path):
 
 def test_a_label_of_a_file_without_columns_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", X=SIGNALS, y=LABELS)
-    with pytest.raises(SystemExit, match="Leave --label out"):
+    with pytest.raises(SystemExit, match="Leave --label and --groups out"):
         read(tmp_path / "x.npz", "0")
 
 
@@ -246,7 +246,7 @@ def test_a_number_of_the_signal_in_front_is_told_by_its_name(tmp_path, capsys):
     """As of a meter, beside columns of times."""
     path = tmp_path / "x.csv"
     path.write_text("meter,00:00,00:30,01:00,kind\n7,1,2,3,a\n7,4,5,6,b\n9,7,8,9,a\n")
-    X, _ = read(path)
+    X, *_ = read(path)
     np.testing.assert_array_equal(X[:, 0], [[1, 2, 3], [4, 5, 6], [7, 8, 9]])
     assert "'meter') left out, most have names of another kind" in (
         capsys.readouterr().out
@@ -270,7 +270,7 @@ def test_columns_that_are_no_part_of_a_signal_are_told_by_names(
     for meter, week, kind in zip(meters.split(), (1, 2, 1), "aba", strict=True):
         lines.append(f"{meter},{week},{week},5,6,7,8,9,1,99,-,{kind}")
     path.write_text("\n".join(lines))
-    X, y = read(path)
+    X, y, _ = read(path)
     assert X.shape == (3, 1, 7)
     np.testing.assert_array_equal(X[:, 0, 0], [1, 2, 1])
     np.testing.assert_array_equal(X[:, 0, -1], [1, 1, 1])
@@ -278,6 +278,34 @@ def test_columns_that_are_no_part_of_a_signal_are_told_by_names(
     said = capsys.readouterr().out
     for name in ("meter", "week", "total", "remark"):
         assert f"'{name}') left out, most have names of another kind" in said
+
+
+@pytest.mark.parametrize("groups", ["meter", "1"])
+def test_groups_are_a_column_and_no_signal(groups, tmp_path, capsys):
+    text = lines(LABELS, [7, 7, 9, 9], *SIGNALS.T, names=["kind", "meter", *"abc"])
+    X, y, found = read(save(tmp_path / "x.csv", text), "kind", groups=groups)
+    np.testing.assert_array_equal(X[:, 0], SIGNALS)
+    assert (list(y), list(found)) == (LABELS, list("7799"))
+    assert "groups in column 1 ('meter')" in capsys.readouterr().out
+
+
+def test_groups_of_arrays(tmp_path):
+    path, arrays = tmp_path / "x.npz", {"X": SIGNALS, "y": LABELS}
+    np.savez(path, **arrays)
+    assert read(path)[2] is None
+    np.savez(path, **arrays, groups=[3, 3, 4, 4])
+    assert read(path)[2].tolist() == [3, 3, 4, 4]
+    np.savez(path, **arrays, groups=[3, 3, 4])
+    with pytest.raises(SystemExit, match=r"groups has shape \(3,\). Expected \(4,\)"):
+        read(path)
+    with pytest.raises(SystemExit, match="Leave --label and --groups out"):
+        read(path, groups="groups")
+
+
+def test_groups_that_are_no_column_are_refused(tmp_path):
+    path = save(tmp_path / "x.csv", TABLES["names"])
+    with pytest.raises(SystemExit, match="no column 'meter' for --groups"):
+        read(path, groups="meter")
 
 
 def test_texts_in_front_may_be_the_labels_unless_these_are_known(tmp_path):
