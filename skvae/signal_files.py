@@ -106,12 +106,8 @@ def read_npz(path):
         missing = " and no array ".join(missing)
         raise ValueError(f"no array {missing}, only {held}. {expected}")
     X, y = arrays["X"], arrays["y"]
-    return (
-        X,
-        y,
-        arrays.get("groups"),
-        [f"signal X[{i}]" for i in range(len(X) if X.ndim else 0)],
-    )
+    names = [f"signal X[{i}]" for i in range(len(X) if X.ndim else 0)]
+    return X, y, arrays.get("groups"), names
 
 
 def load(file, name):
@@ -265,8 +261,8 @@ class Table:
             return int(label) % n_columns
         names = shorten(", ".join(header), 60, placeholder=" ...") or "none there"
         raise ValueError(
-            f"no column {label!r} for --{option}. Expected a name of line 1 ({names}), or "
-            f"a number from 0 to {n_columns - 1}, or from -1 at the end."
+            f"no column {label!r} for --{option}. Expected a name of line 1 ({names}), "
+            f"or a number from 0 to {n_columns - 1}, or from -1 at the end."
         )
 
     def of_other_names(self, columns):

@@ -237,7 +237,7 @@ def signals_of(X):
 def test_too_few_groups_are_refused(data, tmp_path):
     groups = np.arange(80) % 3
     np.savez(tmp_path / "x.npz", X=data[0], y=data[1], groups=groups)
-    with pytest.raises(SystemExit, match="3 groups.*at least 4"):
+    with pytest.raises(SystemExit, match=r"3 groups.*at least 4"):
         job.load(tmp_path / "x.npz")
 
 
