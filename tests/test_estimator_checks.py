@@ -57,7 +57,9 @@ def check_target_as_numbers(y, *args):
     return check_target(y, *args)
 
 
-# The networks that start from random weights collapse in two epochs, and say so.
+# The networks that start from random weights collapse in two epochs, the checks begin
+# `partial_fit` with few signals, and each says so.
+@pytest.mark.filterwarnings("ignore:The first call of partial_fit")
 @pytest.mark.filterwarnings("ignore:No latent dimension is active")
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)

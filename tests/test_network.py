@@ -245,3 +245,9 @@ def test_the_components_are_not_trained():
     (x_hat.square().sum() + z_mean.square().sum() + z_log_var.exp().sum()).backward()
     untrained = {n for n, p in vae.named_parameters() if p.grad is None}
     assert untrained == {"encoder.components.weight", "encoder.components.bias"}
+
+
+@pytest.mark.parametrize("x", [np.zeros((5, 1, 12)), torch.zeros(5, 12)])
+def test_what_is_no_batch_of_signals_is_not_encoded(x):
+    with pytest.raises(ValueError, match=r"Expected a Tensor of shape \(n, c, t\)"):
+        ConvVAE(1, 12, 2).encode(x)

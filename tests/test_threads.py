@@ -128,6 +128,7 @@ FAILING = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:X has the value")
 @pytest.mark.parametrize("name", FAILING)
 def test_the_number_of_threads_is_as_before_where_a_call_raises(
     fitted, name, n_threads, monkeypatch

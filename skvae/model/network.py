@@ -131,6 +131,11 @@ class ConvVAE(nn.Module):
 
     def encode(self, x):
         """Mean and log-variance of q(z|x), both (n, latent_dim), of x (n, c, t)."""
+        if not isinstance(x, torch.Tensor) or x.ndim != 3:
+            raise ValueError(
+                f"x is a {type(x).__name__} of shape {tuple(x.shape)}. Expected a "
+                "Tensor of shape (n, c, t), of scaled signals."
+            )
         return self.posterior(self.represent(x))
 
     @property
