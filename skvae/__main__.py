@@ -31,10 +31,10 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skvae import ConvVAETransformer, apply
 from skvae.datasets import load_watch
+from skvae.mistakes import sentinels
 from skvae.progress import Progress
 from skvae.scaling import ChannelScaler
 from skvae.signal_files import read
-from skvae.validation import sentinels
 
 TAUGHT = {"vae__label_weight": [2.0]}  # the latents are trained by the labels too
 GRIDS = {  # by what is written: the name of the file, and of the row

@@ -21,7 +21,7 @@ LAYERS = [
     ("processes",),
     ("model.features", "model.layers", "model.likelihoods", "scaling", "runtime",
      "containers", "datasets.", "signal_files", "progress"),
-    ("model.", "target"),
+    ("model.", "target", "mistakes"),
     ("training.",),
     ("saving.", "validation"),
     ("transformer",),
