@@ -13,7 +13,8 @@ from textwrap import shorten
 
 import numpy as np
 
-MISSING = ("", "na", "nan", "n/a", "null", "none", "?")  # in lower case
+# In lower case; some of them Excel's.
+MISSING = ("", "na", "nan", "n/a", "null", "none", "?", "#n/a", "#nv")
 LABEL_NAMES = ("y", "class", "label", "target")  # in lower case
 INDEX_NAMES = ("", "index", "id", "unnamed: 0")  # as pandas writes them, and people
 DATE = re.compile(r"\d+[-/.]\d+[-/.]\d+")
@@ -184,8 +185,14 @@ def read_table(path, label, decimal_comma, groups):
     said = [f"labels in {table.called(target)}"]
     if groups:
         said.append(f"groups in {table.called(group)}")
-    for j in table.of_other_names(columns):
-        columns.remove(j)
+    others = table.of_other_names(columns)
+    columns = [j for j in columns if j not in others]
+    if others and not is_known and table.kind(target) in map(table.kind, columns):
+        raise ValueError(
+            f"{table.called(target)}, the last, is named as signals are. Say which "
+            f"holds the labels: --label {table.header[others[-1]]}, for example."
+        )
+    for j in others:
         said.append(f"{table.called(j)} left out, most have names of another kind")
     while columns and (reason := table.index_reason(columns, is_known)):
         said.append(f"{table.called(columns.pop(0))} left out, {reason}")
@@ -219,6 +226,7 @@ class Table:
                     f"{len(rows[0])}. Expected equally many: fill or remove cells."
                 )
         numbers = [[to_number(cell, decimal_comma) for cell in row] for row in rows]
+        self.decimal_comma = decimal_comma
         self.cells = np.array(rows, dtype=object)
         self.values = np.array(numbers, dtype=float)  # NaN where None
         self.is_text = np.array([[x is None for x in row] for row in numbers])
@@ -265,13 +273,16 @@ class Table:
             f"or a number from 0 to {n_columns - 1}, or from -1 at the end."
         )
 
+    def kind(self, j):
+        """The name of a column, figures and signs aside."""
+        return re.sub(r"[\d\W_]+", "", self.header[j])
+
     def of_other_names(self, columns):
         """Columns whose name is of a kind of its own, where most share their kinds.
 
-        As of a meter beside "Mon 00:00", "Mon 00:30" and so on: figures aside.
+        As of a meter beside "Mon 00:00", "Mon 00:30" and so on.
         """
-        names = self.header or []
-        kinds = {j: re.sub(r"[\d\W_]+", "", names[j]) for j in columns if names}
+        kinds = {j: self.kind(j) for j in columns if self.header}
         n_alike = Counter(kinds.values())
         n_shared = sum(n for n in n_alike.values() if n >= MANY_ALIKE)
         if n_shared <= len(kinds) / 2:
@@ -304,7 +315,8 @@ class Table:
         if not len(texts):
             return
         i, j = texts[0, 0], columns[texts[0, 1]]
-        remedy = "Expected a number, with a decimal point, NaN, NA or nothing."
+        mark = "comma" if self.decimal_comma else "point"
+        remedy = f"Expected a number, with a decimal {mark}, NaN, NA or nothing."
         if self.is_text[:, j].all():
             column = self.header[j] if self.header else j
             remedy = f"If it holds the labels, add --label {column}; else remove it."

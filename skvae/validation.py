@@ -152,8 +152,9 @@ def width_remedy(estimator, X, error):
     ):
         return " One signal alone is X[numpy.newaxis]."
     return (
-        " Pass shorter signals as a list of arrays, which are then measured from the "
-        "first time step on; cut or resample longer ones."
+        " Put NaN where time steps are missing. Pass signals that end earlier as a "
+        "list of arrays, which are then measured from the first time step on; cut or "
+        "resample longer ones."
     )
 
 

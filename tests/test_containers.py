@@ -173,7 +173,9 @@ def test_channels_after_each_other_divide_a_signal():
 
 
 def test_arrays_of_another_width_stay_errors_and_shorter_ones_may_be_lists(vae):
-    message = r"is expecting 48 features as input\. Pass shorter signals as a list"
+    message = (
+        r"is expecting 48 features as input\. Put NaN where time steps are missing"
+    )
     for other in (X[:, :40], np.ones((2, 60)), pd.DataFrame(X[:, :40])):
         with pytest.raises(ValueError, match=message):
             vae.transform(other)
@@ -194,7 +196,7 @@ def test_other_columns_are_reindexed(named):
         expected = frame.copy()
         expected.loc[:, ~frame.columns.isin(other.columns)] = np.nan
         np.testing.assert_array_equal(named.transform(again), named.transform(expected))
-    with pytest.raises(ValueError, match="shorter signals as a list"):
+    with pytest.raises(ValueError, match="that end earlier as a list"):
         named.transform(GAPS[:, :40])
 
 
@@ -626,5 +628,5 @@ def test_one_signal_alone_is_told_from_shorter_ones():
     vae = make_vae(max_epochs=0).fit(X[:, :40].reshape(60, 4, 10))
     with pytest.raises(ValueError, match=r"One signal alone is X\[numpy.newaxis\]"):
         vae.transform(X[0, :40].reshape(4, 10))
-    with pytest.raises(ValueError, match="Pass shorter signals as a list"):
+    with pytest.raises(ValueError, match="Put NaN where time steps are missing"):
         vae.transform(X[:3, :30])

@@ -98,6 +98,12 @@ def test_decimal_commas(mark, names, tmp_path):
     assert list(y) == LABELS
 
 
+def test_a_text_among_decimal_commas_is_told_so(tmp_path):
+    path = save(tmp_path / "x.csv", "1,5;2,5;a\n1,5;#DIV/0!;b\n")
+    with pytest.raises(SystemExit, match="with a decimal comma"):
+        read(path, decimal_comma=True)
+
+
 def test_a_first_signal_that_counts_is_a_signal(tmp_path):
     """Its label comes again, as no name of a column does."""
     path = save(tmp_path / "x.CSV", "0,1,2,a\n5,5,5,a\n3,2,1,b\n")
@@ -171,6 +177,11 @@ def test_points_are_read_beside_decimal_commas(cell):
         ("x.csv", "0,1,2,kind\n", "no signals below the names of columns"),
         ("x.csv", "1,2,a\n1,a\n", "line 2 has 2 columns, line 1 has 3"),
         ("x.csv", "1\n2\n", "line 1 has one cell.*commas, tabs or spaces"),
+        (
+            "x.csv",
+            "kind,0,1,2,3\na,1,2,3,4\nb,3,4,5,6\n",
+            r"column 4 .'3'., the last, is named as signals are.*--label kind",
+        ),
         ("x.csv", "1,5;2,5;a\n", "line 1 has semicolons.*add --decimal-comma"),
         ("x.csv", "1,2,a\n1,z,b\n", "line 2 holds 'z' in column 1. Expected a number"),
         # Lines as an editor counts them: names, an empty one, one within quotes.
