@@ -15,6 +15,7 @@ signals. Elsewhere there is one process, and nothing here does anything. A scrip
     vae = ConvVAETransformer(8, batch_size=256, random_state=0).fit(X)
     if dist.get_rank() == 0:
         vae.save("vae.safetensors")
+    dist.barrier()  # until it is saved
     dist.destroy_process_group()
 
 All end with the same model, to the bit. Shares may have any sizes, from two signals up;

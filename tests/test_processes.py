@@ -427,14 +427,21 @@ def test_where_one_process_is_killed_the_other_ends_with_an_error(tmp_path):
 
 def test_the_script_for_torchrun(tmp_path):
     recipe = re.search(r"::\n\n(.*?)\n\n\S", processes.__doc__, re.DOTALL)[1]
-    (tmp_path / "fit.py").write_text(dedent(recipe))
+    end = "import os, pathlib\npathlib.Path('ended-' + os.environ['RANK']).touch()"
+    (tmp_path / "fit.py").write_text(f"{dedent(recipe)}\n{end}")
     for rank, part in enumerate((X[:70], X[70:])):
         np.save(tmp_path / f"signals-{rank}.npy", part)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # Its exit status is no help: after the end of the script, 1 of 20 times on a busy
+    # machine, a thread of gloo's wants the interpreter that is gone, and aborts.
     subprocess.run(
-        [*torchrun, "--standalone", "fit.py"], cwd=tmp_path, env=environment, check=True
+        [*torchrun, "--standalone", "fit.py"],
+        cwd=tmp_path,
+        env=environment,
+        check=False,
     )
+    assert {path.name for path in tmp_path.glob("ended-*")} == {"ended-0", "ended-1"}
     vae = ConvVAETransformer.load(tmp_path / "vae.safetensors")
     assert vae.transform(X).shape == (120, 8)
     offset = X.astype(np.float64).mean()  # of all, not of the first's
