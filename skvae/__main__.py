@@ -42,7 +42,7 @@ GRIDS = {  # by what is written: the name of the file, and of the row
     "taught_vae_knn": {"vae__latent_dim": [8, 16, 32], **TAUGHT},
 }
 QUICK_GRIDS = {
-    "vae_knn": {"vae__latent_dim": [2, 8]},
+    "vae_knn": {"vae__latent_dim": [8], "vae__feature_weight": [1.0, 4.0]},
     "taught_vae_knn": {"vae__latent_dim": [8], **TAUGHT},
 }
 ROWS = {"vae_knn": "tuned VAE + k-NN", "taught_vae_knn": "taught VAE + k-NN"}

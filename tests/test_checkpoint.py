@@ -263,7 +263,7 @@ def test_a_damaged_file_is_refused(waves, tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         ConvVAETransformer(**TINY, checkpoint=path).fit(waves)
     estimator.save(path)
-    with pytest.raises(ValueError, match=r"holds a estimator.*expected a checkpoint"):
+    with pytest.raises(ValueError, match="holds a saved estimator"):
         ConvVAETransformer(**TINY, checkpoint=path).fit(waves)
 
 

@@ -361,9 +361,13 @@ def test_load_refuses_any_changed_byte(path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update(format=2), "estimator in format 2.*in format 1"),
-        (lambda h: h.update(format=0), "estimator in format 0.*in format 1"),
-        (lambda h: h.update(kind="checkpoint"), "holds a checkpoint"),
+        (lambda h: h.update(format=2), "format 2 of est.*reads format 1 of estimators"),
+        (lambda h: h.update(format=0), "format 0 of est.*reads format 1 of estimators"),
+        (lambda h: h.update(kind="checkpoint"), "the checkpoint of a fit. Start the"),
+        (
+            lambda h: h.update(kind="forest"),
+            "format 1 of forests.*reads format 1 of estimators",
+        ),
         (lambda h: h.pop("format"), "not a file written by skvae"),
         (lambda h: h.pop("versions"), "not a file written by skvae"),
         (lambda h: set_parameter(h, "depth", 3), r"parameters \['depth'\]"),
@@ -405,7 +409,7 @@ def test_load_refuses_a_file_of_a_newer_version_and_names_both(path, version):
     with pytest.raises(ValueError, match=both):
         skvae.load(path)
     rewrite(path, lambda header: header.update(format=2))
-    both = rf"in format 2, written by skvae {version}; skvae {skvae.__version__}, "
+    both = rf"in format 2 of estimators, written by skvae {version}; skvae {skvae.__version__}, "
     with pytest.raises(ValueError, match=both):
         skvae.load(path)
 

@@ -23,6 +23,11 @@ from sklearn.utils.fixes import parse_version
 from skvae.runtime import warn_user
 
 FORMAT = 1
+HOLDS = {  # by kind, for who expected another
+    "checkpoint": "the checkpoint of a fit. Start the same fit again, which goes on "
+    "from there, then save the estimator.",
+    "estimator": "a saved estimator. Give `checkpoint` another path.",
+}
 NO_CHECKSUM = "0" * 64
 OPTIMIZERS = {
     name: value
@@ -82,11 +87,13 @@ def read(path, kind):
             "only if you trust it: opening a pickle can run any code."
         ) from error
     reader = versions()["skvae"]
+    if found[0] != kind and found[0] in HOLDS:
+        raise ValueError(f"{path} holds {HOLDS[found[0]]}")
     if found != (kind, FORMAT):
         raise ValueError(
-            f"{path} holds a {found[0]} in format {found[1]}, written by skvae "
-            f"{writer}; skvae {reader}, installed here, expected a {kind} in format "
-            f"{FORMAT}. Install the version that wrote it."
+            f"{path} is in format {found[1]} of {found[0]}s, written by skvae "
+            f"{writer}; skvae {reader}, installed here, reads format {FORMAT} of "
+            f"{kind}s. Install the version that wrote it."
         )
     if not is_whole:
         raise ValueError(
