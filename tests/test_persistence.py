@@ -409,7 +409,7 @@ def test_load_refuses_a_file_of_a_newer_version_and_names_both(path, version):
     with pytest.raises(ValueError, match=both):
         skvae.load(path)
     rewrite(path, lambda header: header.update(format=2))
-    both = rf"in format 2 of estimators, written by skvae {version}; skvae {skvae.__version__}, "
+    both = f"format 2 of estimators, .* skvae {version}; skvae {skvae.__version__}, "
     with pytest.raises(ValueError, match=both):
         skvae.load(path)
 
