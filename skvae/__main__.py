@@ -34,7 +34,7 @@ from skvae.datasets import load_watch
 from skvae.mistakes import sentinels
 from skvae.progress import Progress
 from skvae.scaling import ChannelScaler
-from skvae.signal_files import read
+from skvae.signal_files import MISSING, read
 
 TAUGHT = {"vae__label_weight": [2.0]}  # the latents are trained by the labels too
 GRIDS = {  # by what is written: the name of the file, and of the row
@@ -48,7 +48,7 @@ QUICK_GRIDS = {
 ROWS = {"vae_knn": "tuned VAE + k-NN", "taught_vae_knn": "taught VAE + k-NN"}
 N_FOLDS = 2  # of people not trained on, as the test is; more take longer
 UNLABELLED = "", "nan", "-1"
-MIN_SIGNALS = 16  # of a file: 6 to fit in a fold, where k-NN asks for 5
+MIN_SIGNALS, MIN_FOLD = 16, 6  # of a file, and to fit in a fold: k-NN asks for 5
 
 
 @dataclass
@@ -83,7 +83,7 @@ def main(arguments=None):
     grids = QUICK_GRIDS if options.quick else GRIDS
     n_fits = {name: N_FOLDS * len(ParameterGrid(grid)) for name, grid in grids.items()}
     searches = {}
-    warnings.filterwarnings("ignore", "X has (values|the value) ")  # `load` said so
+    warnings.filterwarnings("ignore", "X has (values|the value) ")  # as `load` said
     with Progress(sum(n_fits.values()) + len(grids) + 2) as progress:
         for name, grid in grids.items():
             progress.stage(f"{ROWS[name]}, {n_fits[name]} fits and the best again")
@@ -161,13 +161,14 @@ def load(path, label=None, decimal_comma=False, groups=None):
         parts = train.data, test.data, y_train, y_test
         return Signals(*parts, kind, train.subject, train.channel_names)
     X, y, groups = read(path, label, decimal_comma, groups)
-    if message := sentinels(X):
-        print(message)
-    is_labelled = ~np.isin(y.astype(str), UNLABELLED)
-    if not is_labelled.all():
-        print(f"Left out, {np.sum(~is_labelled)} signals without a label.")
-        X, y = X[is_labelled], y[is_labelled]
-        groups = None if groups is None else groups[is_labelled]
+    is_known = ~np.isin(y.astype(str), UNLABELLED)
+    if groups is not None:
+        is_known &= ~np.isin(np.char.lower(groups.astype(str)), MISSING)
+    if not is_known.all():
+        X, y = X[is_known], y[is_known]
+        groups = None if groups is None else groups[is_known]
+        what = "label" if groups is None else "label or a group"
+        print(f"Left out, {np.sum(~is_known)} signals without a {what}.")
     classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
     n_needed = 2 * N_FOLDS  # to train, tune and test on
     rare = counts < n_needed
@@ -187,20 +188,31 @@ def load(path, label=None, decimal_comma=False, groups=None):
     if rare.any():
         print(f"Left out, classes of fewer than {n_needed} signals: {names}.")
     X, y = X[kept], y[kept]
+    if message := sentinels(X):
+        print(message)
     if groups is None:
         parts = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
         return Signals(*parts, "a quarter, drawn at random")
-    groups = groups[kept]
+    return split_by_groups(path, X, y, groups[kept])
+
+
+def split_by_groups(path, X, y, groups):
+    """`Signals`, of which a quarter is kept for testing, of groups of its own."""
     n_groups = len(np.unique(groups))
-    if n_groups < n_needed:
-        raise SystemExit(
-            f"{path}: {n_groups} groups. Expected at least {n_needed}, to train, tune "
-            "and test on."
-        )
-    quarters = StratifiedGroupKFold(4, shuffle=True, random_state=0)
-    train, test = next(quarters.split(X, y, groups))
-    kind = f"of {len(np.unique(groups[test]))} groups not trained on"
-    return Signals(X[train], X[test], y[train], y[test], kind, groups[train])
+    if n_groups >= 2 * N_FOLDS:
+        quarters = StratifiedGroupKFold(4, shuffle=True, random_state=0)
+        train, test = next(quarters.split(X, y, groups))
+        folds = list(GroupKFold(N_FOLDS).split(train, groups=groups[train]))
+        parts = [y[train][fold] for pair in folds for fold in pair]
+        if all(len(part) >= MIN_FOLD and len(set(part)) > 1 for part in parts):
+            kind = f"of {len(np.unique(groups[test]))} groups not trained on"
+            parts = X[train], X[test], y[train], y[test]
+            return Signals(*parts, kind, groups[train])
+    raise SystemExit(
+        f"{path}: {n_groups} groups. Expected at least {2 * N_FOLDS}, of which half of "
+        f"those trained on have {MIN_FOLD} signals and two classes. Add groups, or "
+        "leave them out."
+    )
 
 
 def tune(signals, grid, n_jobs, scoring):

@@ -10,8 +10,8 @@ from skvae.runtime import warn_user
 
 # Readings in a table are so many rows of so few values.
 MANY_ROWS, FEW_VALUES = 1000, 5
-# A value is far from all others by so many times their range, and from fitted signals
-# by so many of their standard deviations or ranges.
+# A value is far from all others by so many times their range, and from the offset of
+# fitted signals by so many times their scale.
 FAR, FAR_SCALED = 5, 100
 LOOKED_AT = 2**22  # values, for those that are far
 MANY_FOUND = 4  # of these to be shown
@@ -77,11 +77,11 @@ def sentinels(X):
     for channel in range(X.shape[1]):
         values = some[:, channel].astype(float)
         values = values[~np.isnan(values)]
-        for value in limits(values):
-            low, high = limits(values[values != value])
+        for value in extremes(values):
+            low, high = extremes(values[values != value])
             if max(low - value, value - high) > FAR * (high - low) > 0:
                 others = f"{low:.3g} to {high:.3g}"
-                found.append(f"{value:.9g} (channel {channel}, all others {others})")
+                found.append(f"{value:.9g} (channel {channel}, others {others})")
     if not found:
         return ""
     shown = ", ".join(found[:MANY_FOUND] + ["..."] * (len(found) > MANY_FOUND))
@@ -100,13 +100,14 @@ def warn_of_other_units(X, scaler):
     channel = int(np.argmax(distances))
     if distances[channel] > FAR_SCALED:
         value = max(low[channel], high[channel], key=lambda x: abs(x - offset[channel]))
-        unit = {"standard": "standard deviations", "minmax": "ranges"}[scaler.kind]
         warn_user(
-            f"X has the value {value:.9g} in channel {channel}, "
-            f"{distances[channel]:.3g} {unit} off the fitted signals. "
-            f"{SENTINEL_REMEDY} If X is in other units, convert it."
+            f"X has the value {value:.9g} in channel {channel}, where the fitted "
+            f"signals had an offset of {offset[channel]:.3g} and a scale of "
+            f"{scale[channel]:.3g}. {SENTINEL_REMEDY} If X is in other units, convert "
+            "it."
         )
 
 
-def limits(values):
+def extremes(values):
+    """Least and largest of values, as floats; infinities of none."""
     return float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))

@@ -90,7 +90,7 @@ class ChannelScaler:
         if X.ndim != 3 or X.shape[1] != n_channels:
             raise ValueError(
                 f"X has shape {X.shape}. Expected (n_samples, {n_channels}, "
-                f"n_timepoints): pass X.reshape(len(X), {n_channels}, -1)."
+                f"n_timepoints): pass X.reshape(-1, {n_channels}, n_timepoints)."
             )
         scaled = X - self.offset_  # float64
         with np.errstate(over="ignore"):

@@ -8,7 +8,6 @@ import csv
 import io
 import re
 import zipfile
-from collections import Counter
 from textwrap import shorten
 
 import numpy as np
@@ -20,7 +19,6 @@ INDEX_NAMES = ("", "index", "id", "unnamed: 0")  # as pandas writes them, and pe
 DATE = re.compile(r"\d+[-/.]\d+[-/.]\d+")
 FEW_COLUMNS = 6  # as readings have
 MIN_VALUES = 2  # of a signal
-MANY_ALIKE = 3  # names
 PIVOT = "If a line is a reading, make it a line for each signal: pivot the table."
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 
@@ -98,7 +96,7 @@ def read_npz(path):
     try:
         with np.load(path, allow_pickle=False) as file:
             used = [name for name in file if name in ("X", "y", "groups")]
-            arrays = {name: load(file, name) for name in used}
+            arrays = {name: load_array(file, name) for name in used}
             missing = [name for name in ("X", "y") if name not in arrays]
             held = file.files
     except (EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
@@ -111,7 +109,7 @@ def read_npz(path):
     return X, y, arrays.get("groups"), names
 
 
-def load(file, name):
+def load_array(file, name):
     """An array of an .npz file."""
     try:
         return file[name]
@@ -173,13 +171,15 @@ def read_table(path, label, decimal_comma, groups):
     if not lines:
         raise ValueError("no signals. Expected a signal a line, with its label.")
     table = Table(lines, decimal_comma)
-    is_name = not all(is_whole(column) for column in (label, groups) if column)
+    is_name = any(not is_whole(column) for column in (label, groups) if column)
     if path.suffix.lower() == ".parquet" or is_name or table.begins_with_names(label):
         table.take_header()
     if not table.names:
         raise ValueError("no signals below the names of columns. Add a line for each.")
-    target = table.find(label, "label")
     group = table.find(groups, "groups") if groups else None
+    target = table.find(label, "label") if label else table.find_label(group)
+    if target == group:
+        raise ValueError(f"{table.called(group)} for both --label and --groups.")
     columns = [j for j in range(table.cells.shape[1]) if j not in (target, group)]
     is_known = label is not None or table.is_label(target)
     said = [f"labels in {table.called(target)}"]
@@ -187,7 +187,7 @@ def read_table(path, label, decimal_comma, groups):
         said.append(f"groups in {table.called(group)}")
     others = table.of_other_names(columns)
     columns = [j for j in columns if j not in others]
-    if others and not is_known and table.kind(target) in map(table.kind, columns):
+    if others and not is_known and re.search(r"\d", table.header[target]):
         raise ValueError(
             f"{table.called(target)}, the last, is named as signals are. Say which "
             f"holds the labels: --label {table.header[others[-1]]}, for example."
@@ -257,20 +257,22 @@ class Table:
         """Whether the column is named as labels are."""
         return self.header is not None and self.header[j].lower() in LABEL_NAMES
 
-    def find(self, label, option):
-        """The number of the column that holds the labels, or the groups."""
+    def find_label(self, group):
+        """The number of the column of labels: by its name, or the last, no group."""
+        columns = [j for j in range(self.cells.shape[1]) if j != group]
+        return ([j for j in columns if self.is_label(j)] or columns)[-1]
+
+    def find(self, column, option):
+        """The number of the column that an option names."""
         header, n_columns = self.header or [], self.cells.shape[1]
-        if label in header:
-            return header.index(label)
-        if label is None:
-            known = [j for j in range(len(header)) if self.is_label(j)]
-            return known[-1] if known else n_columns - 1
-        if is_whole(label) and -n_columns <= int(label) < n_columns:
-            return int(label) % n_columns
+        if column in header:
+            return header.index(column)
+        if is_whole(column) and -n_columns <= int(column) < n_columns:
+            return int(column) % n_columns
         names = shorten(", ".join(header), 60, placeholder=" ...") or "none there"
         raise ValueError(
-            f"no column {label!r} for --{option}. Expected a name of line 1 ({names}), "
-            f"or a number from 0 to {n_columns - 1}, or from -1 at the end."
+            f"no column {column!r} for --{option}. Expected a name of line 1 "
+            f"({names}), or a number from 0 to {n_columns - 1}, or from -1 at the end."
         )
 
     def kind(self, j):
@@ -278,16 +280,17 @@ class Table:
         return re.sub(r"[\d\W_]+", "", self.header[j])
 
     def of_other_names(self, columns):
-        """Columns whose name is of a kind of its own, where most share their kinds.
+        """Columns without a figure in their names, where most have one.
 
-        As of a meter beside "Mon 00:00", "Mon 00:30" and so on.
+        As of a meter beside "Mon 00:00"; but "kWh" is the first of "kWh.1", "kWh.2".
         """
-        kinds = {j: self.kind(j) for j in columns if self.header}
-        n_alike = Counter(kinds.values())
-        n_shared = sum(n for n in n_alike.values() if n >= MANY_ALIKE)
-        if n_shared <= len(kinds) / 2:
+        if not self.header:
             return []
-        return [j for j, kind in kinds.items() if n_alike[kind] == 1]
+        numbered = [j for j in columns if re.search(r"\d", self.header[j])]
+        if len(numbered) <= max(2, len(columns) / 2):
+            return []
+        kinds = {self.kind(j) for j in numbered}
+        return [j for j in columns if j not in numbered and self.kind(j) not in kinds]
 
     def index_reason(self, columns, is_known):
         """Why the first of the columns is no part of a signal, or None.

@@ -10,7 +10,7 @@ import pytest
 import sklearn
 import torch
 
-from skvae import ConvVAETransformer
+from skvae import ConvVAETransformer, mistakes
 from skvae.containers import refuse_long
 from skvae.datasets import make_load_profiles
 from skvae.target import check_target
@@ -576,15 +576,31 @@ def test_more_channels_than_time_steps_are_warned_of_in_fit_alone():
 )
 def test_values_far_from_all_others_are_warned_of_in_fit(sentinel, times):
     cube = X[:, :45].reshape(60, 3, 15).astype(float)
-    cube[:times, 1, 3] = sentinel
-    cube[:times, 2, 3] = 2 * sentinel
+    cube[::3, :, 4] = np.nan
+    cube[-times:, 1, 3] = sentinel
+    cube[-times:, 2, 3] = 2 * sentinel
     with pytest.warns(UserWarning, match="far from all others.*NaN") as told:
         make_vae(max_epochs=0).fit(cube)
     assert told[0].filename == __file__
     (message,) = (str(warning.message) for warning in told)
-    assert f"{sentinel:g} (channel 1, all others " in message
-    assert f"{2 * sentinel:g} (channel 2, all others " in message
+    assert f"{sentinel:g} (channel 1, others " in message
+    assert f"{2 * sentinel:g} (channel 2, others " in message
     assert "channel 0" not in message
+
+
+def test_signals_that_are_not_scaled_have_no_units_to_compare():
+    x = X[:, :40].copy()
+    vae = make_vae(max_epochs=0, scale=None).fit(x)
+    vae.transform(x + 1000)
+
+
+def test_of_many_signals_some_are_looked_at(monkeypatch):
+    monkeypatch.setattr(mistakes, "LOOKED_AT", X.size // 2)
+    x = X.copy()
+    x[1::2, 0] = -999
+    assert mistakes.sentinels(x[:, None]) == ""
+    x[2, 0] = -999
+    assert "-999" in mistakes.sentinels(x[:, None])
 
 
 @pytest.mark.parametrize("kind", ["near", "of two values", "gaps", "steps"])
@@ -601,21 +617,22 @@ def test_what_may_be_measured_is_not_warned_of(kind):
     make_vae(max_epochs=0).fit(x)
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize("scale", ["standard", "minmax"])
 @pytest.mark.parametrize(
     "method", ["transform", "impute", "score_samples", "posterior", "partial_fit"]
 )
-def test_values_far_off_the_fitted_signals_are_warned_of(scale, method):
+def test_values_far_off_the_fitted_signals_are_warned_of(scale, method, sign):
     cube = X[:, :40].reshape(60, 2, 20)
     vae = make_vae(max_epochs=0, scale=scale).fit(cube)
     unit = np.std(cube[:, 1]) if scale == "standard" else np.ptp(cube[:, 1])
     offset = np.mean(cube[:, 1]) if scale == "standard" else cube[:, 1].min()
     far = cube.copy()
     far[0, 0] = np.nan
-    far[5, 1, 7] = offset - 99 * unit
+    far[5, 1, 7] = offset + sign * 99 * unit
     getattr(vae, method)(far)
-    far[5, 1, 7] = offset - 101 * unit
-    told = f"value {far[5, 1, 7]:.9g} in channel 1, 101 .*NaN.*other units"
+    far[5, 1, 7] = offset + sign * 101 * unit
+    told = f"value {far[5, 1, 7]:.9g} in channel 1, where the .*NaN.*other units"
     with pytest.warns(UserWarning, match=told) as caught:
         getattr(vae, method)(far)
     assert caught[0].filename == __file__

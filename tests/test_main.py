@@ -212,16 +212,25 @@ def test_rare_classes_are_left_out_by_name(tmp_path, capsys):
     assert "classes of fewer than 4 signals: b (3)." in capsys.readouterr().out
 
 
-def test_groups_that_are_trained_on_are_not_tested_on(data, tmp_path, capsys):
-    X, y = data[0].astype(float), data[1]
-    groups = np.random.default_rng(0).integers(8, size=len(y))
+def test_groups_that_are_trained_on_are_not_tested_on(data, tmp_path, monkeypatch):
+    X, y = data[0].astype(float), data[1].astype(object)
+    y[::9] = ""
+    groups = np.random.default_rng(0).integers(8, size=len(y)).astype(object)
+    groups[::10] = "NA"
+    y[5:8] = "rare"
     path = tmp_path / "x.csv"
     cells = zip(X, groups, y, strict=True)
     path.write_text("\n".join(",".join(map(str, [*x, g, v])) for x, g, v in cells))
-    signals = job.load(path, groups="-2")
+    asked = {}
+    load = job.load
+    monkeypatch.setattr(job, "load", lambda *given: asked.update(signals=load(*given)))
+    with pytest.raises(AttributeError):  # of the signals that are not there
+        job.main(["--data", str(path), "--groups=-2", "--output", str(tmp_path)])
+    signals = asked["signals"]
     assert signals.X_train.shape[1:] == (1, X[0].size)
-    assert len(signals.y_train) + len(signals.y_test) == len(y)
-    assert 0.1 < len(signals.y_test) / len(y) < 0.4
+    kept = (y != "") & (groups != "NA") & (y != "rare")
+    assert len(signals.y_train) + len(signals.y_test) == kept.sum()
+    assert 0.1 < len(signals.y_test) / kept.sum() < 0.4
     own = {tuple(x): str(g) for x, g in zip(signals_of(X), groups, strict=True)}
     trained = [own[tuple(x)] for x in signals_of(signals.X_train)]
     assert trained == list(signals.groups)
@@ -234,11 +243,36 @@ def signals_of(X):
     return np.reshape(X, (len(X), -1))
 
 
-def test_too_few_groups_are_refused(data, tmp_path):
-    groups = np.arange(80) % 3
+@pytest.mark.parametrize(
+    "groups",
+    [
+        np.arange(80) % 3,
+        np.repeat([0, 1, 2, 3], [74, 2, 2, 2]),
+        np.repeat([0, np.nan, 1, 2], 20),
+    ],
+    ids=["three", "unequal", "missing"],
+)
+def test_groups_of_no_use_are_refused(data, tmp_path, groups):
     np.savez(tmp_path / "x.npz", X=data[0], y=data[1], groups=groups)
-    with pytest.raises(SystemExit, match=r"3 groups.*at least 4"):
+    with pytest.raises(SystemExit, match=r"groups.*at least 4.*two classes"):
         job.load(tmp_path / "x.npz")
+
+
+def test_groups_of_one_class_each_are_refused(data, tmp_path):
+    y = np.arange(80) % 2
+    np.savez(tmp_path / "x.npz", X=data[0], y=y, groups=y + 2 * (np.arange(80) > 40))
+    with pytest.raises(SystemExit, match=r"4 groups.*two classes"):
+        job.load(tmp_path / "x.npz")
+
+
+def test_what_to_do_next_depends_on_the_groups(capsys):
+    signals = job.Signals(*np.zeros((4, 3, 1, 5)), "a quarter")
+    options = job.parse(["--data", "x.csv"])
+    job.print_next(options, "vae_knn", signals)
+    assert "--groups COLUMN" in capsys.readouterr().out
+    signals.groups = np.zeros(3)
+    job.print_next(options, "vae_knn", signals)
+    assert "--groups COLUMN" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

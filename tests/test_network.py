@@ -247,7 +247,7 @@ def test_the_components_are_not_trained():
     assert untrained == {"encoder.components.weight", "encoder.components.bias"}
 
 
-@pytest.mark.parametrize("x", [np.zeros((5, 1, 12)), torch.zeros(5, 12)])
+@pytest.mark.parametrize("x", [np.zeros((5, 1, 12)), torch.zeros(5, 12), [[1.0]]])
 def test_what_is_no_batch_of_signals_is_not_encoded(x):
     with pytest.raises(ValueError, match=r"Expected a Tensor of shape \(n, c, t\)"):
         ConvVAE(1, 12, 2).encode(x)

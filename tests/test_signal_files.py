@@ -300,6 +300,39 @@ def test_groups_are_a_column_and_no_signal(groups, tmp_path, capsys):
     assert "groups in column 1 ('meter')" in capsys.readouterr().out
 
 
+def test_the_last_column_is_the_label_unless_it_is_the_group(tmp_path):
+    text = lines(*SIGNALS.T, LABELS, [7, 7, 9, 9], names=["a", "b", "c", "kind", "m"])
+    X, y, groups = read(save(tmp_path / "x.csv", text), groups="m")
+    np.testing.assert_array_equal(X[:, 0], SIGNALS)
+    assert (list(y), list(groups)) == (LABELS, list("7799"))
+    text = text.partition("\n")[2]
+    assert list(read(save(tmp_path / "x.csv", text), groups="-1")[1]) == LABELS
+    with pytest.raises(SystemExit, match="column 4 for both --label and --groups"):
+        read(tmp_path / "x.csv", "4", groups="-1")
+
+
+def test_a_name_of_the_group_is_one_of_line_1(tmp_path):
+    """Whose names alone tell nothing: as texts above texts."""
+    text = lines([3, 3, 4, 4], *SIGNALS.T, [0, 1, 0, 1], names=[7, 1, 2, 3, 5])
+    X, *_ = read(save(tmp_path / "x.csv", text.replace("7", "m", 1)), groups="m")
+    np.testing.assert_array_equal(X[:, 0], SIGNALS)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["kWh", "kWh.1", "kWh.2", "kWh.3"],
+        ["0.0", "5e-05", "0.0001", "0.00015"],
+        ["11 AM", "12 PM", "1 PM", "2 PM"],
+        ["1 min", "2 mins", "3 mins", "4 mins"],
+        ["left", "right", "top", "low1"],
+    ],
+)
+def test_columns_of_a_signal_are_not_left_out(names, tmp_path):
+    text = lines(*SIGNALS.T, SIGNALS[:, 0] + 1, LABELS, names=[*names, "kind"])
+    assert read(save(tmp_path / "x.csv", text))[0].shape == (4, 1, 4)
+
+
 def test_groups_of_arrays(tmp_path):
     path, arrays = tmp_path / "x.npz", {"X": SIGNALS, "y": LABELS}
     np.savez(path, **arrays)

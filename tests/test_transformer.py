@@ -601,6 +601,15 @@ def test_early_stopping_of_too_few_samples_says_so():
         vae.fit(np.eye(3))
 
 
+@pytest.mark.filterwarnings("ignore:The first call of partial_fit")
+def test_partial_fit_holds_nothing_back_to_monitor(waves):
+    vae = ConvVAETransformer(2, early_stopping=True, callbacks=[EarlyStopping()])
+    with pytest.raises(ValueError, match=r"Let it monitor 'train_loss'\.$"):
+        vae.partial_fit(waves)
+    own = [EarlyStopping(monitor="train_loss"), LRScheduler("StepLR", step_size=1)]
+    vae.set_params(callbacks=own).partial_fit(waves)
+
+
 def test_callbacks_and_net_params_reach_skorch(waves):
     class Counter(skorch.callbacks.Callback):
         epochs = 0

@@ -133,8 +133,8 @@ class ConvVAE(nn.Module):
         """Mean and log-variance of q(z|x), both (n, latent_dim), of x (n, c, t)."""
         if not isinstance(x, torch.Tensor) or x.ndim != 3:
             raise ValueError(
-                f"x is a {type(x).__name__} of shape {tuple(x.shape)}. Expected a "
-                "Tensor of shape (n, c, t), of scaled signals."
+                f"x is a {type(x).__name__} of shape {getattr(x, 'shape', None)}. "
+                "Expected a Tensor of shape (n, c, t), of scaled signals."
             )
         return self.posterior(self.represent(x))
 

@@ -17,6 +17,7 @@ from skvae.processes import (
     from_all,
     from_first,
     n_processes,
+    rank,
     shared_errors,
     sum_over_processes,
     take_from_first,
@@ -76,7 +77,8 @@ def fit(job):
     scaler = ChannelScaler(params.scale).fit(job.X)
     has_head = needs_head(params, job.target)
     signals, train, valid = split(job, scaler, has_head)
-    if job.one_epoch and train.n_all < HALF_TRUSTED * params.latent_dim:
+    is_few = train.n_all < HALF_TRUSTED * params.latent_dim
+    if job.one_epoch and params.linear_path and is_few and rank() == 0:
         warn_user(
             f"The first call of partial_fit got {train.n_all} signals for "
             f"{params.latent_dim} latents, and fixes scaling and closed form. Give it "

@@ -30,6 +30,8 @@ AUTO_STEPS = 25
 LABEL_STEPS = 75
 # Of `net_params`, what no argument of the net is.
 OWN_OPTIONS = ("lr_schedule", "n_threads")
+# Of a history, where signals are held back.
+VALID_COLUMNS = {"valid_loss", "valid_reconstruction", "valid_kl", "valid_label"}
 # Of a `ConvVAE`, what is no parameter of the estimator and follows from X and y.
 SET_BY_FIT = {"n_timepoints", "with_features", "n_targets", "correct_mean"}
 
@@ -55,8 +57,7 @@ def make_net(job, has_head, train):
     if rank() == 0:
         callbacks += progress_callbacks(params.verbose)
     own_callbacks = copies(params.callbacks or [])
-    is_validated = params.early_stopping and not job.one_epoch
-    check_callbacks(own_callbacks, callbacks, is_validated)
+    check_callbacks(own_callbacks, callbacks, params.early_stopping, job.one_epoch)
     callbacks += own_callbacks
     if job.checkpoint is not None:
         callbacks.append(("checkpoint", job.checkpoint))
@@ -145,13 +146,18 @@ def copies(callbacks):
         ) from error
 
 
-def check_callbacks(own, others, is_validated):
+def check_callbacks(own, others, early_stopping, one_epoch):
     """Refuse callbacks of the user's that no fit like this one can do with.
 
     An LRScheduler beside the default schedule, among the `others`; and what monitors
     signals held back, where there are none.
     """
     has_schedule = "lr_schedule" in dict(others)
+    remedy = "Let it monitor 'train_loss'"
+    if one_epoch:
+        early_stopping = False  # partial_fit holds nothing back
+    else:
+        remedy += ", or fit with early_stopping=True, which holds some back"
     for callback in (entry[1] if isinstance(entry, tuple) else entry for entry in own):
         if has_schedule and isinstance(callback, LRScheduler):
             raise ValueError(
@@ -159,12 +165,11 @@ def check_callbacks(own, others, is_validated):
                 "learning rate too. Set net_params={'lr_schedule': None}, or leave it "
                 "out."
             )
-        monitor = getattr(callback, "monitor", None)
-        if str(monitor).startswith("valid_") and not is_validated:
+        monitor = str(getattr(callback, "monitor", None))
+        if monitor.removesuffix("_best") in VALID_COLUMNS and not early_stopping:
             raise ValueError(
-                f"callbacks has a {type(callback).__name__} that monitors {monitor!r}, "
-                "but no signals are held back to validate on. Let it monitor "
-                "'train_loss', or fit with early_stopping=True, which holds some back."
+                f"callbacks: {type(callback).__name__} monitors {monitor!r}, but no "
+                f"signals are held back to validate on. {remedy}."
             )
 
 

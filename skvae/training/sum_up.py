@@ -142,8 +142,9 @@ def network_share(net, dataset):
 
 
 def sum_up(net, scaler, latent_scale, dataset, trained, distortion):
-    """`Fitted`, of a trained net, the `Means` of the dataset by it, and the distortion
-    that is expected of signals not trained on.
+    """`Fitted`, of a trained net and the `Means` of the dataset by it.
+
+    `distortion` is what is expected of signals not trained on.
     """
     net.module_.eval()
     return Fitted(
