@@ -313,8 +313,8 @@ def test_the_last_column_is_the_label_unless_it_is_the_group(tmp_path):
 
 def test_a_name_of_the_group_is_one_of_line_1(tmp_path):
     """Whose names alone tell nothing: as texts above texts."""
-    text = lines([3, 3, 4, 4], *SIGNALS.T, [0, 1, 0, 1], names=[7, 1, 2, 3, 5])
-    X, *_ = read(save(tmp_path / "x.csv", text.replace("7", "m", 1)), groups="m")
+    text = lines("ppqq", *SIGNALS.T, [0, 1, 0, 1], names=["m", 7, 1, 2, 9])
+    X, *_ = read(save(tmp_path / "x.csv", text), groups="m")
     np.testing.assert_array_equal(X[:, 0], SIGNALS)
 
 

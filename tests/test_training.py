@@ -254,6 +254,21 @@ def test_a_wrong_name_in_net_params_says_so(waves, name):
         ConvVAETransformer(2, max_epochs=1, net_params={name: 1}).fit(waves)
 
 
+def test_what_training_gains_holds_on_other_signals_in_part(monkeypatch):
+    """By the square of the share that is trusted, of the logarithm."""
+    found = {}
+    for share in (0.0, 0.5):
+        monkeypatch.setattr(fit, "trusted_share", lambda *_, share=share: share)
+        vae = ConvVAETransformer(2, feature_weight=0.0, lr=0.03, random_state=0)
+        vae.fit(np.tanh(3 * low_rank(60, noise=0.1)))
+        # Distortions, of signals not trained on and of those trained on, to a factor.
+        expected = 1 / vae.reconstruction_weight_
+        found[share] = expected, expected / vae.held_back_excess_
+    gain, trained_gain = np.divide(found[0.5], found[0.0])
+    assert trained_gain < 0.95
+    assert gain == pytest.approx(trained_gain**0.25, rel=1e-5)
+
+
 # The first part of many
 
 
