@@ -166,7 +166,8 @@ class ConvVAETransformer(
     ----------
     net_ : skorch.NeuralNet
     module_ : torch.nn.Module
-        The network, with `encoder` and `decoder`.
+        The network, with `encoder` and `decoder`. All methods put it in evaluation
+        mode: a loop of your own calls ``.train()`` after them.
     history_ : dict of ndarray
         Of the last `fit` or `partial_fit`: one value an epoch, a mean over its steps,
         dropout on, of the network as it trains; what is fitted lies between the closed
@@ -668,6 +669,7 @@ class ConvVAETransformer(
     def score_samples(self, X, n_importance=1):
         """Lower bound of log p(x) of each sample, in nats, in the units of X.
 
+        It is one in expectation over draws from q(z|x): an estimate for one sample.
         The ELBO at beta = 1 with all constants, dropout off, and the log-determinant
         of the scaling: comparable between any two settings, and with
         `sklearn.decomposition.PCA.score_samples`. The expectation over q(z|x) is a

@@ -302,7 +302,11 @@ def test_the_host_reads_the_device_once_an_epoch(waves, monkeypatch):
 
 def test_skorchs_split_holds_signals_back(waves):
     vae = ConvVAETransformer(
-        2, max_epochs=2, net_params={"train_split": ValidSplit(5)}, random_state=0
+        2,
+        max_epochs=2,
+        net_params={"train_split": ValidSplit(5)},
+        callbacks=[EarlyStopping()],  # which finds them
+        random_state=0,
     ).fit(waves)
     assert len(vae.history_["valid_loss"]) == 2
 

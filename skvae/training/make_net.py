@@ -57,7 +57,15 @@ def make_net(job, has_head, train):
     if rank() == 0:
         callbacks += progress_callbacks(params.verbose)
     own_callbacks = copies(params.callbacks or [])
-    check_callbacks(own_callbacks, callbacks, params.early_stopping, job.one_epoch)
+    has_split = options.get("train_split") is not None
+    if has_split and params.early_stopping:
+        raise ValueError(
+            "net_params has 'train_split', but early_stopping=True holds back signals "
+            "itself. Leave one out; skorch's EarlyStopping goes with a split."
+        )
+    if not has_split:
+        check_monitors(own_callbacks, params.early_stopping, job.one_epoch)
+    check_schedules(own_callbacks, callbacks)
     callbacks += own_callbacks
     if job.checkpoint is not None:
         callbacks.append(("checkpoint", job.checkpoint))
@@ -111,7 +119,7 @@ def make_net(job, has_head, train):
 def check_names(options, parameters):
     """Refuse a name in `net_params` that reaches nothing, or is a parameter."""
     of_net = {*OWN_OPTIONS, *arguments(NeuralNet), *arguments(VAENet)}
-    of_net -= {"module", "criterion"}  # which are the model
+    of_net -= {"module", "criterion", "dataset"}  # which are the model and its data
     of_parts = {
         "module": arguments(ConvVAE) - SET_BY_FIT - parameters.keys(),
         "criterion": arguments(Objective) - {"classes"} - parameters.keys(),
@@ -146,31 +154,36 @@ def copies(callbacks):
         ) from error
 
 
-def check_callbacks(own, others, early_stopping, one_epoch):
-    """Refuse callbacks of the user's that no fit like this one can do with.
+def check_schedules(own, others):
+    """Refuse an LRScheduler of the user's beside the default schedule."""
+    if "lr_schedule" in dict(others) and any(
+        isinstance(callback, LRScheduler) for callback in unnamed(own)
+    ):
+        raise ValueError(
+            "callbacks has an LRScheduler, but the default schedule changes the "
+            "learning rate too. Set net_params={'lr_schedule': None}, or leave it out."
+        )
 
-    An LRScheduler beside the default schedule, among the `others`; and what monitors
-    signals held back, where there are none.
-    """
-    has_schedule = "lr_schedule" in dict(others)
+
+def check_monitors(own, early_stopping, one_epoch):
+    """Refuse what monitors signals held back where there are none."""
     remedy = "Let it monitor 'train_loss'"
     if one_epoch:
         early_stopping = False  # partial_fit holds nothing back
     else:
         remedy += ", or fit with early_stopping=True, which holds some back"
-    for callback in (entry[1] if isinstance(entry, tuple) else entry for entry in own):
-        if has_schedule and isinstance(callback, LRScheduler):
-            raise ValueError(
-                "callbacks has an LRScheduler, but the default schedule changes the "
-                "learning rate too. Set net_params={'lr_schedule': None}, or leave it "
-                "out."
-            )
+    for callback in unnamed(own):
         monitor = str(getattr(callback, "monitor", None))
         if monitor.removesuffix("_best") in VALID_COLUMNS and not early_stopping:
             raise ValueError(
                 f"callbacks: {type(callback).__name__} monitors {monitor!r}, but no "
                 f"signals are held back to validate on. {remedy}."
             )
+
+
+def unnamed(callbacks):
+    """Callbacks, of a list of them and of pairs of a name and one."""
+    return [entry[1] if isinstance(entry, tuple) else entry for entry in callbacks]
 
 
 def arguments(function):

@@ -63,6 +63,11 @@ class VAENet(NeuralNet):
         if valid is None and self.train_split:
             # torch's Subsets, whose samples would be read one by one.
             parts = super().get_split_datasets(train, y)
+            if not all(hasattr(part, "indices") for part in parts):
+                raise ValueError(
+                    "net_params has a 'train_split' that gives signals of its own. "
+                    "Expected one of X, such as skorch.dataset.ValidSplit."
+                )
             train, valid = (train.subset(torch.as_tensor(p.indices)) for p in parts)
         return train, valid
 
