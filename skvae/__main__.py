@@ -70,8 +70,7 @@ def main(arguments=None):
     if arguments[:1] == ["transform"]:
         return apply.main(arguments[1:])
     options = parse(arguments)
-    given = options.label, options.decimal_comma, options.groups
-    signals = load(options.data, *given)
+    signals = load(options.data, options.label, options.decimal_comma, options.groups)
     options.output.mkdir(parents=True, exist_ok=True)
     n_channels, n_timepoints = signals.X_train.shape[1:]
     print(
@@ -83,7 +82,8 @@ def main(arguments=None):
     grids = QUICK_GRIDS if options.quick else GRIDS
     n_fits = {name: N_FOLDS * len(ParameterGrid(grid)) for name, grid in grids.items()}
     searches = {}
-    warnings.filterwarnings("ignore", "X has (values|the value) ")  # as `load` said
+    # `load` said it once; each of the fits, and of what reads X, would again.
+    warnings.filterwarnings("ignore", "X has (values|the value) ")
     with Progress(sum(n_fits.values()) + len(grids) + 2) as progress:
         for name, grid in grids.items():
             progress.stage(f"{ROWS[name]}, {n_fits[name]} fits and the best again")

@@ -187,13 +187,15 @@ def read_table(path, label, decimal_comma, groups):
         said.append(f"groups in {table.called(group)}")
     others = table.of_other_names(columns)
     columns = [j for j in columns if j not in others]
-    if others and not is_known and re.search(r"\d", table.header[target]):
+    if others and not is_known and table.is_numbered(target):
         raise ValueError(
             f"{table.called(target)}, the last, is named as signals are. Say which "
             f"holds the labels: --label {table.header[others[-1]]}, for example."
         )
     for j in others:
-        said.append(f"{table.called(j)} left out, most have names of another kind")
+        said.append(
+            f"{table.called(j)} left out, most others have a number in their name"
+        )
     while columns and (reason := table.index_reason(columns, is_known)):
         said.append(f"{table.called(columns.pop(0))} left out, {reason}")
     where = f"names of columns in {lines[0][0]}" if table.header else "no column names"
@@ -279,6 +281,10 @@ class Table:
         """The name of a column, figures and signs aside."""
         return re.sub(r"[\d\W_]+", "", self.header[j])
 
+    def is_numbered(self, j):
+        """Whether the name of a column has a figure in it."""
+        return re.search(r"\d", self.header[j]) is not None
+
     def of_other_names(self, columns):
         """Columns without a figure in their names, where most have one.
 
@@ -286,7 +292,7 @@ class Table:
         """
         if not self.header:
             return []
-        numbered = [j for j in columns if re.search(r"\d", self.header[j])]
+        numbered = [j for j in columns if self.is_numbered(j)]
         if len(numbered) <= max(2, len(columns) / 2):
             return []
         kinds = {self.kind(j) for j in numbered}

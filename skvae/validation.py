@@ -114,11 +114,12 @@ def check_signals(estimator, X, *, reset, min_samples=1):
         _learn_shape(estimator, X)
     X = _fold(estimator, X)
     unmeasured = check_measured(X)
-    if reset and n_processes() == 1:  # another process may have measured them
-        warn_of_unmeasured(unmeasured)
     if not reset:
         warn_of_other_units(X, estimator.scaler_)
-    elif message := sentinels(X):
+        return X
+    if n_processes() == 1:  # another process may have measured them
+        warn_of_unmeasured(unmeasured)
+    if message := sentinels(X):
         warn_user(message)
     return X
 

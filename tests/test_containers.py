@@ -244,6 +244,7 @@ def test_other_ways_to_write_a_missing_value(vae, case):
     np.testing.assert_array_equal(values, vae.impute(GAPS[:6]))
 
 
+# Of 2**25 + 1, which float32 would round.
 @pytest.mark.filterwarnings("ignore:X has the value")
 def test_impute_of_a_dataframe_touches_its_gaps_alone(named):
     frame = pd.DataFrame(GAPS[:6].astype(float), index=list("abcdef"), columns=NAMES)
@@ -262,6 +263,7 @@ def test_impute_of_a_dataframe_touches_its_gaps_alone(named):
     )
 
 
+# Of 2**25 + 1, which float32 would round.
 @pytest.mark.filterwarnings("ignore:X has the value")
 def test_impute_of_a_polars_frame_touches_its_gaps_alone(named):
     frame = pl.DataFrame(GAPS[:6].astype(float), schema=NAMES, orient="row")

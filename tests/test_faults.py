@@ -222,6 +222,7 @@ def test_signals_that_would_not_fit_float32_are_refused(waves, factor, scale):
     assert not hasattr(estimator, "net_")
 
 
+# Of what is far off on purpose, before it is too far.
 @pytest.mark.filterwarnings("ignore:X has the value")
 @pytest.mark.parametrize("method", ["transform", "score_samples", "posterior"])
 def test_signals_far_from_the_fitted_ones_give_an_error_and_no_nan(

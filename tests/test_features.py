@@ -224,6 +224,7 @@ def test_a_spike_moves_only_the_responses_that_read_it(fitted):
     assert changed.abs().max() <= 18.5 / 100
 
 
+# Of the spike.
 @pytest.mark.filterwarnings("ignore:X has values far")
 def test_a_spike_in_training_leaves_all_finite(waves):
     X = waves.copy()

@@ -183,6 +183,7 @@ def outcome(call, X):
         warnings.filterwarnings("ignore", "No latent dimension is active")
         warnings.filterwarnings("ignore", "X (has|does not have valid) feature names")
         warnings.filterwarnings("ignore", "A column-vector y was passed")
+        # Inputs are drawn from all sizes, and have some far off.
         warnings.filterwarnings("ignore", "X has (the value|values far) ")
         try:
             result = call(X)

@@ -259,7 +259,7 @@ def test_a_number_of_the_signal_in_front_is_told_by_its_name(tmp_path, capsys):
     path.write_text("meter,00:00,00:30,01:00,kind\n7,1,2,3,a\n7,4,5,6,b\n9,7,8,9,a\n")
     X, *_ = read(path)
     np.testing.assert_array_equal(X[:, 0], [[1, 2, 3], [4, 5, 6], [7, 8, 9]])
-    assert "'meter') left out, most have names of another kind" in (
+    assert "'meter') left out, most others have a number in their name" in (
         capsys.readouterr().out
     )
     path.write_text("t0,t1,t2,t3,kind\n7,1,2,3,a\n7,4,5,6,b\n")
@@ -288,7 +288,7 @@ def test_columns_that_are_no_part_of_a_signal_are_told_by_names(
     assert list(y) == ["a", "b", "a"]
     said = capsys.readouterr().out
     for name in ("meter", "week", "total", "remark"):
-        assert f"'{name}') left out, most have names of another kind" in said
+        assert f"'{name}') left out, most others have a number in their name" in said
 
 
 @pytest.mark.parametrize("groups", ["meter", "1"])

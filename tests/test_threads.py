@@ -128,6 +128,7 @@ FAILING = {
 }
 
 
+# Of sizes that are refused only later.
 @pytest.mark.filterwarnings("ignore:X has the value")
 @pytest.mark.parametrize("name", FAILING)
 def test_the_number_of_threads_is_as_before_where_a_call_raises(

@@ -612,7 +612,6 @@ def test_early_stopping_of_too_few_samples_says_so():
         vae.fit(np.eye(3))
 
 
-@pytest.mark.filterwarnings("ignore:The first call of partial_fit")
 def test_partial_fit_holds_nothing_back_to_monitor(waves):
     vae = ConvVAETransformer(2, early_stopping=True, callbacks=[EarlyStopping()])
     with pytest.raises(ValueError, match=r"Let it monitor 'train_loss'\.$"):

@@ -63,8 +63,8 @@ def make_net(job, has_head, train):
             "net_params has 'train_split', but early_stopping=True holds back signals "
             "itself. Leave one out; skorch's EarlyStopping goes with a split."
         )
-    if not has_split:
-        check_monitors(own_callbacks, params.early_stopping, job.one_epoch)
+    if not has_split and (job.one_epoch or not params.early_stopping):
+        refuse_monitors(own_callbacks, job.one_epoch)
     check_schedules(own_callbacks, callbacks)
     callbacks += own_callbacks
     if job.checkpoint is not None:
@@ -165,19 +165,19 @@ def check_schedules(own, others):
         )
 
 
-def check_monitors(own, early_stopping, one_epoch):
-    """Refuse what monitors signals held back where there are none."""
-    remedy = "Let it monitor 'train_loss'"
-    if one_epoch:
-        early_stopping = False  # partial_fit holds nothing back
-    else:
-        remedy += ", or fit with early_stopping=True, which holds some back"
+def refuse_monitors(own, one_epoch):
+    """Refuse what monitors signals held back, of which there are none.
+
+    `one_epoch`: of `partial_fit`, which never holds any back.
+    """
+    remedy = "" if one_epoch else ", or fit with early_stopping=True, which holds some"
     for callback in unnamed(own):
         monitor = str(getattr(callback, "monitor", None))
-        if monitor.removesuffix("_best") in VALID_COLUMNS and not early_stopping:
+        if monitor.removesuffix("_best") in VALID_COLUMNS:
             raise ValueError(
                 f"callbacks: {type(callback).__name__} monitors {monitor!r}, but no "
-                f"signals are held back to validate on. {remedy}."
+                "signals are held back to validate on. Let it monitor 'train_loss'"
+                f"{remedy}."
             )
 
 
