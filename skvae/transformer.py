@@ -39,7 +39,7 @@ from skvae.saving.files import versions, warn_if_versions_differ
 from skvae.scaling import SCALERS
 from skvae.target import Target, check_target
 from skvae.training.callbacks import CallbackSupportMixin, FitTasks
-from skvae.training.fit import Job, fit, go_on
+from skvae.training.fit import Job, fit
 from skvae.training.sum_up import Fitted
 from skvae.validation import (
     check_group,
@@ -428,7 +428,8 @@ class ConvVAETransformer(
         with shared_errors():
             if n_processes() > 1:
                 super()._validate_params()
-            X = check_signals(self, given_X, reset=not goes_on, min_samples=2)
+            n_needed = 1 if goes_on else 2
+            X = check_signals(self, given_X, reset=not goes_on, min_samples=n_needed)
             check_options(self, X)
             device = resolve_device(self.device, training=True)
         check_group(self, goes_on)
@@ -436,7 +437,11 @@ class ConvVAETransformer(
         target = None
         if self.label_weight:
             target = self._check_target(y, len(X), goes_on, classes)
-        seed = from_first(draw_seed(self.random_state))
+        seed = draw_seed(self.random_state)
+        if goes_on:  # other random numbers than in the calls before
+            sequence = np.random.SeedSequence([seed, self.n_epochs_total_])
+            seed = int(sequence.generate_state(1)[0])
+        seed = from_first(seed)
         checkpoint = None
         if self.checkpoint is not None and not one_epoch:
             run = self._describe_run(X, target, device, before)
@@ -451,7 +456,7 @@ class ConvVAETransformer(
         job = Job(self, X, target, device, seed, one_epoch, checkpoint, tasks)
         # Fits in several threads wait for each other before they limit the threads.
         with forked_random_state(seed, device), all_threads(self._n_threads(X)):
-            fitted = go_on(job, before) if goes_on else fit(job)
+            fitted = fit(job, before)
         vars(self).update(fitted_attributes(fitted, target))
         with shared_errors():
             if tasks is not None:
@@ -473,6 +478,8 @@ class ConvVAETransformer(
             held_back_excess=self.held_back_excess_,
             kl_per_dim=self.kl_per_dim_,
             latent_scale=self.latent_scale_,
+            n_samples_seen=self.n_samples_seen_,
+            n_epochs_total=self.n_epochs_total_,
         )
 
     def _check_target(self, y, n_samples, goes_on, classes):
@@ -845,6 +852,8 @@ def fitted_attributes(fitted, target):
         "kl_per_dim_": fitted.kl_per_dim,
         "latent_scale_": fitted.latent_scale,
         "network_share_": fitted.network_share,
+        "n_samples_seen_": fitted.n_samples_seen,
+        "n_epochs_total_": fitted.n_epochs_total,
     }
     if target is not None:
         values = target.classes, target.offset, target.scale

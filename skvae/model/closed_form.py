@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.linalg import eigh
+from scipy.optimize import linear_sum_assignment
 from sklearn.utils.extmath import randomized_svd, svd_flip
 
 from skvae.model.likelihoods import MIN_SQUARED_ERROR
@@ -80,9 +81,42 @@ class Components(NamedTuple):
 
     def residuals(self, rows, n_latents):
         """What the first components leave of the signal, (n, n_values), of `Rows`."""
+        n_values = len(self.loadings)
+        x = rows[:, 1 : 1 + n_values] - rows[:, :1] * self.mean[:n_values]
+        return x - self.scores(rows)[:, :n_latents] @ self.loadings[:, :n_latents].T
+
+    def aligned(self, n_latents, rows, before):
+        """The first components in the order and with the signs of those of before.
+
+        Each takes the place of the one that it correlates with most.
+
+        Parameters
+        ----------
+        n_latents : int
+        rows : ndarray
+            As of `Rows`, over which they are correlated.
+        before : ndarray of shape (n_latents, n_values + n_features)
+            The directions of before.
+        """
+        n_found = min(n_latents, len(self.std))
+        others = self._replace(directions=before)
+        products = self.scores(rows)[:, :n_found].T @ unit_columns(others.scores(rows))
+        own, places = linear_sum_assignment(-np.abs(products))
+        by_place = np.argsort(places)
+        order = np.concatenate([own[by_place], np.arange(n_found, len(self.std))])
+        signs = np.ones(len(order))
+        signs[:n_found] = np.where(products[own, places] < 0, -1, 1)[by_place]
+        return self._replace(
+            directions=signs[:, None] * self.directions[order],
+            std=self.std[order],
+            elsewhere=self.elsewhere[order],
+            loadings=signs * self.loadings[:, order],
+        )
+
+    def scores(self, rows):
+        """Scores of `Rows`, (n, n_components)."""
         inputs = rows[:, 1 : 1 + len(self.mean)] - rows[:, :1] * self.mean
-        scores = inputs @ self.directions[:n_latents].T
-        return inputs[:, : len(self.loadings)] - scores @ self.loadings[:, :n_latents].T
+        return inputs @ self.directions.T
 
     @property
     def noise_floor(self):
@@ -182,22 +216,24 @@ def held_out_noise(blocks, views, n_latents, seed):
     return squared_errors / n_samples / n_left
 
 
-def linear_start(fitted, latent_dim, n_components, noise, own_noise):
+def linear_start(fitted, latent_dim, n_components, noise, own_noise, beta=1.0):
     """The `LinearStart` of `Components`, with the decoder's noise variance.
 
     With s2 the noise variance that the components leave, `own_noise`, and
     g2 = ||loadings_k||^2 the variance that component k explains, the latent mean is
-    the component times ``sqrt(1 - s2 / g2)`` and the decoder its loadings times the
-    same, as in probabilistic PCA, where g2 is an eigenvalue (Tipping and Bishop 1999,
-    https://doi.org/10.1111/1467-9868.00196). The posterior variance is
-    ``noise / (noise + gain^2)``. A component of other views than the signal may
-    explain little of it: it is shrunk less, the more of it is elsewhere.
+    the component times ``sqrt(1 - beta * s2 / g2)`` and the decoder its loadings times
+    the same, as in probabilistic PCA, where g2 is an eigenvalue (Tipping and Bishop
+    1999, https://doi.org/10.1111/1467-9868.00196; with beta: Lucas et al. 2019,
+    https://arxiv.org/abs/1911.02469). The posterior variance is that of
+    `posterior_variance`. A component of other views than the signal may explain little
+    of it: it is shrunk less, the more of it is elsewhere.
     """
     n_found = min(latent_dim, len(fitted.std))
     loadings = fitted.loadings[:, :n_found]
     explained = np.maximum(np.square(loadings).sum(axis=0), 1e-300)
     most = 1 - 0.5 * fitted.elsewhere[:n_found]
-    shrinkage = np.sqrt(1 - np.clip(own_noise / explained, 0, most))
+    left = beta * np.clip(own_noise / explained, 0, most)
+    shrinkage = np.sqrt(np.clip(1 - left, 0, 1))
     gains = shrinkage * np.sqrt(explained)
 
     # Latents and components that there is no data for stay at the prior.
@@ -212,9 +248,22 @@ def linear_start(fitted, latent_dim, n_components, noise, own_noise):
     start.components[: len(fitted.std)] = fitted.directions
     start.offset[: len(fitted.std)] = -fitted.directions @ fitted.mean
     start.shrinkage[:n_found] = shrinkage
-    start.variances[:n_found] = noise / (noise + np.square(gains))
+    start.variances[:n_found] = posterior_variance(beta * noise, gains)
     start.loadings[:, :n_found] = loadings * shrinkage
     return LinearStart(*map(torch.from_numpy, start))
+
+
+def posterior_variance(noise, slopes):
+    """Variance of q(z_k|x) at which the bound is largest.
+
+    Parameters
+    ----------
+    noise : float
+        Variance of p(x|z), times beta.
+    slopes : ndarray of shape (latent_dim,)
+        Root mean square norm of d decode / d z_k.
+    """
+    return noise / (noise + np.square(slopes))
 
 
 def centre(blocks, views):
@@ -228,6 +277,11 @@ def centre(blocks, views):
         rows, [views.n_values, views.n_values + views.n_features], axis=1
     )
     return x, features, target, mean, n_samples
+
+
+def unit_columns(values):
+    """Columns divided by their norm."""
+    return values / np.linalg.norm(values, axis=0).clip(min=1e-300)
 
 
 def ridge(blocks, views, inverse_std):

@@ -42,8 +42,8 @@ class ConvVAE(nn.Module):
     hidden_dims : sequence of int
         Widths of the encoder's dense layers; the decoder has none.
     dropout : float
-        After each convolution of a `ConvEncoder`, each dense layer of a
-        `LinearEncoder`.
+        After each convolution of a `ConvEncoder`, and each dense layer of the
+        correction of a `LinearEncoder`.
     hidden_dropout : float
         After each dense layer of a `ConvEncoder` but the last.
     batch_norm : bool
@@ -59,11 +59,11 @@ class ConvVAE(nn.Module):
     with_features : bool
         Whether a `LinearEncoder` reads the features of the signal besides itself.
     n_components : int
-        That a `LinearEncoder` passes to its trained part, at least `latent_dim`.
+        Components that the correction of a `LinearEncoder` reads.
     n_targets : int
         If not 0, a linear head on the latent mean predicts so many numbers.
     correct_mean : bool
-        Whether the trained part of a `LinearEncoder` moves the latent mean.
+        Whether a `LinearEncoder` has a network that corrects the latent mean.
 
     References
     ----------
@@ -90,7 +90,7 @@ class ConvVAE(nn.Module):
         with_features=True,
         n_components=32,
         n_targets=0,
-        correct_mean=True,
+        correct_mean=False,
     ):
         super().__init__()
         shape, channels = (n_channels, n_timepoints), (n_channels, *conv_channels)
@@ -99,11 +99,13 @@ class ConvVAE(nn.Module):
         parts = Convolutions(channels, lengths, kernel_size, stride, batch_norm)
         if linear_path:
             features = RandomConvolutions(*shape) if with_features else None
-            widths = (max(latent_dim, n_components), *hidden_dims)
+            correction = None
+            if correct_mean:
+                widths = (max(latent_dim, n_components), *hidden_dims, latent_dim)
+                correction = Correction(widths, dropout)
             self.encoder = LinearEncoder(
-                math.prod(shape), features, widths, latent_dim, dropout
+                math.prod(shape), features, latent_dim, correction
             )
-            self.encoder.z_mean.requires_grad_(correct_mean)
         else:
             self.encoder = ConvEncoder(
                 parts, hidden_dims, latent_dim, dropout, hidden_dropout
@@ -114,8 +116,7 @@ class ConvVAE(nn.Module):
         self.head = nn.Linear(latent_dim, n_targets) if n_targets else None
         draw_weights(self, init)
         if linear_path:
-            for parameter in self.trusted_parameters()[2:]:  # the networks' last layers
-                nn.init.zeros_(parameter)
+            self.forget_training()
         self.to(memory_format=torch.channels_last)
 
     def represent(self, x):
@@ -186,7 +187,7 @@ class ConvVAE(nn.Module):
 
     @torch.no_grad()
     def start_from(self, start):
-        """Set the linear maps to a closed form, whose networks add nothing yet.
+        """Set the linear maps to a closed form; the networks stay.
 
         A sigmoid after them is linearised at the mean signal.
 
@@ -198,7 +199,7 @@ class ConvVAE(nn.Module):
         encoder.components.weight.copy_(start.components)
         encoder.components.bias.copy_(start.offset)
         encoder.shrinkage.copy_(start.shrinkage)
-        encoder.z_log_var.bias.copy_(start.variances.log())
+        encoder.set_variances(start.variances)
         mean, loadings = start.mean, start.loadings
         if isinstance(decoder.activation, nn.Sigmoid):
             mean = mean.clamp(0.01, 0.99)
@@ -207,16 +208,27 @@ class ConvVAE(nn.Module):
         decoder.linear.weight.copy_(loadings)
         decoder.linear.bias.copy_(mean)
 
+    @torch.no_grad()
+    def forget_training(self):
+        """Make the networks beside the linear maps add nothing."""
+        for layer in self.last_layers():
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+
+    def last_layers(self):
+        """The last layers of the networks beside the linear maps."""
+        correction = self.encoder.correction
+        layers = [] if correction is None else [correction.z_mean]
+        return [*layers, self.decoder.output]
+
     def trusted_parameters(self):
         """The parameters that tell a trained network from its start, none without one.
 
-        Those of the linear decoder, and of the last layers of the networks beside the
-        linear maps, which start at zero.
+        Those of the linear decoder, and of the last layers of the networks.
         """
-        encoder, decoder = self.encoder, self.decoder
-        if decoder.linear is None:
+        if self.decoder.linear is None:
             return []
-        layers = (decoder.linear, encoder.z_mean, encoder.z_log_var, decoder.output)
+        layers = (self.decoder.linear, *self.last_layers())
         return [parameter for layer in layers for parameter in layer.parameters()]
 
 
@@ -231,25 +243,22 @@ class Convolutions(NamedTuple):
 
 
 class LinearEncoder(nn.Module):
-    """q(z|x) by a linear map of a signal and its features, and a small correction.
+    """q(z|x) by a linear map of a signal and its features.
 
-    ``represent`` gives standardised components of signal and features, of which the
-    first, shrunk, are the latent mean; a network that sees all of them, zero at the
-    start, adds to mean and log-variance.
+    ``represent`` gives standardised components of signal and features. The first of
+    them, shrunk, are the latent mean, to which a `Correction` may add; the variance of
+    a latent is the same for all signals.
     """
 
-    def __init__(self, n_values, features, widths, latent_dim, dropout):
+    def __init__(self, n_values, features, latent_dim, correction=None):
         super().__init__()
         self.features = features
         n_inputs = n_values + (features.n_features if features else 0)
-        self.components = AlignedLinear(n_inputs, widths[0]).requires_grad_(False)
+        n_components = correction.n_components if correction else latent_dim
+        self.components = AlignedLinear(n_inputs, n_components).requires_grad_(False)
         self.register_buffer("shrinkage", torch.ones(latent_dim))
-        blocks = (
-            block(AlignedLinear(*sizes), dropout=dropout) for sizes in pairwise(widths)
-        )
-        self.hidden = nn.Sequential(*chain(*blocks))
-        self.z_mean = AlignedLinear(widths[-1], latent_dim)
-        self.z_log_var = AlignedLinear(widths[-1], latent_dim)
+        self.register_buffer("z_log_var", torch.zeros(latent_dim))
+        self.correction = correction
 
     def train(self, mode=True):
         super().train(mode)
@@ -262,13 +271,43 @@ class LinearEncoder(nn.Module):
             rows = torch.cat([rows, self.features(x)], dim=1)
         return self.components(rows)  # (n, n_components)
 
+    def set_variances(self, variances):
+        """Set the posterior variance of each latent, Tensor (latent_dim,)."""
+        self.z_log_var.copy_(variances.log().clamp(*LOG_VAR_BOUNDS))
+
     def linear(self, h):
         """The latent mean without the correction."""
         return self.shrinkage * h[:, : len(self.shrinkage)]
 
     def forward(self, h):
-        linear, h = self.linear(h), self.hidden(h)
-        return linear + self.z_mean(h), self.z_log_var(h).clamp(*LOG_VAR_BOUNDS)
+        z_mean = self.linear(h)
+        if self.correction is not None:
+            z_mean = z_mean + self.correction(h)
+        return z_mean, self.z_log_var.expand_as(z_mean)
+
+
+class Correction(nn.Module):
+    """A network that reads components (n, k) and adds to the latent mean.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Components, units of each dense layer, latents.
+    dropout : float
+    """
+
+    def __init__(self, widths, dropout):
+        super().__init__()
+        *widths, latent_dim = widths
+        self.n_components = widths[0]
+        blocks = (
+            block(AlignedLinear(*sizes), dropout=dropout) for sizes in pairwise(widths)
+        )
+        self.hidden = nn.Sequential(*chain(*blocks))
+        self.z_mean = AlignedLinear(widths[-1], latent_dim)
+
+    def forward(self, h):
+        return self.z_mean(self.hidden(h))
 
 
 class ConvEncoder(nn.Module):

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import eigh, qr
 from scipy.linalg.blas import dger
 from sklearn.utils import gen_batches, murmurhash3_32
 
@@ -33,6 +33,23 @@ class Rows(NamedTuple):
     values: np.ndarray
     fold: int
     is_labelled: bool
+
+
+def merge(blocks, others):
+    """`Rows` with the sums of both lists, no more than there are columns of each kind.
+
+    The triangular factor of rows has their sums of products.
+    """
+    merged = {}
+    for values, *kind in (*blocks, *others):
+        merged.setdefault(tuple(kind), []).append(values)
+    for kind, parts in merged.items():
+        values = np.concatenate(parts)
+        if len(values) > values.shape[1]:
+            [values] = qr(values, mode="r", overwrite_a=True, check_finite=False)
+            values = values[: values.shape[1]]
+        merged[kind] = values
+    return [Rows(values, *kind) for kind, values in merged.items()]
 
 
 class Sums:
@@ -122,7 +139,7 @@ def gather(read, width, is_labelled, seed):
     order = np.random.RandomState(seed).permutation(n_all)
     if width > MAX_WIDTH:
         order = order[: max(2 * N_FOLDS, MAX_VALUES // width)]
-    n_folds = min(N_FOLDS, len(order))
+    n_folds = max(1, min(N_FOLDS, len(order)))
     folds = np.full(n_all, -1)
     for fold, part in enumerate(np.array_split(order, n_folds)):
         folds[part] = fold

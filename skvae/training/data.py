@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import torch
 from sklearn.utils.random import sample_without_replacement
 from torch.utils.data import Dataset
@@ -19,13 +20,37 @@ READ_VALUES = 2**20
 MAX_PERMUTED = 2**24
 
 
+class Stacked:
+    """Arrays (n_i, c, t), in memory or on disk, read as one (n, c, t) without a copy."""
+
+    def __init__(self, *arrays):
+        self.arrays = arrays
+        self.ends = np.cumsum([len(array) for array in arrays])
+        self.shape = (int(self.ends[-1]), *arrays[0].shape[1:])
+        self.size = math.prod(self.shape)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """Signals at rows, a slice or an ndarray of int."""
+        if len(self.arrays) == 1:
+            return self.arrays[0][rows]
+        rows = np.arange(len(self))[rows]
+        places = np.searchsorted(self.ends, rows, side="right")
+        parts = [
+            array[rows[places == i] - (end - len(array))]
+            for i, (array, end) in enumerate(zip(self.arrays, self.ends, strict=True))
+        ]
+        return np.concatenate(parts)[np.argsort(np.argsort(places, kind="stable"))]
+
+
 class ScaledSignals:
     """Signals, scaled on the device where they fit there, else read when asked for.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_channels, n_timepoints)
-        In memory or on disk.
+    X : Stacked
     scaler : ChannelScaler
     device : str
     """
@@ -34,7 +59,7 @@ class ScaledSignals:
         self.X = X
         self.scaler = scaler
         self.device = torch.device(device)
-        self.has_gaps = any(from_all(has_gaps(X)))
+        self.has_gaps = any(from_all(any(has_gaps(array) for array in X.arrays)))
         with shared_errors():
             self.x = self._read_all() if self._fits() else None
         self.h = None
@@ -47,7 +72,7 @@ class ScaledSignals:
 
     def _read_all(self):
         x = torch.empty(self.X.shape, device=self.device)
-        n_rows = max(1, READ_VALUES // self.X[0].size)
+        n_rows = max(1, READ_VALUES // math.prod(self.X.shape[1:]))
         for start in range(0, len(x), n_rows):
             rows = slice(start, start + n_rows)
             x[rows] = torch.from_numpy(self.scaler.transform(self.X[rows]))
@@ -65,21 +90,25 @@ class ScaledSignals:
         x = torch.from_numpy(self.scaler.transform(self.X[rows.numpy()]))
         return to_device(x, self.device)
 
-    def represent_by(self, module):
-        """Keep what the network reads, ``module.represent(x)``, where it is not x."""
-        first = self.read(torch.zeros(1, dtype=torch.long, device=self.home))
+    def represent_by(self, module, rows):
+        """Keep what the network reads, ``module.represent(x)``, where it is not x.
+
+        Of the signals at rows, a Tensor of int.
+        """
+        first = self.read(rows[:1])
         if not self.has_gaps and module.represent(first) is first:
             return
         n_samples, _, n_timepoints = self.X.shape
-        rows = torch.arange(n_samples, device=self.home)
-        h = map_batches(
+        found = map_batches(
             module.represent,
             lambda batch: self.read(rows[batch]),
-            n_samples,
+            len(rows),
             n_timepoints,
             self.device,
         )
-        self.h = torch.from_numpy(h).to(self.home)
+        found = torch.from_numpy(found).to(self.home)
+        self.h = found.new_empty(n_samples, *found.shape[1:])
+        self.h[rows] = found
 
 
 class SignalDataset(Dataset):
@@ -147,9 +176,21 @@ class SignalDataset(Dataset):
         return self.subset(order[:n_first]), self.subset(order[n_first:])
 
     def subset(self, index):
-        """The samples at `index`, a Tensor of int, of the same signals."""
+        """The samples at `index`, a slice or Tensor, of the same signals."""
+        return self.of_rows(self.rows[index])
+
+    def __or__(self, other):
+        """These samples, then those of another dataset of the same signals."""
+        return self.of_rows(torch.cat([self.rows, other.rows]))
+
+    def __sub__(self, other):
+        """These samples without those of another dataset of the same signals."""
+        return self.subset(~torch.isin(self.rows, other.rows))
+
+    def of_rows(self, rows):
+        """The samples at these rows of the signals."""
         part = copy.copy(self)
-        part.rows = self.rows[index]
+        part.rows = rows
         part._count()
         return part
 

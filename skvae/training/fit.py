@@ -1,6 +1,7 @@
 """The plan of a fit: scale, features, closed form, train, sum up."""
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,9 @@ from skvae.model.closed_form import (
     fit_components,
     held_out_noise,
     linear_start,
+    posterior_variance,
 )
-from skvae.model.sums import gather
+from skvae.model.sums import gather, merge
 from skvae.processes import (
     from_all,
     from_first,
@@ -25,9 +27,16 @@ from skvae.processes import (
 from skvae.runtime import map_batches, warn_user
 from skvae.scaling import ChannelScaler
 from skvae.training.callbacks import LOGGER
-from skvae.training.data import ScaledSignals, SignalDataset
+from skvae.training.data import ScaledSignals, SignalDataset, Stacked
 from skvae.training.make_net import make_net
-from skvae.training.sum_up import decoder_scale, describe, in_units_of_X, sum_up
+from skvae.training.memory import first_datasets, next_datasets
+from skvae.training.sum_up import (
+    decoder_scale,
+    describe,
+    in_units_of_X,
+    pooled_with,
+    sum_up,
+)
 
 # Signals for each latent, of 8 at least, of which half of training is trusted.
 HALF_TRUSTED = 10
@@ -37,8 +46,11 @@ TOO_MANY_DIMS = 1.25
 # and values that the statistics of a fit are means of, of 256 signals at least.
 THRESHOLD_TIMEPOINTS = 2**15
 STATISTICS_VALUES = 2**18
-# Values that the model of gaps is learned from, of 64 signals at least.
-GAP_VALUES = 2**20
+# Signals over which the slope of the decoder is averaged.
+N_SLOPES = 64
+# How far to go from the start of training to its end, where nothing is known but that
+# signals are many; how many signals halve that; and how many tests it is worth.
+USUAL_SHARE, HALF_USUAL, USUAL_TESTS = 0.5, 20, 20
 
 
 class Job(NamedTuple):
@@ -71,86 +83,232 @@ class Job(NamedTuple):
     tasks: object = None
 
 
-def fit(job):
-    """Fit the model to signals, a `Job`, and give what was `Fitted`."""
-    params, n_values = job.params, job.X[0].size
-    scaler = ChannelScaler(params.scale).fit(job.X)
-    has_head = needs_head(params, job.target)
-    signals, train, valid = split(job, scaler, has_head)
-    is_few = train.n_all < HALF_TRUSTED * params.latent_dim
-    if job.one_epoch and params.linear_path and is_few and rank() == 0:
-        warn_user(
-            f"The first call of partial_fit got {train.n_all} signals for "
-            f"{params.latent_dim} latents, and fixes scaling and closed form. Give it "
-            f"{HALF_TRUSTED} for each latent at least."
-        )
-    net = make_net(job, has_head, train).initialize()
-    begin(job.tasks, net)
-    module, latent_scale, noise = net.module_, None, None
-    seeded = torch.Generator().manual_seed(job.seed)
-    some = train.sample(max(64, GAP_VALUES // n_values), seeded)
-    module.gaps.fit(some.x_of_all())
-    if params.linear_path:
-        is_trained = bool(net.max_epochs)
-        LOGGER.info("closed form of %d signals", len(train))
-        start, latent_scale, noise = start_of(job, module, train, is_trained)
-        module.start_from(start)
-    take_from_first(module)
-    signals.represent_by(module.eval())
+class Start(NamedTuple):
+    """Where training starts from.
 
-    some = train.sample(max(256, STATISTICS_VALUES // n_values))
-    draws = torch.randn(some.n_all, params.latent_dim)[some.n_before :]
-    at_start = describe(net, some, draws)
-    starts = [p.detach().clone() for p in module.trusted_parameters()]
-    share = trusted_share(train.n_all, params.latent_dim)
+    Attributes
+    ----------
+    parameters : list of Tensor
+        Values of `ConvVAE.trusted_parameters`.
+    share : float
+        How far to go from there to the end of training, 0 to 1, by the number of
+        signals; tests may tell better.
+    noise : float or None
+        Variance of a value of signals that the closed form was not fitted on.
+    latent_scale : ndarray of shape (latent_dim,) or None
+        Of the closed form.
+    """
+
+    parameters: list[torch.Tensor]
+    share: float
+    noise: float | None
+    latent_scale: np.ndarray | None
+
+
+def fit(job, before=None):
+    """Fit the model to signals, a `Job`, and give what was `Fitted`.
+
+    Where something was `Fitted` before, training goes on from its weights, with its
+    scaling and features, towards the closed form of all that has been seen.
+    """
+    params = job.params
+    scaler = before.scaler if before else ChannelScaler(params.scale).fit(job.X)
+    memory = before.net.memory_ if before else None
+    has_head = needs_head(job, before)
+    warn_of_few(job, before)
+    data, valid, y = datasets(job, scaler, memory, has_head)
+    net = make_net(job, has_head, data.train).initialize()
+    begin(job.tasks, net)
+    if before:
+        net.start_from(before.net)
+    some = data.kept.sample(max(256, STATISTICS_VALUES // job.X[0].size))
+    samples = [(part, draws_for(part, params.latent_dim)) for part in (some, data.test)]
+    start = start_of(job, net, scaler, data, y, before)
+    parts = [data.train, some, data.test] + ([] if valid is None else [valid])
+    rows = torch.cat([part.rows for part in parts]).unique()
+    some.signals.represent_by(net.module_.eval(), rows)
 
     def finish(net):
         """`Fitted`, of the net as far as it is trained."""
-        # A head is all that teaches the latents their classes.
-        trust(net.module_, starts, 1.0 if has_head else share)
-        trained = describe(net, some, draws)
-        # What is left of training's gain on its own signals holds on others in part.
-        has_trained = net.max_epochs and at_start.distortion > 0
-        ratio = trained.distortion / at_start.distortion if has_trained else 1.0
-        distortion = trained.distortion
-        if noise is not None:
-            likelihood = net.criterion_.likelihood
-            expected = likelihood.expected_distortion(noise, trained.n_measured)
-            distortion = expected * ratio**share**2
-        scale = decoder_scale(net, some) if latent_scale is None else latent_scale
-        scale = in_units_of_X(scale, scaler, params.whiten)
-        return sum_up(net, scaler, scale, some, trained, distortion)
+        fitted = finished(net, params, scaler, *samples, start)
+        n_epochs = len(net.history) + (before.n_epochs_total if before else 0)
+        n_seen = data.new.n_all + (before.n_samples_seen if before else 0)
+        if before and memory is None:
+            fitted = pooled_with(before, fitted, data.new.n_all)
+        return fitted._replace(n_epochs_total=n_epochs, n_samples_seen=n_seen)
 
-    train_net(job, net, (train, valid), finish)
+    train_net(job, net, (data.train, valid), finish)
     return finish(net)
 
 
-def go_on(job, before):
-    """Train what was `Fitted` before further; its scaling and closed form stay."""
-    params, n_values = job.params, job.X[0].size
-    scaler = before.scaler
-    has_head = job.target is not None and before.net.module_.head is not None
-    signals, train, valid = split(job, scaler, has_head)
-    net = make_net(job, has_head, train).initialize()
-    begin(job.tasks, net)
-    net.start_from(before.net)
-    signals.represent_by(net.module_.eval())
-    some = train.sample(max(256, STATISTICS_VALUES // n_values))
-    draws = torch.randn(some.n_all, params.latent_dim)[some.n_before :]
+def datasets(job, scaler, memory, has_head):
+    """`Datasets` of a `Job`, what it holds back or None, and the targets of all."""
+    X, y = job.X, np.zeros((len(job.X), 0), np.float32)
+    if job.target is not None:
+        y = job.target.values
+    arrays, targets = [X], [y]
+    if memory is not None:
+        X_before, y_before = memory.own_part()
+        arrays, targets = [X, X_before], [y, y_before]
+    y = np.concatenate(targets)
+    signals = ScaledSignals(Stacked(*arrays), scaler, job.device)
+    dataset = SignalDataset(signals, y if has_head else None)
+    given, valid = hold_back(job, dataset.subset(slice(len(X))))
+    # A head is all that teaches the latents their classes.
+    has_test = job.params.linear_path and not has_head
+    if memory is None:
+        return first_datasets(given, job.seed, has_test), valid, y
+    before = dataset.subset(slice(len(X), None))
+    return next_datasets(given, before, y, memory, job.seed, has_test), valid, y
 
-    def finish(net):
-        """`Fitted`, of the net as far as it is trained."""
-        trained = describe(net, some, draws)
-        # Training signals are as much closer than others as they were in the first fit.
-        distortion = before.held_back_excess * trained.distortion
-        latent_scale = before.latent_scale
-        if not params.linear_path:
-            latent_scale = decoder_scale(net, some)
+
+def draws_for(dataset, latent_dim):
+    """Standard normal numbers for the samples of a dataset here, (n, latent_dim)."""
+    first = dataset.n_before
+    return torch.randn(dataset.n_all, latent_dim)[first : first + len(dataset)]
+
+
+def start_of(job, net, scaler, data, y, before):
+    """`Start` at the closed form of all that has been seen, which is then remembered.
+
+    Where it was not remembered, the closed form stays as it is: training is then
+    trusted by the share that its signals have of all.
+    """
+    params, module = job.params, net.module_
+    memory = before.net.memory_ if before else None
+    n_seen = data.new.n_all + (before.n_samples_seen if before else 0)
+    parameters = module.trusted_parameters()
+    learned = [parameter.detach().clone() for parameter in parameters]
+    share = USUAL_SHARE * n_seen / (n_seen + HALF_USUAL)
+    latent_scale, noise, rows = None, None, None
+    if before and memory is None:
+        share = data.new.n_all / n_seen
+        latent_scale = before.latent_scale if params.linear_path else None
+    else:
+        module.gaps.fit(data.kept.x_of_all())
+        if params.linear_path:
+            rows = rows_of(job, module, data, y, memory)
+            linear, latent_scale, noise = closed_form(job, net, data, rows, before)
             latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
-        return sum_up(net, scaler, latent_scale, some, trained, distortion)
+            module.start_from(linear)
+            module.forget_training()
+        holds_all = data.kept.n_all == n_seen
+        rows = None if holds_all or rows is None else merge(rows, [])
+        net.memory_ = data.remembered(y, memory, rows)
+    take_from_first(module)
+    values = [parameter.detach().clone() for parameter in parameters]
+    with torch.no_grad():  # but the linear decoder, the first two, is the closed form's
+        for parameter, value in zip(parameters[2:], learned[2:], strict=True):
+            parameter.copy_(value)
+    if module.head is not None:
+        share = 1.0  # it is all that teaches the latents their classes
+    return Start(values, share, noise, latent_scale)
 
-    train_net(job, net, (train, valid), finish)
-    return finish(net)
+
+def warn_of_few(job, before):
+    """Warn of a first `partial_fit` that fixes too much by too few signals."""
+    latent_dim, n_samples = job.params.latent_dim, sum(from_all(len(job.X)))
+    is_first = job.one_epoch and job.params.linear_path and not before
+    if is_first and n_samples < HALF_TRUSTED * latent_dim and rank() == 0:
+        warn_user(
+            f"The first call of partial_fit got {n_samples} signals for {latent_dim} "
+            "latents, and fixes the scaling and the thresholds of the features. Give "
+            f"it {HALF_TRUSTED} for each latent at least."
+        )
+
+
+def rows_of(job, module, data, y, memory):
+    """`Rows` of all that has been seen, signals, features and targets."""
+    LOGGER.info("closed form of %d signals", len(data.closed))
+    features = module.encoder.features
+    if features is not None and memory is None:
+        n_signals = max(16, THRESHOLD_TIMEPOINTS // module.decoder.shape[1])
+        features.fit(module.gaps(data.train.sample(n_signals).x_of_all()))
+    y = y[data.closed.rows.cpu().numpy()]
+    read = partial(read_rows, module, data.closed, np.nan_to_num(y))
+    width = read(np.arange(0)).shape[1]
+    rows = gather(read, width, ~np.isnan(y).any(axis=1) & bool(y.shape[1]), job.seed)
+    if memory is not None and memory.rows is not None:
+        rows = merge(memory.rows, rows)
+    return rows
+
+
+def read_rows(module, dataset, y, index):
+    """A constant 1, filled signals, features and targets at index, (b, width)."""
+    x = module.gaps(dataset.x(torch.from_numpy(index).to(dataset.rows.device)))
+    columns = [np.ones((len(x), 1)), x.flatten(1).cpu().numpy()]
+    features = module.encoder.features
+    if features is not None:
+        columns.append(
+            map_batches(features, x.__getitem__, len(x), x.shape[2], x.device)
+            if len(x)
+            else np.zeros((0, features.n_features))
+        )
+    return np.concatenate([*columns, y[index]], axis=1, dtype=np.float64)
+
+
+def closed_form(job, net, data, rows, before):
+    """`LinearStart`, latent scale, and noise variance of signals not trained on."""
+    params, seed, module = job.params, job.seed, net.module_
+    encoder, latent_dim = module.encoder, params.latent_dim
+    views = Views(
+        n_values=math.prod(module.decoder.shape),
+        n_features=0 if encoder.features is None else encoder.features.n_features,
+        feature_weight=params.feature_weight,
+        label_weight=0.0 if job.target is None else params.label_weight,
+    )
+    n_components = encoder.components.out_features
+    fitted = fit_components(rows, views, n_components, seed)
+    if before:
+        directions = encoder.components.weight[:latent_dim].cpu().numpy()
+        values = np.concatenate([block.values for block in rows])
+        fitted = fitted.aligned(latent_dim, values, directions)
+    noise = own_noise = fitted.noise(latent_dim)
+    if net.max_epochs:
+        noise = held_out_noise(rows, views, latent_dim, seed)
+        noise = max(noise, fitted.noise_floor)
+    if data.kept.signals.has_gaps:
+        share = share_of_measured(fitted, module, data.kept, latent_dim)
+        noise, own_noise = noise * share, own_noise * share
+    variances = (
+        decoder_variance(net.criterion_, found)
+        for found in (noise, min(noise, own_noise))
+    )
+    linear = linear_start(fitted, latent_dim, n_components, *variances, params.beta)
+    latent_scale = np.ones(latent_dim)
+    n_found = min(latent_dim, len(fitted.std))
+    latent_scale[:n_found] = fitted.std[:n_found] * linear.shrinkage[:n_found].numpy()
+    return linear, *from_first((latent_scale, noise))
+
+
+def decoder_variance(criterion, found):
+    """Variance of p(x|z): as found, or what the reconstruction weight says."""
+    weight = criterion.reconstruction_weight
+    if weight == "auto":
+        return found
+    if criterion.likelihood.is_unit_range:
+        return found / weight
+    return criterion.likelihood.std(weight, None) ** 2
+
+
+def finished(net, params, scaler, some, test, start):
+    """`Fitted`, of the net as far as it is trained, and trusted."""
+    module, likelihood = net.module_, net.criterion_.likelihood
+    gain = trust(net, start, *test)
+    if start.noise is not None and net.history:
+        noise = decoder_variance(net.criterion_, start.noise * gain)
+        slopes = decoder_scale(net, some[0].subset(slice(N_SLOPES)))
+        variances = posterior_variance(params.beta * noise, slopes)
+        module.encoder.set_variances(torch.from_numpy(variances))
+    trained = describe(net, *some)
+    distortion = trained.distortion
+    if start.noise is not None:
+        expected = likelihood.expected_distortion(start.noise, trained.n_measured)
+        distortion = expected * gain
+    scale = start.latent_scale
+    if scale is None:
+        scale = in_units_of_X(decoder_scale(net, some[0]), scaler, params.whiten)
+    return sum_up(net, scaler, scale, some[0], trained, distortion)
 
 
 def begin(tasks, net):
@@ -171,13 +329,11 @@ def train_net(job, net, parts, finish):
     take_from_first(net.module_)
 
 
-def split(job, scaler, has_head):
-    """Scaled signals, those to train on, and those held back or None."""
+def hold_back(job, dataset):
+    """What to train on, and what is held back or None, of a dataset."""
     params, n_samples = job.params, len(job.X)
-    signals = ScaledSignals(job.X, scaler, job.device)
-    dataset = SignalDataset(signals, job.target.values if has_head else None)
     if job.one_epoch or not params.early_stopping:
-        return signals, dataset, None
+        return dataset, None
     n_valid = math.ceil(params.validation_fraction * n_samples)
     if n_processes() > 1:  # others hold back enough
         n_valid = min(n_valid, n_samples - 2)
@@ -189,13 +345,16 @@ def split(job, scaler, has_head):
             "train on. At least 2 are required, and one to validate: pass more "
             "samples, or use early_stopping=False."
         )
-    return signals, *dataset.split(n_train)
+    return dataset.split(n_train)
 
 
-def needs_head(params, target):
+def needs_head(job, before):
     """Whether targets have more to tell than the closed form's latents can hold."""
+    params, target = job.params, job.target
     if target is None:
         return False
+    if before:
+        return before.net.module_.head is not None
     is_unlabelled = bool(np.isnan(target.values).any(axis=1).all())
     return (
         not params.linear_path
@@ -204,64 +363,13 @@ def needs_head(params, target):
     )
 
 
-def start_of(job, module, train, is_trained):
-    """`LinearStart`, latent scale, and noise variance of signals not trained on."""
-    params, target, seed = job.params, job.target, job.seed
-    features = module.encoder.features
-    if features is not None:
-        n_signals = max(16, THRESHOLD_TIMEPOINTS // module.decoder.shape[1])
-        features.fit(module.gaps(train.sample(n_signals).x_of_all()))
-    n_values = math.prod(module.decoder.shape)
-    views = Views(
-        n_values=n_values,
-        n_features=0 if features is None else features.n_features,
-        feature_weight=params.feature_weight,
-        label_weight=0.0 if target is None else params.label_weight,
-    )
-    y = np.zeros((len(train), 0))
-    if target is not None:
-        y = target.values[train.rows.cpu().numpy()]
-    is_labelled = ~np.isnan(y).any(axis=1)
-    y = np.nan_to_num(y)
-    width = 1 + views.n_values + views.n_features + y.shape[1]
-
-    def read(index):
-        x = module.gaps(train.x(torch.from_numpy(index).to(train.rows.device)))
-        values = np.empty((len(index), width))
-        values[:, 0] = 1
-        values[:, 1 : 1 + n_values] = x.flatten(1).cpu()
-        if features is not None:
-            values[:, 1 + n_values : width - y.shape[1]] = map_batches(
-                features, x.__getitem__, len(x), x.shape[2], x.device
-            )
-        values[:, width - y.shape[1] :] = y[index]
-        return values
-
-    blocks = gather(read, width, is_labelled, seed)
-    n_components = module.encoder.components.out_features
-    fitted = fit_components(blocks, views, n_components, seed)
-    noise = own_noise = fitted.noise(params.latent_dim)
-    if is_trained:
-        noise = held_out_noise(blocks, views, params.latent_dim, seed)
-        noise = max(noise, fitted.noise_floor)
-    if train.signals.has_gaps:
-        share = share_of_measured(fitted, params.latent_dim, train, read, seed)
-        noise, own_noise = noise * share, own_noise * share
-    start = linear_start(
-        fitted, params.latent_dim, n_components, noise, min(noise, own_noise)
-    )
-    latent_scale = np.ones(params.latent_dim)
-    n_found = min(params.latent_dim, len(fitted.std))
-    latent_scale[:n_found] = fitted.std[:n_found] * start.shrinkage[:n_found].numpy()
-    return start, *from_first((latent_scale, noise))
-
-
-def share_of_measured(fitted, latent_dim, train, read, seed):
+def share_of_measured(fitted, module, dataset, latent_dim):
     """Mean square that `Components` leave of what was measured, to that of all."""
-    n_drawn = max(64, STATISTICS_VALUES // len(fitted.loadings))
-    index = train.draw(n_drawn, torch.Generator().manual_seed(seed))
-    is_measured = ~train.x(index).isnan().flatten(1).cpu().numpy()
-    squares = np.square(fitted.residuals(read(index.cpu().numpy()), latent_dim))
+    some = dataset.subset(slice(max(64, STATISTICS_VALUES // len(fitted.loadings))))
+    index = np.arange(len(some))
+    is_measured = ~some.x(slice(None)).isnan().flatten(1).cpu().numpy()
+    rows = read_rows(module, some, np.zeros((len(some), 0)), index)
+    squares = np.square(fitted.residuals(rows, latent_dim))
     sums = [(squares * is_measured).sum(), is_measured.sum(), squares.sum()]
     left, n_measured, of_all, n_all = sum_over_processes(
         np.array([*sums, squares.size])
@@ -270,17 +378,49 @@ def share_of_measured(fitted, latent_dim, train, read, seed):
     return (left / n_measured) / (of_all / n_all) if of_all else 1.0
 
 
-def trusted_share(n_samples, latent_dim):
-    """How far to go from the closed form to the trained network, 0 to 1.
-
-    A network learns few signals by heart, the better the more latents it has, so it is
-    trusted the more, the more signals there are for each latent.
-    """
-    return n_samples / (n_samples + HALF_TRUSTED * max(8, latent_dim))
-
-
 @torch.no_grad()
-def trust(module, starts, share):
-    """Go back from the trained network towards its start, where few signals were."""
-    for parameter, start in zip(module.trusted_parameters(), starts, strict=True):
-        parameter.copy_(torch.lerp(start, parameter, share))
+def trust(net, start, test, draws):
+    """Go back towards the start of training, as far as is best for other signals.
+
+    A network learns few signals by heart. The distortion of others is about a parabola
+    along the way, whose minimum is averaged with the usual one.
+
+    Parameters
+    ----------
+    net : VAENet
+    start : Start
+    test : SignalDataset
+        On which nothing was trained.
+    draws : Tensor of shape (n_test, latent_dim)
+
+    Returns
+    -------
+    float, what is left of the start's distortion on these signals.
+    """
+    parameters = net.module_.trusted_parameters()
+    ends = [parameter.clone() for parameter in parameters]
+
+    def go(share):
+        for parameter, *way in zip(parameters, start.parameters, ends, strict=True):
+            parameter.copy_(torch.lerp(*way, share))
+
+    share, gain = start.share, 1.0
+    if net.history and test.n_all:
+        found = []
+        for tried in (0.0, 0.5, 1.0):
+            go(tried)
+            found.append(describe(net, test, draws).distortion)
+        first, slope, curvature = parabola(found)
+        best = 0.0 if curvature <= 0 else np.clip(-slope / (2 * curvature), 0, 1)
+        weight = test.n_all / (test.n_all + USUAL_TESTS)
+        share = weight * best + (1 - weight) * share
+        gain = 1 + (slope * share + curvature * share**2) / max(first, 1e-30)
+    go(share)
+    return min(gain, 1.0)
+
+
+def parabola(values):
+    """Coefficients of 1, s and s**2 of the parabola through values at 0, 1/2 and 1."""
+    first, middle, last = values
+    curvature = 2 * (first - 2 * middle + last)
+    return first, last - first - curvature, curvature

@@ -33,7 +33,7 @@ OWN_OPTIONS = ("lr_schedule", "n_threads")
 # Of a history, where signals are held back.
 VALID_COLUMNS = {"valid_loss", "valid_reconstruction", "valid_kl", "valid_label"}
 # Of a `ConvVAE`, what is no parameter of the estimator and follows from X and y.
-SET_BY_FIT = {"n_timepoints", "with_features", "n_targets", "correct_mean"}
+SET_BY_FIT = {"n_timepoints", "with_features", "n_targets"}
 
 
 def make_net(job, has_head, train):
@@ -84,7 +84,7 @@ def make_net(job, has_head, train):
         "module__with_features": needs_features(params, target),
         "module__n_components": max(MIN_COMPONENTS, 2 * params.latent_dim),
         "module__n_targets": target.values.shape[1] if has_head else 0,
-        "module__correct_mean": target is None or has_head,
+        "module__correct_mean": has_head or not needs_features(params, target),
         "criterion": Objective,
         "criterion__likelihood": params.likelihood,
         "criterion__reconstruction_weight": params.reconstruction_weight,

@@ -36,6 +36,7 @@ class VAENet(NeuralNet):
         PyTorch loads its compiler, for a second or more.
     """
 
+    memory_ = None  # `Memory` of the signals seen so far
     tasks = None  # `FitTasks`, while it trains
     stops = False  # whether a callback of scikit-learn asked to
 
@@ -262,10 +263,10 @@ class VAENet(NeuralNet):
         return self
 
     def __getstate__(self):
-        # Without what only training needs, in which the optimizer's state is twice the
-        # trained weights. Read onto the CPU, which every machine has; the device is
+        # Without what only training needs: signals, and the optimizer's state, which is
+        # twice the trained weights. Read onto the CPU, which every machine has; the device is
         # resolved when the net is used.
-        only_training = ("optimizer_", "step_graph_", "warmup_", "terms_")
+        only_training = ("memory_", "optimizer_", "step_graph_", "warmup_", "terms_")
         other = self.__new__(type(self))
         vars(other).update(vars(self) | dict.fromkeys(only_training))
         return super(VAENet, other).__getstate__() | {"device": "cpu"}

@@ -28,6 +28,8 @@ class Fitted(NamedTuple):
     kl_per_dim, latent_scale : ndarray of shape (latent_dim,)
     network_share : dict of float
         See `network_share`.
+    n_samples_seen, n_epochs_total : int
+        Of all calls.
     """
 
     net: VAENet
@@ -37,6 +39,8 @@ class Fitted(NamedTuple):
     kl_per_dim: np.ndarray
     latent_scale: np.ndarray
     network_share: dict | None = None
+    n_samples_seen: int = 0
+    n_epochs_total: int = 0
 
 
 class Means(NamedTuple):
@@ -106,6 +110,21 @@ def mean_over_samples(function, dataset):
         )
         total = values.sum(axis=0, dtype=np.float64)
     return sum(from_all(total)) / dataset.n_all
+
+
+def pooled_with(before, fitted, n_new):
+    """`Fitted`, with the means of signals seen before, as they were then.
+
+    `fitted` knows only of the `n_new` that came now.
+    """
+    share = n_new / (before.n_samples_seen + n_new)
+    # The distortion of a value is in proportion to the reciprocal of the weight.
+    weights = before.reconstruction_weight, fitted.reconstruction_weight
+    pooled = {
+        "reconstruction_weight": 1 / ((1 - share) / weights[0] + share / weights[1]),
+        "kl_per_dim": (1 - share) * before.kl_per_dim + share * fitted.kl_per_dim,
+    }
+    return fitted._replace(**pooled)
 
 
 def in_units_of_X(latent_scale, scaler, whiten):
