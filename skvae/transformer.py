@@ -55,6 +55,12 @@ N_ELBO_DRAWS = 16
 VALUES_PER_THREAD = 2**19
 # A latent dimension is active when it costs more than this many nats.
 ACTIVE_NATS = 0.01
+# Parameters that only the first fit reads, of those that go on from each other.
+READ_FIRST = (
+    *("latent_dim", "likelihood", "feature_weight", "label_weight", "conv_channels"),
+    *("kernel_size", "stride", "hidden_dims", "batch_norm", "linear_path", "whiten"),
+    *("scale", "n_channels"),
+)
 # Only where `y` was used.
 TARGET_ATTRIBUTES = "classes_", "target_offset_", "target_scale_"
 
@@ -431,9 +437,18 @@ class ConvVAETransformer(
             n_needed = 1 if goes_on else 2
             X = check_signals(self, given_X, reset=not goes_on, min_samples=n_needed)
             check_options(self, X)
+            if goes_on:
+                self._check_unchanged()
             device = resolve_device(self.device, training=True)
         check_group(self, goes_on)
         before = self._fitted() if goes_on else None
+        if before and self.linear_path and before.net.memory_ is None:
+            warn_user(
+                f"This {type(self).__name__} was pickled, or saved without "
+                "training=True: the sums over its signals, which its latents follow "
+                "from, are lost. The latents stay as they are, and only the decoder is "
+                "trained. Use save(path, training=True) before, or fit anew."
+            )
         target = None
         if self.label_weight:
             target = self._check_target(y, len(X), goes_on, classes)
@@ -458,6 +473,7 @@ class ConvVAETransformer(
         with forked_random_state(seed, device), all_threads(self._n_threads(X)):
             fitted = fit(job, before)
         vars(self).update(fitted_attributes(fitted, target))
+        self.first_params_ = self._read_first()
         with shared_errors():
             if tasks is not None:
                 tasks.end()
@@ -469,6 +485,30 @@ class ConvVAETransformer(
                 "train longer."
             )
         return self
+
+    def _read_first(self):
+        """What only the first fit reads: a dict, from which what is equal is equal."""
+        read = {name: getattr(self, name) for name in READ_FIRST}
+        read |= {
+            f"net_params[{name!r}]": value
+            for name, value in (self.net_params or {}).items()
+            if name.startswith("module__")
+        }
+        read["n_channels"] = self.n_channels or self.n_channels_in_
+        for name in ("conv_channels", "hidden_dims"):
+            read[name] = list(read[name])
+        return read
+
+    def _check_unchanged(self):
+        """Refuse to go on where a parameter changed that would not be read."""
+        before, now = self.first_params_, self._read_first()
+        for name in before.keys() | now.keys():
+            if before.get(name) != now.get(name):
+                raise ValueError(
+                    f"{name} is {now.get(name)!r}, but was {before.get(name)!r} in the "
+                    "first fit, which warm_start and partial_fit go on from. Restore "
+                    "it, or fit anew with warm_start=False."
+                )
 
     def _fitted(self):
         return Fitted(

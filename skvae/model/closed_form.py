@@ -86,26 +86,29 @@ class Components(NamedTuple):
         return x - self.scores(rows)[:, :n_latents] @ self.loadings[:, :n_latents].T
 
     def aligned(self, n_latents, rows, before):
-        """The first components in the order and with the signs of those of before.
+        """The components in the order and with the signs of those of before.
 
-        Each takes the place of the one that it correlates with most.
+        Each takes the place of the one that it correlates with most: the first
+        `n_latents` among themselves, and the others.
 
         Parameters
         ----------
         n_latents : int
         rows : ndarray
             As of `Rows`, over which they are correlated.
-        before : ndarray of shape (n_latents, n_values + n_features)
+        before : ndarray of shape (n_components, n_values + n_features)
             The directions of before.
         """
-        n_found = min(n_latents, len(self.std))
-        others = self._replace(directions=before)
-        products = self.scores(rows)[:, :n_found].T @ unit_columns(others.scores(rows))
-        own, places = linear_sum_assignment(-np.abs(products))
-        by_place = np.argsort(places)
-        order = np.concatenate([own[by_place], np.arange(n_found, len(self.std))])
-        signs = np.ones(len(order))
-        signs[:n_found] = np.where(products[own, places] < 0, -1, 1)[by_place]
+        scores = unit_columns(self._replace(directions=before).scores(rows))
+        products = self.scores(rows).T @ scores
+        n_found = len(self.std)
+        order, signs = np.arange(n_found), np.ones(n_found)
+        for part in (slice(0, n_latents), slice(n_latents, n_found)):
+            own, places = linear_sum_assignment(-np.abs(products[part, part]))
+            found = products[part, part][own, places]
+            by_place = np.argsort(places)
+            order[part][: len(own)] = own[by_place] + part.start
+            signs[part][: len(own)] = np.where(found < 0, -1, 1)[by_place]
         return self._replace(
             directions=signs[:, None] * self.directions[order],
             std=self.std[order],

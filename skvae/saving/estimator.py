@@ -7,6 +7,7 @@ from skvae.model.objective import Objective
 from skvae.runtime import forked_random_state
 from skvae.saving import files
 from skvae.scaling import ChannelScaler
+from skvae.training.memory import Memory
 from skvae.training.net import VAENet, load_optimizer
 
 
@@ -22,10 +23,9 @@ def save(estimator, path, *, training=False):
     path : str or os.PathLike
         A safetensors file; it is replaced in one step.
     training : bool
-        Keep the optimizer's state too, if there is one: what is loaded then goes on
-        training to the same bits. It doubles the file, and loading takes a second
-        more. Without it `partial_fit` and `warm_start` go on from the weights, with a
-        new optimizer, as after a pickle.
+        Keep what `partial_fit` and `warm_start` need to go on to the same bits: the
+        optimizer's state, and up to some MB of signals and of sums over all of them.
+        Without it, as after a pickle, they train the decoder alone.
 
     Raises
     ------
@@ -44,6 +44,7 @@ def save(estimator, path, *, training=False):
     }
     net = fitted.pop("net_")
     kept = ("module__", "criterion__")
+    memory = net.memory_ if training else None
     training = training and net.optimizer_ is not None
     if training:
         kept += ("optimizer", "lr")
@@ -59,6 +60,7 @@ def save(estimator, path, *, training=False):
         "history": net.epoch_rows(),
         "module": net.module_.state_dict(),
         "optimizer": net.optimizer_.state_dict() if training else None,
+        "memory": memory and memory._asdict(),
     }
     files.write(path, "estimator", content)
 
@@ -106,6 +108,8 @@ def load(estimator_class, path):
     net.module_.eval()
     if net.optimizer_ is not None:
         load_optimizer(net.optimizer_, content["optimizer"])
+    if content["memory"] is not None:
+        net.memory_ = Memory.of(content["memory"])
     net.history.extend(content["history"])
     fitted = content["fitted"]
     scaler = ChannelScaler(None)

@@ -21,7 +21,7 @@ MAX_PERMUTED = 2**24
 
 
 class Stacked:
-    """Arrays (n_i, c, t), in memory or on disk, read as one (n, c, t) without a copy."""
+    """Arrays (n_i, c, t), in memory or on disk, read as one without a copy."""
 
     def __init__(self, *arrays):
         self.arrays = arrays

@@ -88,18 +88,19 @@ class Start(NamedTuple):
 
     Attributes
     ----------
-    parameters : list of Tensor
-        Values of `ConvVAE.trusted_parameters`.
+    closed, before : list of Tensor
+        Values of `ConvVAE.trusted_parameters` of the closed form, and before training.
     share : float
-        How far to go from there to the end of training, 0 to 1, by the number of
-        signals; tests may tell better.
+        How far to go from the closed form to the end of training, 0 to 1, by the number
+        of signals; tests may know better.
     noise : float or None
         Variance of a value of signals that the closed form was not fitted on.
     latent_scale : ndarray of shape (latent_dim,) or None
         Of the closed form.
     """
 
-    parameters: list[torch.Tensor]
+    closed: list[torch.Tensor]
+    before: list[torch.Tensor]
     share: float
     noise: float | None
     latent_scale: np.ndarray | None
@@ -113,40 +114,51 @@ def fit(job, before=None):
     """
     params = job.params
     scaler = before.scaler if before else ChannelScaler(params.scale).fit(job.X)
-    memory = before.net.memory_ if before else None
     has_head = needs_head(job, before)
     warn_of_few(job, before)
-    data, valid, y = datasets(job, scaler, memory, has_head)
+    data, y, valid = datasets(job, scaler, before, has_head)
     net = make_net(job, has_head, data.train).initialize()
     begin(job.tasks, net)
     if before:
         net.start_from(before.net)
+    start = start_of(job, net, scaler, data, y, before)
     some = data.kept.sample(max(256, STATISTICS_VALUES // job.X[0].size))
     samples = [(part, draws_for(part, params.latent_dim)) for part in (some, data.test)]
-    start = start_of(job, net, scaler, data, y, before)
-    parts = [data.train, some, data.test] + ([] if valid is None else [valid])
+    parts = [part for part in (data.train, valid, some, data.test) if part is not None]
     rows = torch.cat([part.rows for part in parts]).unique()
     some.signals.represent_by(net.module_.eval(), rows)
 
     def finish(net):
         """`Fitted`, of the net as far as it is trained."""
         fitted = finished(net, params, scaler, *samples, start)
-        n_epochs = len(net.history) + (before.n_epochs_total if before else 0)
-        n_seen = data.new.n_all + (before.n_samples_seen if before else 0)
-        if before and memory is None:
+        if is_forgotten(before):
             fitted = pooled_with(before, fitted, data.new.n_all)
-        return fitted._replace(n_epochs_total=n_epochs, n_samples_seen=n_seen)
+        return fitted._replace(
+            n_samples_seen=seen_after(before, data),
+            n_epochs_total=len(net.history) + (before.n_epochs_total if before else 0),
+        )
 
     train_net(job, net, (data.train, valid), finish)
     return finish(net)
 
 
-def datasets(job, scaler, memory, has_head):
-    """`Datasets` of a `Job`, what it holds back or None, and the targets of all."""
+def is_forgotten(before):
+    """Whether there was a fit, the signals of which were not kept."""
+    return before is not None and before.net.memory_ is None
+
+
+def seen_after(before, data):
+    """Number of signals that have been seen, by then, of all calls and processes."""
+    return data.new.n_all + (before.n_samples_seen if before else 0)
+
+
+def datasets(job, scaler, before, has_head):
+    """`Datasets` of a `Job`, the targets of all of them, what is held back or None."""
     X, y = job.X, np.zeros((len(job.X), 0), np.float32)
     if job.target is not None:
         y = job.target.values
     arrays, targets = [X], [y]
+    memory = before.net.memory_ if before else None
     if memory is not None:
         X_before, y_before = memory.own_part()
         arrays, targets = [X, X_before], [y, y_before]
@@ -154,12 +166,13 @@ def datasets(job, scaler, memory, has_head):
     signals = ScaledSignals(Stacked(*arrays), scaler, job.device)
     dataset = SignalDataset(signals, y if has_head else None)
     given, valid = hold_back(job, dataset.subset(slice(len(X))))
-    # A head is all that teaches the latents their classes.
-    has_test = job.params.linear_path and not has_head
+    # A head is trusted anyway; the signals of now say nothing of those forgotten.
+    has_test = job.params.linear_path and not has_head and not is_forgotten(before)
     if memory is None:
-        return first_datasets(given, job.seed, has_test), valid, y
-    before = dataset.subset(slice(len(X), None))
-    return next_datasets(given, before, y, memory, job.seed, has_test), valid, y
+        return first_datasets(given, job.seed, has_test), y, valid
+    remembered = dataset.subset(slice(len(X), None))
+    data = next_datasets(given, remembered, y, memory, job.seed, has_test)
+    return data, y, valid
 
 
 def draws_for(dataset, latent_dim):
@@ -171,20 +184,20 @@ def draws_for(dataset, latent_dim):
 def start_of(job, net, scaler, data, y, before):
     """`Start` at the closed form of all that has been seen, which is then remembered.
 
-    Where it was not remembered, the closed form stays as it is: training is then
-    trusted by the share that its signals have of all.
+    Where it was forgotten, the closed form stays as it is: training is then trusted by
+    the share that its signals have of all.
     """
     params, module = job.params, net.module_
     memory = before.net.memory_ if before else None
-    n_seen = data.new.n_all + (before.n_samples_seen if before else 0)
+    n_seen = seen_after(before, data)
     parameters = module.trusted_parameters()
     learned = [parameter.detach().clone() for parameter in parameters]
-    share = USUAL_SHARE * n_seen / (n_seen + HALF_USUAL)
-    latent_scale, noise, rows = None, None, None
-    if before and memory is None:
+    latent_scale = noise = rows = None
+    if is_forgotten(before):
         share = data.new.n_all / n_seen
         latent_scale = before.latent_scale if params.linear_path else None
     else:
+        share = USUAL_SHARE * n_seen / (n_seen + HALF_USUAL)
         module.gaps.fit(data.kept.x_of_all())
         if params.linear_path:
             rows = rows_of(job, module, data, y, memory)
@@ -192,17 +205,18 @@ def start_of(job, net, scaler, data, y, before):
             latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
             module.start_from(linear)
             module.forget_training()
-        holds_all = data.kept.n_all == n_seen
-        rows = None if holds_all or rows is None else merge(rows, [])
+            rows = merge(rows, []) if data.kept.n_all < n_seen else None
         net.memory_ = data.remembered(y, memory, rows)
-    take_from_first(module)
-    values = [parameter.detach().clone() for parameter in parameters]
-    with torch.no_grad():  # but the linear decoder, the first two, is the closed form's
-        for parameter, value in zip(parameters[2:], learned[2:], strict=True):
-            parameter.copy_(value)
     if module.head is not None:
-        share = 1.0  # it is all that teaches the latents their classes
-    return Start(values, share, noise, latent_scale)
+        share = 1.0  # a head is all that teaches the latents their classes
+    take_from_first(module)
+    closed = [parameter.detach().clone() for parameter in parameters]
+    learned = closed[:2] + learned[2:]  # the linear decoder is that of the closed form
+    if before:
+        with torch.no_grad():
+            for parameter, value in zip(parameters, learned, strict=True):
+                parameter.copy_(value)
+    return Start(closed, learned if before else closed, share, noise, latent_scale)
 
 
 def warn_of_few(job, before):
@@ -260,7 +274,7 @@ def closed_form(job, net, data, rows, before):
     n_components = encoder.components.out_features
     fitted = fit_components(rows, views, n_components, seed)
     if before:
-        directions = encoder.components.weight[:latent_dim].cpu().numpy()
+        directions = encoder.components.weight.cpu().numpy()
         values = np.concatenate([block.values for block in rows])
         fitted = fitted.aligned(latent_dim, values, directions)
     noise = own_noise = fitted.noise(latent_dim)
@@ -380,10 +394,11 @@ def share_of_measured(fitted, module, dataset, latent_dim):
 
 @torch.no_grad()
 def trust(net, start, test, draws):
-    """Go back towards the start of training, as far as is best for other signals.
+    """Go back from the end of training, as far as is best for other signals.
 
     A network learns few signals by heart. The distortion of others is about a parabola
-    along the way, whose minimum is averaged with the usual one.
+    along the way from where training began, whose minimum is averaged with the usual
+    one, on the way from the closed form.
 
     Parameters
     ----------
@@ -395,32 +410,36 @@ def trust(net, start, test, draws):
 
     Returns
     -------
-    float, what is left of the start's distortion on these signals.
+    float, what is left of the closed form's distortion on these signals.
     """
     parameters = net.module_.trusted_parameters()
-    ends = [parameter.clone() for parameter in parameters]
+    end = [parameter.clone() for parameter in parameters]
+    usual = between(start.closed, end, start.share)
 
-    def go(share):
-        for parameter, *way in zip(parameters, start.parameters, ends, strict=True):
-            parameter.copy_(torch.lerp(*way, share))
+    def distortion_at(values):
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)
+        return describe(net, test, draws).distortion if test.n_all else 0.0
 
-    share, gain = start.share, 1.0
-    if net.history and test.n_all:
-        found = []
-        for tried in (0.0, 0.5, 1.0):
-            go(tried)
-            found.append(describe(net, test, draws).distortion)
-        first, slope, curvature = parabola(found)
-        best = 0.0 if curvature <= 0 else np.clip(-slope / (2 * curvature), 0, 1)
-        weight = test.n_all / (test.n_all + USUAL_TESTS)
-        share = weight * best + (1 - weight) * share
-        gain = 1 + (slope * share + curvature * share**2) / max(first, 1e-30)
-    go(share)
-    return min(gain, 1.0)
+    if not net.history:
+        return 1.0
+    closed = distortion_at(start.closed)
+    way = [distortion_at(between(start.before, end, share)) for share in (0, 0.5, 1)]
+    best = between(start.before, end, minimum_of_parabola(way))
+    weight = test.n_all / (test.n_all + USUAL_TESTS)
+    left = distortion_at(between(usual, best, weight))
+    return min(1.0, left / closed) if closed else 1.0
 
 
-def parabola(values):
-    """Coefficients of 1, s and s**2 of the parabola through values at 0, 1/2 and 1."""
+def between(values, others, share):
+    """Tensors on the way from some to others, of the same shapes."""
+    return [torch.lerp(*pair, share) for pair in zip(values, others, strict=True)]
+
+
+def minimum_of_parabola(values):
+    """Where, from 0 to 1, the parabola through values at 0, 1/2 and 1 is smallest."""
     first, middle, last = values
     curvature = 2 * (first - 2 * middle + last)
-    return first, last - first - curvature, curvature
+    if curvature <= 0:
+        return 0.0
+    return float(np.clip((first - last + curvature) / (2 * curvature), 0, 1))

@@ -1,4 +1,4 @@
-"""Which signals a fit is of, and what is remembered of them for training that goes on."""
+"""Which signals a fit is of, and what it remembers of them to go on from."""
 
 import math
 from typing import NamedTuple
@@ -45,6 +45,12 @@ class Memory(NamedTuple):
     n_seen: int
     fingerprints: np.ndarray
     rows: list[Rows] | None
+
+    @classmethod
+    def of(cls, fields):
+        """That of a dict of the attributes, with tuples for rows."""
+        rows = fields["rows"]
+        return cls(**fields | {"rows": rows and [Rows(*row) for row in rows]})
 
     @property
     def holds_all(self):
@@ -133,11 +139,11 @@ def next_datasets(given, before, y, memory, seed, has_test):
     test_before = before.subset(torch.from_numpy(was_test))
     test = kept_before - (kept_before - test_before)
     n_test = n_tests(kept) - test.n_all if has_test else 0
+    n_test = min(n_test, (kept_new.n_all + 1) // 2)  # the others are trained on
     test = test | kept_new.sample(max(0, n_test), seeded)
     tested = np.concatenate(from_all(others[was_test]))
-    replayed = (
-        before - test_before - among(before, others, np.concatenate(from_all(own)))
-    )
+    again = among(before, others, np.concatenate(from_all(own)))
+    replayed = before - test_before - again
     train = given - test - among(given, own, tested)
     train = train | replayed.sample(given.n_all, seeded)
     if not len(train):

@@ -264,8 +264,8 @@ class VAENet(NeuralNet):
 
     def __getstate__(self):
         # Without what only training needs: signals, and the optimizer's state, which is
-        # twice the trained weights. Read onto the CPU, which every machine has; the device is
-        # resolved when the net is used.
+        # twice the trained weights. Read onto the CPU, which every machine has; the
+        # device is resolved when the net is used.
         only_training = ("memory_", "optimizer_", "step_graph_", "warmup_", "terms_")
         other = self.__new__(type(self))
         vars(other).update(vars(self) | dict.fromkeys(only_training))
