@@ -93,7 +93,9 @@ def test_a_draw_has_the_mean_and_variance_of_the_posterior():
     torch.testing.assert_close(z.var(dim=0).log(), z_log_var[0], rtol=0, atol=0.03)
 
 
-@pytest.mark.parametrize("settings", [P2, {"dropout": 0.3}], ids=["P2", "linear path"])
+@pytest.mark.parametrize(
+    "settings", [P2, {"dropout": 0.3, "correct_mean": True}], ids=["P2", "linear path"]
+)
 def test_dropout_is_off_in_evaluation(settings):
     vae = ConvVAE(1, 40, 2, **settings)
     x = torch.randn(8, 1, 40)
@@ -149,7 +151,10 @@ def test_log_variance_is_bounded():
     for linear_path in (False, True):
         vae = ConvVAE(1, 8, 2, linear_path=linear_path).eval()
         with torch.no_grad():
-            vae.encoder.z_log_var.bias.fill_(1e6)
+            if linear_path:
+                vae.encoder.set_variances(torch.tensor([1e30, torch.inf]))
+            else:
+                vae.encoder.z_log_var.bias.fill_(1e6)
         z_log_var = vae.encode(torch.zeros(1, 1, 8))[1]
         assert (z_log_var == LOG_VAR_BOUNDS[1]).all()
 
@@ -184,7 +189,8 @@ def test_linear_path_starts_at_probabilistic_pca():
     X = rng.standard_normal((300, 5)) @ rng.standard_normal((5, 12)) + 3.0
     X += 0.2 * rng.standard_normal(X.shape)
     pca = PCA(4).fit(X)
-    vae = ConvVAE(2, 6, 5, with_features=False, n_components=7).double().eval()
+    options = {"with_features": False, "n_components": 7, "correct_mean": True}
+    vae = ConvVAE(2, 6, 5, **options).double().eval()
     vae.start_from(pca_start(pca, 5, 7))
     z_mean, z_log_var = vae.encode(torch.from_numpy(X).unflatten(1, (2, 6)))
 
@@ -209,8 +215,8 @@ def test_linear_path_through_a_sigmoid_starts_at_the_mean_signal():
     mean = torch.tensor([0.2, 0.5, 0.7])
     loadings = torch.tensor([[0.12], [0.0], [0.16]])
     start = LinearStart(
-        components=torch.zeros(32, 3),
-        offset=torch.zeros(32),
+        components=torch.zeros(1, 3),
+        offset=torch.zeros(1),
         shrinkage=torch.ones(1),
         variances=torch.ones(1),
         loadings=loadings,
@@ -227,7 +233,7 @@ def test_linear_path_through_a_sigmoid_starts_at_the_mean_signal():
 @torch.no_grad()
 def test_a_new_network_adds_nothing_to_the_linear_maps():
     torch.manual_seed(0)
-    vae = ConvVAE(2, 20, 3, with_features=False).eval()
+    vae = ConvVAE(2, 20, 3, with_features=False, correct_mean=True).eval()
     h = torch.randn(50, 32)
     z_mean, z_log_var = vae.posterior(h)
     torch.testing.assert_close(z_mean, h[:, :3])
@@ -240,9 +246,9 @@ def test_a_new_network_adds_nothing_to_the_linear_maps():
 
 
 def test_the_components_are_not_trained():
-    vae = ConvVAE(1, 20, 2)
-    x_hat, z_mean, z_log_var = vae(vae.represent(torch.randn(5, 1, 20)))
-    (x_hat.square().sum() + z_mean.square().sum() + z_log_var.exp().sum()).backward()
+    vae = ConvVAE(1, 20, 2, correct_mean=True)
+    x_hat, z_mean, _ = vae(vae.represent(torch.randn(5, 1, 20)))
+    (x_hat.square().sum() + z_mean.square().sum()).backward()
     untrained = {n for n, p in vae.named_parameters() if p.grad is None}
     assert untrained == {"encoder.components.weight", "encoder.components.bias"}
 

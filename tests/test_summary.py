@@ -75,7 +75,11 @@ def test_any_length_and_channels(n_channels, n_timepoints, settings):
     assert total(summary, "") == sum(p.numel() for p in module.parameters())
     shapes = {name.split()[0]: shape for name, shape, _ in summary}
     assert shapes["decoder.output"] == (n_channels, n_timepoints)
-    assert shapes["encoder.z_mean"] == shapes["encoder.z_log_var"] == (2,)
+    if settings.get("linear_path", True):
+        is_corrected = settings.get("correct_mean", False)
+        assert ("encoder.correction.z_mean" in shapes) is is_corrected
+    else:
+        assert shapes["encoder.z_mean"] == shapes["encoder.z_log_var"] == (2,)
     length = n_timepoints
     for name, shape, _ in summary:
         if name.startswith("encoder") and "(SameConv)" in name:
@@ -84,7 +88,8 @@ def test_any_length_and_channels(n_channels, n_timepoints, settings):
     if "n_targets" in settings:
         assert shapes["head"] == (4,)
     if settings.get("linear_path", True):
-        assert shapes["encoder.components"] == (settings.get("n_components", 32),)
+        n_components = settings.get("n_components", 32) if is_corrected else 2
+        assert shapes["encoder.components"] == (n_components,)
         assert shapes["decoder.linear"] == (n_channels * n_timepoints,)
     for name in shapes:
         module.get_submodule(name)
@@ -119,12 +124,15 @@ def test_summary_of_the_estimator(waves, linear_path):
 def test_share_of_the_networks_is_what_is_missing_without_them(waves, scale):
     """Of a copy whose networks are silenced, by their last layers."""
     vae = ConvVAETransformer(
-        3, feature_weight=0.5, max_epochs=9, scale=scale, random_state=0
+        3,
+        feature_weight=0.5,
+        max_epochs=9,
+        scale=scale,
+        random_state=0,
+        net_params={"module__correct_mean": True},
     ).fit(waves)
     linear = copy.deepcopy(vae)
-    for layer in (linear.module_.encoder.z_mean, linear.module_.decoder.output):
-        for parameter in layer.parameters():
-            torch.nn.init.zeros_(parameter)
+    linear.module_.forget_training()
     Z, Z_linear = vae.transform(waves), linear.transform(waves)
     scaled = Z_linear / vae.latent_scale_, (Z - Z_linear) / vae.latent_scale_
     X_linear = linear.inverse_transform(Z)

@@ -53,25 +53,31 @@ def shares_of_the_way(X, y=None, **params):
     return shares
 
 
+@pytest.mark.parametrize("n_samples", [20, 60, 200])
 @pytest.mark.parametrize("params", [{}, {"feature_weight": 0.0}])
-def test_the_maps_of_few_signals_go_back_towards_their_start(waves, params):
-    """All of them by the same share, the less the more signals there are."""
-    of_the_way = []
-    for n_samples in (20, 50, 200):
-        shares = shares_of_the_way(waves[:n_samples], max_epochs=3, **params)
-        back = {name: share for name, share in shares.items() if abs(share - 1) > 1e-3}
-        assert {name.rpartition(".")[0] for name in back} == {
-            "encoder.z_mean",
-            "encoder.z_log_var",
-            "decoder.linear",
-            "decoder.output",
-        }
-        # What no closed form starts is trained all the way.
-        assert len(shares) > len(back)
-        first, *others = back.values()
-        np.testing.assert_allclose(others, first, atol=2e-3)
-        of_the_way.append(first)
-    assert 0 < of_the_way[0] < of_the_way[1] < of_the_way[2] < 1
+def test_the_maps_go_back_towards_their_start(waves, params, n_samples):
+    """All of them by the same share, the usual one where signals are few."""
+    shares = shares_of_the_way(waves[:n_samples], max_epochs=3, **params)
+    back = {name: share for name, share in shares.items() if abs(share - 1) > 1e-3}
+    maps = {"decoder.linear", "decoder.output"}
+    if params:
+        maps.add("encoder.correction.z_mean")
+    assert {name.rpartition(".")[0] for name in back} == maps
+    # What no closed form starts is trained all the way.
+    assert len(shares) > len(back)
+    first, *others = back.values()
+    np.testing.assert_allclose(others, first, atol=2e-3)
+    if n_samples < 100:  # too few to test
+        assert first == pytest.approx(0.5 * n_samples / (n_samples + 20), abs=2e-3)
+    else:
+        assert 0 < first < 1
+
+
+@pytest.mark.parametrize("best", [0.0, 0.3, 1.0])
+def test_the_minimum_of_a_parabola(best):
+    values = [3 * (share - best) ** 2 + 2 for share in (0, 0.5, 1)]
+    assert fit.minimum_of_parabola(values) == pytest.approx(best)
+    assert fit.minimum_of_parabola([0.0, 1.0, 0.0]) == 0.0  # a hill
 
 
 @pytest.mark.parametrize(
@@ -98,31 +104,31 @@ def test_noise_is_that_of_signals_not_fitted():
     assert np.square(vae.reconstruct(X) - X).mean() < 0.9  # of the fitted ones
 
 
-def test_training_on_few_signals_is_trusted_in_part(monkeypatch):
-    """On 30 noisy signals training overfits: it may cost 2 nats of 41, no more."""
-    X = low_rank(230)
+@pytest.mark.parametrize("n_samples", [30, 120])
+def test_training_ends_no_worse_than_its_start(monkeypatch, n_samples):
+    """Training for long learns noisy signals by heart: of others it may cost 1 nat."""
+    X = low_rank(n_samples + 200)
+    X, others = X[:n_samples], X[n_samples:]
     params = {"random_state": 0, "feature_weight": 0.0}
-    start = ConvVAETransformer(3, max_epochs=0, **params).fit(X[:30])
-    vae = ConvVAETransformer(3, **params).fit(X[:30])
-    assert vae.score(X[30:]) > start.score(X[30:]) - 2.0
-
-    too_long = {"max_epochs": 150, "lr": 1e-2, **params}
-    vae = ConvVAETransformer(3, **too_long).fit(X[:30])
-    error = np.square((vae.reconstruct(X) - X) / vae.scaler_.scale_).mean(axis=1)
-    variance = 0.5 / vae.reconstruction_weight_
-    assert variance > error[:30].mean()
-    assert variance == pytest.approx(error[30:].mean(), rel=0.3)
-    assert vae.held_back_excess_ > 1.0
-    monkeypatch.setattr(fit, "trusted_share", lambda *_: 1.0)
-    blind = ConvVAETransformer(3, **too_long).fit(X[:30])
-    assert vae.score(X[30:]) > blind.score(X[30:]) + 1.0
+    start = ConvVAETransformer(3, max_epochs=0, **params).fit(X)
+    for settings in ({}, {"max_epochs": 150, "lr": 1e-2}):
+        vae = ConvVAETransformer(3, **settings, **params).fit(X)
+        assert vae.score(others) > start.score(others) - 1.0
+        error = np.square((vae.reconstruct(others) - others) / vae.scaler_.scale_)
+        variance = 0.5 / vae.reconstruction_weight_
+        assert variance == pytest.approx(error.mean(), rel=0.3)
+    monkeypatch.setattr(fit, "trust", lambda *_: 1.0)
+    blind = ConvVAETransformer(3, **settings, **params).fit(X)
+    assert vae.score(others) > blind.score(others) + 1.0
 
 
 def test_nothing_more_to_train_is_no_error(waves):
-    vae = ConvVAETransformer(2, max_epochs=1, early_stopping=True, warm_start=True)
-    latents = vae.fit(waves).transform(waves)
+    vae = ConvVAETransformer(2, max_epochs=1, warm_start=True, random_state=0)
+    latents, score = vae.fit(waves).transform(waves), vae.score(waves)
     again = vae.set_params(max_epochs=0).fit(waves).transform(waves)
-    np.testing.assert_array_equal(again, latents)
+    np.testing.assert_allclose(again, latents, rtol=1e-2, atol=1e-2)
+    assert vae.score(waves) == pytest.approx(score, abs=0.5)
+    vae.set_params(early_stopping=True).fit(waves)
 
 
 def test_scores_are_of_the_likelihood_that_was_fitted(waves):
@@ -177,7 +183,7 @@ def test_auto_is_a_budget_that_grows_with_the_data():
 
 def test_auto_is_what_a_fit_runs(waves):
     vae = ConvVAETransformer(2, random_state=0).fit(waves)
-    assert vae.n_epochs_ == auto_epochs(200, 13, False)
+    assert vae.n_epochs_ == auto_epochs(160, 10, False)  # 40 test what it gains
 
 
 # How far a latent moves the signal
@@ -228,45 +234,28 @@ def test_without_linear_path_the_scale_is_that_of_the_decoder(waves):
 
 
 @pytest.mark.parametrize("linear_path", [False, True])
-def test_going_on_keeps_scaling_and_closed_form(waves, linear_path):
+def test_going_on_keeps_scaling_and_features(waves, linear_path):
     """Signals of another scale are not what the first ones were scaled by."""
     vae = ConvVAETransformer(2, linear_path=linear_path, max_epochs=5, random_state=0)
     vae.fit(waves)
-    scaler, excess, scale = vae.scaler_, vae.held_back_excess_, vae.latent_scale_
+    scaler = vae.scaler_
     fixed = {
         name: value.clone()
         for name, value in vae.module_.state_dict().items()
-        if "components" in name or "features" in name or "shrinkage" in name
+        if "features" in name
     }
     assert bool(fixed) is linear_path
     vae.partial_fit(2 * waves[:50])
     vae.set_params(warm_start=True).fit(waves[:100])
     assert vae.scaler_ is scaler
-    assert vae.held_back_excess_ == pytest.approx(excess, rel=1e-3)
     for name, value in fixed.items():
         assert torch.equal(value, vae.module_.state_dict()[name])
-    assert np.array_equal(vae.latent_scale_, scale) is linear_path
 
 
 @pytest.mark.parametrize("name", ["hidden_dropout", "module__kernel", "criterion__x"])
 def test_a_wrong_name_in_net_params_says_so(waves, name):
     with pytest.raises(ValueError, match=rf"net_params has '{name}'.*free_bits"):
         ConvVAETransformer(2, max_epochs=1, net_params={name: 1}).fit(waves)
-
-
-def test_what_training_gains_holds_on_other_signals_in_part(monkeypatch):
-    """By the square of the share that is trusted, of the logarithm."""
-    found = {}
-    for share in (0.0, 0.5):
-        monkeypatch.setattr(fit, "trusted_share", lambda *_, share=share: share)
-        vae = ConvVAETransformer(2, feature_weight=0.0, lr=0.03, random_state=0)
-        vae.fit(np.tanh(3 * low_rank(60, noise=0.1)))
-        # Distortions, of signals not trained on and of those trained on, to a factor.
-        expected = 1 / vae.reconstruction_weight_
-        found[share] = expected, expected / vae.held_back_excess_
-    gain, trained_gain = np.divide(found[0.5], found[0.0])
-    assert trained_gain < 0.95
-    assert gain == pytest.approx(trained_gain**0.25, rel=1e-5)
 
 
 # The first part of many

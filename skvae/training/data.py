@@ -24,8 +24,8 @@ class Stacked:
     """Arrays (n_i, c, t), in memory or on disk, read as one without a copy."""
 
     def __init__(self, *arrays):
-        self.arrays = arrays
-        self.ends = np.cumsum([len(array) for array in arrays])
+        self.arrays = [array for array in arrays if len(array)] or arrays[:1]
+        self.ends = np.cumsum([len(array) for array in self.arrays])
         self.shape = (int(self.ends[-1]), *arrays[0].shape[1:])
         self.size = math.prod(self.shape)
 
@@ -50,16 +50,19 @@ class ScaledSignals:
 
     Parameters
     ----------
-    X : Stacked
+    X : ndarray of shape (n_samples, n_channels, n_timepoints)
+        In memory or on disk.
     scaler : ChannelScaler
     device : str
+    others : list of ndarray
+        More signals, which follow.
     """
 
-    def __init__(self, X, scaler, device):
-        self.X = X
+    def __init__(self, X, scaler, device, others=()):
+        self.X = Stacked(X, *others)
         self.scaler = scaler
         self.device = torch.device(device)
-        self.has_gaps = any(from_all(any(has_gaps(array) for array in X.arrays)))
+        self.has_gaps = any(from_all(any(map(has_gaps, self.X.arrays))))
         with shared_errors():
             self.x = self._read_all() if self._fits() else None
         self.h = None
@@ -90,11 +93,13 @@ class ScaledSignals:
         x = torch.from_numpy(self.scaler.transform(self.X[rows.numpy()]))
         return to_device(x, self.device)
 
-    def represent_by(self, module, rows):
+    def represent_by(self, module, rows=None):
         """Keep what the network reads, ``module.represent(x)``, where it is not x.
 
-        Of the signals at rows, a Tensor of int.
+        Of the signals at rows, a Tensor of int, or all.
         """
+        if rows is None:
+            rows = torch.arange(len(self.X), device=self.home)
         first = self.read(rows[:1])
         if not self.has_gaps and module.represent(first) is first:
             return
@@ -107,7 +112,7 @@ class ScaledSignals:
             self.device,
         )
         found = torch.from_numpy(found).to(self.home)
-        self.h = found.new_empty(n_samples, *found.shape[1:])
+        self.h = found.new_zeros(n_samples, *found.shape[1:])
         self.h[rows] = found
 
 

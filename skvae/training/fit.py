@@ -27,7 +27,7 @@ from skvae.processes import (
 from skvae.runtime import map_batches, warn_user
 from skvae.scaling import ChannelScaler
 from skvae.training.callbacks import LOGGER
-from skvae.training.data import ScaledSignals, SignalDataset, Stacked
+from skvae.training.data import ScaledSignals, SignalDataset
 from skvae.training.make_net import make_net
 from skvae.training.memory import first_datasets, next_datasets
 from skvae.training.sum_up import (
@@ -97,6 +97,7 @@ class Start(NamedTuple):
         Variance of a value of signals that the closed form was not fitted on.
     latent_scale : ndarray of shape (latent_dim,) or None
         Of the closed form.
+    was_trained : bool
     """
 
     closed: list[torch.Tensor]
@@ -104,6 +105,7 @@ class Start(NamedTuple):
     share: float
     noise: float | None
     latent_scale: np.ndarray | None
+    was_trained: bool
 
 
 def fit(job, before=None):
@@ -157,13 +159,12 @@ def datasets(job, scaler, before, has_head):
     X, y = job.X, np.zeros((len(job.X), 0), np.float32)
     if job.target is not None:
         y = job.target.values
-    arrays, targets = [X], [y]
     memory = before.net.memory_ if before else None
+    others = []
     if memory is not None:
         X_before, y_before = memory.own_part()
-        arrays, targets = [X, X_before], [y, y_before]
-    y = np.concatenate(targets)
-    signals = ScaledSignals(Stacked(*arrays), scaler, job.device)
+        others, y = [X_before], np.concatenate([y, y_before])
+    signals = ScaledSignals(X, scaler, job.device, others)
     dataset = SignalDataset(signals, y if has_head else None)
     given, valid = hold_back(job, dataset.subset(slice(len(X))))
     # A head is trusted anyway; the signals of now say nothing of those forgotten.
@@ -216,7 +217,9 @@ def start_of(job, net, scaler, data, y, before):
         with torch.no_grad():
             for parameter, value in zip(parameters, learned, strict=True):
                 parameter.copy_(value)
-    return Start(closed, learned if before else closed, share, noise, latent_scale)
+    was_trained = before is not None
+    learned = learned if was_trained else closed
+    return Start(closed, learned, share, noise, latent_scale, was_trained)
 
 
 def warn_of_few(job, before):
@@ -278,7 +281,7 @@ def closed_form(job, net, data, rows, before):
         values = np.concatenate([block.values for block in rows])
         fitted = fitted.aligned(latent_dim, values, directions)
     noise = own_noise = fitted.noise(latent_dim)
-    if net.max_epochs:
+    if net.max_epochs or before:
         noise = held_out_noise(rows, views, latent_dim, seed)
         noise = max(noise, fitted.noise_floor)
     if data.kept.signals.has_gaps:
@@ -308,8 +311,9 @@ def decoder_variance(criterion, found):
 def finished(net, params, scaler, some, test, start):
     """`Fitted`, of the net as far as it is trained, and trusted."""
     module, likelihood = net.module_, net.criterion_.likelihood
-    gain = trust(net, start, *test)
-    if start.noise is not None and net.history:
+    is_trained = net.history or start.was_trained
+    gain = trust(net, start, *test) if is_trained else 1.0
+    if start.noise is not None and is_trained:
         noise = decoder_variance(net.criterion_, start.noise * gain)
         slopes = decoder_scale(net, some[0].subset(slice(N_SLOPES)))
         variances = posterior_variance(params.beta * noise, slopes)
@@ -421,13 +425,13 @@ def trust(net, start, test, draws):
             parameter.copy_(value)
         return describe(net, test, draws).distortion if test.n_all else 0.0
 
-    if not net.history:
-        return 1.0
-    closed = distortion_at(start.closed)
-    way = [distortion_at(between(start.before, end, share)) for share in (0, 0.5, 1)]
-    best = between(start.before, end, minimum_of_parabola(way))
-    weight = test.n_all / (test.n_all + USUAL_TESTS)
-    left = distortion_at(between(usual, best, weight))
+    closed, trusted = distortion_at(start.closed), start.before
+    if net.history:
+        way = [between(start.before, end, share) for share in (0, 0.5, 1)]
+        share = minimum_of_parabola([distortion_at(values) for values in way])
+        weight = test.n_all / (test.n_all + USUAL_TESTS)
+        trusted = between(usual, between(start.before, end, share), weight)
+    left = distortion_at(trusted)
     return min(1.0, left / closed) if closed else 1.0
 
 
