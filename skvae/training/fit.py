@@ -196,7 +196,7 @@ def needs_head(params, target):
     """Whether targets have more to tell than the closed form's latents can hold."""
     if target is None:
         return False
-    is_unlabelled = bool(np.isnan(target.values).any(axis=1).all())
+    is_unlabelled = bool(np.isnan(target.values).all())
     return (
         not params.linear_path
         or target.n_dims > TOO_MANY_DIMS * params.latent_dim
@@ -217,11 +217,12 @@ def start_of(job, module, train, is_trained):
         n_features=0 if features is None else features.n_features,
         feature_weight=params.feature_weight,
         label_weight=0.0 if target is None else params.label_weight,
+        classes=target is not None and target.classes is not None,
     )
     y = np.zeros((len(train), 0))
     if target is not None:
         y = target.values[train.rows.cpu().numpy()]
-    is_labelled = ~np.isnan(y).any(axis=1)
+    known = ~np.isnan(y)
     y = np.nan_to_num(y)
     width = 1 + views.n_values + views.n_features + y.shape[1]
 
@@ -237,12 +238,14 @@ def start_of(job, module, train, is_trained):
         values[:, width - y.shape[1] :] = y[index]
         return values
 
-    blocks = gather(read, width, is_labelled, seed)
+    blocks = gather(read, width, known, seed)
     n_components = module.encoder.components.out_features
     fitted = fit_components(blocks, views, n_components, seed)
+    if fitted.choice is not None and rank() == 0:
+        warn_of_unpredicted(fitted.choice, blocks, views)
     noise = own_noise = fitted.noise(params.latent_dim)
     if is_trained:
-        noise = held_out_noise(blocks, views, params.latent_dim, seed)
+        noise = held_out_noise(blocks, views, params.latent_dim, seed, fitted.choice)
         noise = max(noise, fitted.noise_floor)
     if train.signals.has_gaps:
         share = share_of_measured(fitted, params.latent_dim, train, read, seed)
@@ -254,6 +257,20 @@ def start_of(job, module, train, is_trained):
     n_found = min(params.latent_dim, len(fitted.std))
     latent_scale[:n_found] = fitted.std[:n_found] * start.shrinkage[:n_found].numpy()
     return start, *from_first((latent_scale, noise))
+
+
+def warn_of_unpredicted(choice, blocks, views):
+    """Warn of what is known of y, but that nothing predicts of signals left out."""
+    is_known = np.any([block.known for block in blocks], axis=0)
+    columns = np.flatnonzero(is_known & (choice.trust == 0)).tolist()
+    if columns:
+        where = "" if views.classes or len(is_known) == 1 else f" in columns {columns}"
+        warn_user(
+            f"y cannot be predicted{where}: of signals left out of a regression on "
+            "signals and features, its mean says as much. It has no weight in the "
+            "closed form. Check that its rows belong to those of X, or set "
+            "label_weight=0."
+        )
 
 
 def share_of_measured(fitted, latent_dim, train, read, seed):
