@@ -165,7 +165,7 @@ def refuse_masked(X, name="X"):
         "if labels: these are unlabelled.",
         "Z": "Leave out such rows.",
     }
-    if np.ma.is_masked(X):
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         raise ValueError(
             f"{name} has masked values, which would be read as if they were measured. "
             f"{remedy[name]}"

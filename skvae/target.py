@@ -289,9 +289,9 @@ def warn_of_labels(found, n_labelled, n_unlabelled, target_type):
             "unlabelled. If it is a class, set target_type='labels', if these are "
             "numbers, 'numbers'. If it is not, put NaN in its place and set 'labels'."
         )
-    if found.dtype.kind in "if" and len(found) > 1:
+    if found.dtype.kind in "if" and len(found) > 2:
         least, low, high = float(found[0]), float(found[1]), float(found[-1])
-        if low >= 0 and -least > FAR * max(1.0, high - low):
+        if low >= 0 and -least > FAR * (high - low):
             warn_user(
                 f"y has the class {least:.9g}, far below all others, {low:.9g} to "
                 f"{high:.9g}. If it marks what is unlabelled, put "
