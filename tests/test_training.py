@@ -74,6 +74,7 @@ def test_the_maps_of_few_signals_go_back_towards_their_start(waves, params):
     assert 0 < of_the_way[0] < of_the_way[1] < of_the_way[2] < 1
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 @pytest.mark.parametrize(
     ("params", "n_classes"),
     [({"linear_path": False}, 0), ({"label_weight": 1.0}, 4)],

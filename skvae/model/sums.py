@@ -14,7 +14,7 @@ from skvae.processes import from_all, rank, shared_errors, sum_over_processes
 MAX_VALUES = 2**23
 MAX_WIDTH = 2048
 # Combinations of known targets, each with sums of its own in each fold.
-MAX_PATTERNS = 8
+MAX_PATTERNS = 4
 # Signals whose products are added up at a time.
 N_ADDED = 4096
 N_FOLDS = 5
