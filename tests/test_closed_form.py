@@ -364,6 +364,15 @@ def test_held_out_noise_where_all_labels_are_in_one_fold(views):
     assert 0 < held_out_noise(blocks, options, 2, seed=0) < 10
 
 
+def test_folds_are_predicted_as_was_chosen_once(views, monkeypatch):
+    blocks = in_blocks(as_rows(*views), np.ones(150, dtype=bool))
+    options = Views(N_VALUES, N_FEATURES, 1.0, 2.0)
+    fitted = fit_components(blocks, options, 2, seed=0)
+    monkeypatch.setattr(closed_form, "choose", None)
+    noise = held_out_noise(blocks, options, 2, 0, fitted.choice)
+    assert noise > fitted.noise(2)
+
+
 # Reading
 
 
