@@ -157,11 +157,18 @@ def not_of_numbers(X):
     ]
 
 
-def refuse_masked(X):
-    if np.ma.is_masked(X):
+def refuse_masked(X, name="X"):
+    """A ValueError for masked values of X, y or Z."""
+    remedy = {
+        "X": "Pass X.astype(float).filled(numpy.nan): NaN is a missing value.",
+        "y": "Pass y.astype(float).filled(numpy.nan) if y holds numbers, y.filled(-1) "
+        "if labels: these are unlabelled.",
+        "Z": "Leave out such rows.",
+    }
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         raise ValueError(
-            "X has masked values, which would be read as if they were measured. Pass "
-            "X.astype(float).filled(numpy.nan): NaN is a missing value."
+            f"{name} has masked values, which would be read as if they were measured. "
+            f"{remedy[name]}"
         )
 
 

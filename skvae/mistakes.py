@@ -68,10 +68,11 @@ def warn_of_unmeasured(unmeasured):
         )
 
 
-def sentinels(X):
+def sentinels(X, name="X", axis="channel"):
     """What to say of values far from all others of their channel, or "".
 
-    Of large X (n, c, t) some signals are looked at, evenly spaced.
+    Of large X (n, c, t) some signals are looked at, evenly spaced. Its name and that of
+    its second axis are what the user knows them by.
     """
     some, found = X[:: math.ceil(X.size / LOOKED_AT)], []
     for channel in range(X.shape[1]):
@@ -81,11 +82,11 @@ def sentinels(X):
             low, high = extremes(values[values != value])
             if max(low - value, value - high) > FAR * (high - low) > 0:
                 others = f"{low:.3g} to {high:.3g}"
-                found.append(f"{value:.9g} (channel {channel}, others {others})")
+                found.append(f"{value:.9g} ({axis} {channel}, others {others})")
     if not found:
         return ""
     shown = ", ".join(found[:MANY_FOUND] + ["..."] * (len(found) > MANY_FOUND))
-    return f"X has values far from all others: {shown}. {SENTINEL_REMEDY}"
+    return f"{name} has values far from all others: {shown}. {SENTINEL_REMEDY}"
 
 
 def warn_of_other_units(X, scaler):

@@ -59,7 +59,7 @@ ACTIVE_NATS = 0.01
 READ_FIRST = (
     *("latent_dim", "likelihood", "feature_weight", "label_weight", "conv_channels"),
     *("kernel_size", "stride", "hidden_dims", "batch_norm", "linear_path", "whiten"),
-    *("scale", "n_channels"),
+    *("scale", "n_channels", "target_type"),
 )
 # Only where `y` was used.
 TARGET_ATTRIBUTES = "classes_", "target_offset_", "target_scale_"
@@ -99,12 +99,17 @@ class ConvVAETransformer(
         convolutions, with the smallest reconstruction error.
     label_weight : float, default=0.0
         What the latents tell of `y`, in the same units, where `fit` gets it; 2 is
-        strong. Class labels, -1 where unlabelled, or numbers in one or several
-        columns, NaN where unlabelled; one column of whole numbers is labels, and
-        numbers once 0.5 is added. The latents are then those of the closed form, but
-        that where `y` has more to tell than they can hold linearly (classes less one,
-        or columns, above 1.25 times `latent_dim`) a head on them is trained too.
-        0 ignores `y`.
+        strong. Class labels, or numbers in one or several columns, see `target_type`.
+        A ridge regression on signal and features predicts `y`; where signals that it
+        leaves out say that it cannot, `y` counts less, or nothing, with a warning. The
+        latents are then those of the closed form, but that where `y` has more to tell
+        than they can hold linearly (classes less one, or columns, above 1.25 times
+        `latent_dim`) a head on them is trained too. 0 ignores `y`.
+    target_type : {"auto", "labels", "numbers"}, default="auto"
+        What `y` holds. "auto": as `sklearn.utils.multiclass.type_of_target` says, so
+        that one column of whole numbers is labels, of which -1 ("-1") is unlabelled.
+        "labels": -1 is a class, and None or NaN unlabelled. "numbers": of any kind,
+        NaN where unknown, each on its own where there are several columns.
     conv_channels : tuple of int, default=(16, 32)
         Channels of the convolutions, from the signal inwards.
     kernel_size : int, default=8
@@ -208,7 +213,8 @@ class ConvVAETransformer(
     classes_ : ndarray of shape (n_classes,) or None
         If ``label_weight > 0``; None where `y` holds numbers.
     target_offset_, target_scale_ : ndarray of shape (n_targets,) or None
-        Mean and standard deviation of `y` that holds numbers.
+        Mean and standard deviation of `y` that holds numbers; the latter is 0 for a
+        column that is left out, since it is constant.
     n_features_in_, n_channels_in_, n_timepoints_in_, n_dims_in_ : int
         Of the fitted X; its features are channels times timepoints.
     feature_names_in_ : ndarray of str
@@ -276,6 +282,7 @@ class ConvVAETransformer(
         "beta": [Interval(Real, 0, None, closed="left")],
         "feature_weight": [Interval(Real, 0, 1e6, closed="both")],
         "label_weight": [Interval(Real, 0, 1e6, closed="both")],
+        "target_type": [StrOptions({"auto", "labels", "numbers"})],
         "conv_channels": ["array-like"],
         "kernel_size": [Interval(Integral, 1, None, closed="left")],
         "stride": [Interval(Integral, 1, None, closed="left")],
@@ -313,6 +320,7 @@ class ConvVAETransformer(
         beta=1.0,
         feature_weight=1.0,
         label_weight=0.0,
+        target_type="auto",
         conv_channels=(16, 32),
         kernel_size=8,
         stride=4,
@@ -343,6 +351,7 @@ class ConvVAETransformer(
         self.beta = beta
         self.feature_weight = feature_weight
         self.label_weight = label_weight
+        self.target_type = target_type
         self.conv_channels = conv_channels
         self.kernel_size = kernel_size
         self.stride = stride
@@ -380,8 +389,7 @@ class ConvVAETransformer(
             channels holds one channel after the other, see `n_channels`. The signals
             of a list, (t_i,) or (n_channels, t_i), may have unequal lengths.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), optional
-            Used if `label_weight` > 0: class labels, -1 where unlabelled, or numbers,
-            NaN where unlabelled.
+            Used if `label_weight` > 0: class labels or numbers, see `target_type`.
 
         Returns
         -------
@@ -540,7 +548,8 @@ class ConvVAETransformer(
             before = Target(
                 None, self.classes_, self.target_offset_, self.target_scale_
             )
-        return check_target(y, n_samples, before, None if goes_on else classes)
+        classes = None if goes_on else classes
+        return check_target(y, n_samples, before, classes, self.target_type)
 
     def _n_threads(self, X):
         """Threads of a fit: as many as a training step is worth."""

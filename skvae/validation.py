@@ -23,6 +23,7 @@ from skvae.containers import (
     read_array,
     read_frame,
     refuse_long,
+    refuse_masked,
     to_numpy,
 )
 from skvae.mistakes import (
@@ -238,6 +239,7 @@ def unfold(estimator, X):
 @np.errstate(invalid="ignore")
 def check_latents(estimator, Z, latent_dim):
     """Check Z and return it as float64 of shape (n_samples, latent_dim)."""
+    refuse_masked(Z, "Z")
     checks = {"dtype": np.float64, "ensure_all_finite": False, "input_name": "Z"}
     Z = check_array(to_numpy(Z, "Z"), estimator=estimator, **checks)
     if not np.isfinite(Z).all():

@@ -12,6 +12,9 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
 
 from skvae import ConvVAETransformer
 
@@ -32,7 +35,7 @@ harness, data, peers, make_watch, quality, speed, port, gpu = map(
     module_fixture,
     ("harness", "data", "peers", "make_watch", "quality", "speed", "port", "gpu"),
 )
-gaps = module_fixture("gaps")
+gaps, spectra = map(module_fixture, ("gaps", "spectra"))
 needs_seglearn = pytest.mark.skipif(
     find_spec("seglearn") is None, reason="needs seglearn==1.2.5"
 )
@@ -573,12 +576,51 @@ def test_memory_report(speed):
     assert "| 1,000 | 200 | 100 | 4 | 3 |" in text
 
 
-@pytest.mark.parametrize("name", ["quality", "speed"])
+@pytest.mark.parametrize("name", ["quality", "spectra", "speed"])
 def test_results_stay_readable(name, request, harness, tmp_path):
     results = harness.read(BENCHMARKS / "results" / f"{name}.jsonl")
     text = request.getfixturevalue(name).report(results, tmp_path)
     assert f"{len(results)} results of skvae" in text
-    assert text.count("\n## ") >= {"quality": 12, "speed": 4}[name]
+    assert text.count("\n## ") >= {"quality": 12, "spectra": 2, "speed": 4}[name]
+
+
+# --- Spectra
+
+
+@pytest.mark.parametrize("name", ["fermentation", "coffee"])
+def test_linear_regression_behind_scores_of_pls_is_pls(spectra, name, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 30))
+    y = X[:, 0] + rng.standard_normal(60)
+    if name == "coffee":
+        y = np.array(["a", "b", "c"])[np.digitize(y, [-1, 1])]
+    monkeypatch.setattr(spectra, "load", lambda name: (X, y, []))
+    found = spectra.measure(None, name, "PLS", 3, seed=0)
+    is_classes = name == "coffee"
+    folds = (StratifiedKFold if is_classes else KFold)(
+        spectra.N_FOLDS[name], shuffle=True, random_state=0
+    )
+    targets = y[:, None] == np.unique(y) if is_classes else y
+    pls = PLSRegression(3, scale=False)
+    splits = list(folds.split(X, y))
+    predicted = cross_val_predict(pls, X, targets.astype(float), cv=splits)
+    if is_classes:
+        expected = (np.unique(y)[predicted.argmax(axis=1)] == y).mean()
+    else:
+        expected = np.sqrt(np.mean((predicted.ravel() - y) ** 2))
+    assert found["linear"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_spectra_are_those_that_chemotools_holds(spectra):
+    pytest.importorskip("chemotools")
+    X, y, steps = spectra.load("coffee")
+    assert X.shape == (60, 1841)
+    assert np.unique(y, return_counts=True)[1].tolist() == [20, 20, 20]
+    X, y, steps = spectra.load("fermentation")
+    assert X.shape == (21, 1047)
+    assert np.std(y, ddof=1) == pytest.approx(12.43, abs=0.01)
+    made = make_pipeline(*steps).fit_transform(X)
+    assert np.abs(made.mean(axis=0)).max() < 1e-9 * np.abs(made).max()
 
 
 # --- The thread's story, and a GPU

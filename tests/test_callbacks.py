@@ -141,6 +141,7 @@ def test_a_pipe_has_ten_lines(waves, monkeypatch, max_epochs, expected):
     ]
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 def test_verbose_2_has_a_line_for_each_epoch(waves, monkeypatch, stream):
     text, vae = progress(

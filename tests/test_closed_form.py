@@ -9,16 +9,15 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from skvae import ConvVAETransformer
-from skvae.model import sums
+from skvae.model import closed_form, sums
 from skvae.model.closed_form import (
-    PENALTIES,
     Views,
     fit_components,
     held_out_noise,
     linear_start,
     principal_components,
-    ridge,
 )
+from skvae.model.regression import Choice
 from skvae.model.sums import Rows, Sums, gather
 from skvae.training import data as training_data
 from skvae.training import fit as training
@@ -43,7 +42,7 @@ def as_rows(*parts):
     return np.concatenate([ones, *parts], axis=1)
 
 
-def in_blocks(rows, is_labelled=None, n_folds=5, as_sums=False):
+def in_blocks(rows, is_labelled=None, n_folds=5, as_sums=False, n_targets=N_TARGETS):
     """Rows of folds, labelled and unlabelled apart, as `gather` gives them."""
     if is_labelled is None:
         is_labelled = np.zeros(len(rows), dtype=bool)
@@ -53,7 +52,7 @@ def in_blocks(rows, is_labelled=None, n_folds=5, as_sums=False):
             values = rows[fold][is_labelled[fold] == labelled]
             if len(values):
                 values = sums_of(values).rows() if as_sums else values
-                blocks.append(Rows(values, i, labelled))
+                blocks.append(Rows(values, i, (labelled,) * n_targets))
     return blocks
 
 
@@ -123,25 +122,57 @@ def test_components_are_pca_of_the_views_side_by_side(views, feature_weight):
     assert fitted.noise(5) == pytest.approx(left / (N_VALUES - 5), rel=1e-8)
 
 
-@pytest.mark.parametrize("label_weight", [0.5, 2.0])
-def test_with_labels_a_third_view_is_the_ridge_prediction(views, label_weight):
+@pytest.mark.parametrize("feature_weight", [0.0, 1.0])
+@pytest.mark.parametrize("classes", [False, True])
+def test_with_labels_a_third_view_is_the_ridge_prediction(
+    views, classes, feature_weight
+):
     x, features, target = views
+    if classes:
+        target = target == target.max(axis=1, keepdims=True)
     is_labelled = np.arange(150) % 3 > 0
-    options = Views(N_VALUES, N_FEATURES, 1.0, label_weight)
+    options = Views(N_VALUES, N_FEATURES, feature_weight, 2.0, classes)
     rows = as_rows(x, features, target)
     fitted = fit_components(in_blocks(rows, is_labelled), options, 5, seed=0)
 
-    std = features.std(axis=0, ddof=1)
-    penalty = best_penalty(features[is_labelled] / std, target[is_labelled])
-    model = Ridge(penalty).fit(features[is_labelled] / std, target[is_labelled])
-    parts = [x, StandardScaler().fit_transform(features), model.predict(features / std)]
-    weighted = [
-        weight * part / np.sqrt(part.var(axis=0, ddof=1).sum())
-        for weight, part in zip((1.0, 1.0, label_weight), parts, strict=True)
-    ]
-    expected = PCA(5, whiten=True).fit_transform(np.hstack(weighted))
+    parts = [x, StandardScaler().fit_transform(features)]
+    signal, standard = (
+        part / np.sqrt(part.var(axis=0, ddof=1).sum()) for part in parts
+    )
+    predicted = []
+    for column, (a, b, penalty) in zip(target.T, fitted.choice.options, strict=True):
+        inputs = np.hstack([a * signal, b * standard])
+        known = inputs[is_labelled]
+        model = Ridge(penalty * len(known) * known.var(axis=0).sum())
+        predicted.append(model.fit(known, column[is_labelled]).predict(inputs))
+    predicted = np.array(predicted).T
+    predicted *= 2.0 / np.sqrt(predicted.var(axis=0, ddof=1).sum())
+    assert (fitted.choice.trust > 0.3).all()
+    side_by_side = np.hstack(
+        [signal, feature_weight * standard, predicted * fitted.choice.trust]
+    )
+    expected = PCA(5, whiten=True).fit_transform(side_by_side)
     scores = (np.hstack([x, features]) - fitted.mean) @ fitted.directions.T
     assert_same_up_to_sign(scores, expected, 1e-7)
+
+
+@pytest.mark.parametrize("as_sums", [False, True])
+def test_a_target_of_noise_has_no_weight(views, as_sums):
+    x, features, _ = views
+    noise = np.random.default_rng(3).standard_normal((150, 1))
+    rows = as_rows(x, features, noise)
+    blocks = in_blocks(rows, np.ones(150, bool), as_sums=as_sums, n_targets=1)
+    without = Views(N_VALUES, N_FEATURES, 1.0, 0.0)
+    expected = fit_components(blocks, without, 5, seed=0)
+    actual = fit_components(blocks, without._replace(label_weight=2.0), 5, seed=0)
+    assert actual.choice.trust == [0.0]
+    assert_same_components(actual, expected)
+    # What can be predicted has.
+    rows[:, -1] += 3 * x[:, 0]
+    blocks = in_blocks(rows, np.ones(150, bool), as_sums=as_sums, n_targets=1)
+    told = fit_components(blocks, without._replace(label_weight=2.0), 5, seed=0)
+    assert 0.9 < told.choice.trust[0] < 1.0
+    assert np.abs(told.std - expected.std).max() > 0.1 * expected.std[0]
 
 
 def test_what_unlabelled_signals_have_for_a_target_does_not_matter(views):
@@ -236,12 +267,27 @@ def test_components_of_sums_are_those_of_rows(views, label_weight, n_folds):
     rows = as_rows(*views)
     is_labelled = np.arange(150) % 4 > 0
     options = Views(N_VALUES, N_FEATURES, 1.0, label_weight)
-    whole = [Rows(rows[is_labelled == label], 0, label) for label in (False, True)]
+    whole = in_blocks(rows, is_labelled, 5)
     expected = fit_components(whole, options, 5, seed=0)
     for as_sums in (False, True):
         blocks = in_blocks(rows, is_labelled, n_folds, as_sums)
-        actual = fit_components(blocks, options, 5, seed=0)
+        actual = fit_components(blocks, options, 5, seed=0, choice=expected.choice)
         assert_same_components(actual, expected)
+
+
+def test_blocks_of_two_halves_are_those_of_all(views):
+    """Rows, their sums, and rows beside sums: what keeps learning adds such blocks."""
+    rows, is_labelled = as_rows(*views), np.arange(150) % 4 > 0
+    options = Views(N_VALUES, N_FEATURES, 1.0, 2.0)
+    expected = fit_components(in_blocks(rows, is_labelled), options, 5, seed=0)
+    for kinds in ((False, False), (True, True), (True, False)):
+        blocks = []
+        for half, as_sums in zip((slice(70), slice(70, None)), kinds, strict=True):
+            blocks += in_blocks(rows[half], is_labelled[half], as_sums=as_sums)
+        same = fit_components(blocks, options, 5, seed=0, choice=expected.choice)
+        assert_same_components(same, expected)
+        own = fit_components(blocks, options, 5, seed=0).choice
+        np.testing.assert_allclose(own.trust, expected.choice.trust, atol=0.15)
 
 
 def test_constant_features_are_dropped_from_sums_too(views):
@@ -265,8 +311,8 @@ def test_constant_features_of_many_do_not_pass_for_features(n_features):
     features[:, ::2] = 0.875
     rows = as_rows(x, features)
     options = Views(5, n_features, 1.0, 0.0)
-    expected = fit_components([Rows(rows, 0, False)], options, 3, seed=0)
-    blocks = [Rows(sums_of(rows).rows(), 0, False)]
+    expected = fit_components([Rows(rows, 0, ())], options, 3, seed=0)
+    blocks = [Rows(sums_of(rows).rows(), 0, ())]
     actual = fit_components(blocks, options, 3, seed=0)
     np.testing.assert_allclose(actual.std, expected.std, rtol=1e-6)
 
@@ -276,60 +322,10 @@ def test_an_offset_does_not_eat_the_signal_in_sums(views):
     x = views[0] + 1e4
     rows = as_rows(x)
     options = Views(N_VALUES, 0, 0.0, 0.0)
-    expected = fit_components([Rows(rows, 0, False)], options, 3, seed=0)
-    blocks = [Rows(sums_of(rows).rows(), 0, False)]
+    expected = fit_components([Rows(rows, 0, ())], options, 3, seed=0)
+    blocks = [Rows(sums_of(rows).rows(), 0, ())]
     actual = fit_components(blocks, options, 3, seed=0)
     np.testing.assert_allclose(actual.std, expected.std, rtol=1e-4)
-
-
-# Ridge
-
-
-def best_penalty(features, target):
-    """Minimum of generalised cross-validation, by explicit hat matrices."""
-    n = len(features)
-    centred = features - features.mean(axis=0)
-    centred_target = target - target.mean(axis=0)
-    scores = []
-    for penalty in PENALTIES:
-        gram = centred.T @ centred + penalty * np.eye(features.shape[1])
-        hat = centred @ np.linalg.solve(gram, centred.T) + 1 / n
-        left = np.eye(n) - hat
-        squares = np.square(left @ centred_target).sum()
-        scores.append(squares / np.trace(left) ** 2)
-    return PENALTIES[np.argmin(scores)]
-
-
-@pytest.mark.parametrize("n_labelled", [15, 150])
-@pytest.mark.parametrize("noise", [0.01, 1.0, 5.0])
-def test_ridge_is_scikit_learns_at_the_penalty_of_cross_validation(
-    views, n_labelled, noise
-):
-    x, features, target = (part[:n_labelled] for part in views)
-    rng = np.random.default_rng(1)
-    target = target + noise * rng.standard_normal(target.shape)
-    options = Views(N_VALUES, N_FEATURES, 1.0, 1.0)
-    inverse_std = 1 / features.std(axis=0)
-    rows = as_rows(x, features, target)
-    standard = features * inverse_std
-    penalty = best_penalty(standard, target)
-    expected = Ridge(penalty).fit(standard, target).coef_.T * inverse_std[:, None]
-    other = Ridge(10 * penalty).fit(standard, target).coef_.T * inverse_std[:, None]
-    assert np.abs(other - expected).max() > 1e-4 * np.abs(expected).max()
-    for as_sums in (False, True):
-        blocks = [block.values for block in in_blocks(rows, as_sums=as_sums)]
-        actual = ridge(blocks, options, inverse_std)
-        atol = 1e-7 * np.abs(expected).max()
-        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=atol)
-
-
-def test_noise_of_the_target_makes_the_penalty_large(views):
-    _, features, target = views
-    standard = StandardScaler().fit_transform(features)
-    rng = np.random.default_rng(0)
-    clear = best_penalty(standard, standard @ rng.standard_normal((N_FEATURES, 2)))
-    noisy = best_penalty(standard, rng.standard_normal(target.shape))
-    assert clear < noisy / 100
 
 
 # Noise
@@ -368,6 +364,15 @@ def test_held_out_noise_where_all_labels_are_in_one_fold(views):
     assert 0 < held_out_noise(blocks, options, 2, seed=0) < 10
 
 
+def test_folds_are_predicted_as_was_chosen_once(views, monkeypatch):
+    blocks = in_blocks(as_rows(*views), np.ones(150, dtype=bool))
+    options = Views(N_VALUES, N_FEATURES, 1.0, 2.0)
+    fitted = fit_components(blocks, options, 2, seed=0)
+    monkeypatch.setattr(closed_form, "choose", None)
+    noise = held_out_noise(blocks, options, 2, 0, fitted.choice)
+    assert noise > fitted.noise(2)
+
+
 # Reading
 
 
@@ -395,7 +400,7 @@ def test_each_signal_is_read_once_and_is_in_one_fold(tmp_path, monkeypatch, as_s
     X.flush()
     read = Reader(np.load(path, mmap_mode="r"))
     is_labelled = np.arange(60_000) % 10 == 0
-    blocks = gather(read, 49, is_labelled, seed=0)
+    blocks = gather(read, 49, is_labelled[:, None], seed=0)
 
     np.testing.assert_array_equal(np.sort(np.concatenate(read.asked)), range(60_000))
     assert max(len(index) for index in read.asked) <= (4096 if as_sums else 12_000)
@@ -404,7 +409,7 @@ def test_each_signal_is_read_once_and_is_in_one_fold(tmp_path, monkeypatch, as_s
     folds = np.bincount([block.fold for block in blocks], weights=sizes)
     np.testing.assert_allclose(folds, 12_000)
     labelled = sum(
-        s for s, block in zip(sizes, blocks, strict=True) if block.is_labelled
+        s for s, block in zip(sizes, blocks, strict=True) if block.known == (True,)
     )
     assert labelled == pytest.approx(6000)
 
@@ -448,8 +453,11 @@ def test_a_fit_reads_each_signal_of_a_memory_map_once_for_its_sums(
 def test_a_streamed_fit_with_features_and_labels_is_the_resident_one(monkeypatch):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((900, 20)).cumsum(axis=1)
-    y = (X[:, 5] > 0).astype(int)
+    y = 1 + (X[:, 5] > 0).astype(int)
     y[::3] = -1
+    # Signals are left out one by one, sums by folds, which may choose otherwise.
+    choice = Choice(np.tile([1.0, 0.3, 1e-3], (2, 1)), np.ones(2))
+    monkeypatch.setattr(closed_form, "choose", lambda *args: choice)
     params = {"max_epochs": 0, "random_state": 0, "device": "cpu", "label_weight": 1.0}
     expected = ConvVAETransformer(3, **params).fit_transform(X, y)
     monkeypatch.setattr(sums, "MAX_VALUES", 2**12)
@@ -464,7 +472,7 @@ def test_few_long_signals_go_by_the_dual():
     x = rng.standard_normal((100, 3)) @ rng.standard_normal((3, 20_000))
     x += rng.standard_normal(x.shape)
     read = Reader(x)
-    blocks = gather(read, 20_001, np.zeros(100, dtype=bool), seed=0)
+    blocks = gather(read, 20_001, np.zeros((100, 0), dtype=bool), seed=0)
     np.testing.assert_array_equal(np.sort(np.concatenate(read.asked)), range(100))
     fitted = fit_components(blocks, Views(20_000, 0, 0.0, 0.0), 3, seed=0)
     s = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)
@@ -480,13 +488,43 @@ def test_of_many_wide_signals_a_random_part_is_taken(monkeypatch):
     parts = []
     for seed in (0, 0, 1):
         read.asked = []
-        blocks = gather(read, 41, np.zeros(500, dtype=bool), seed)
+        blocks = gather(read, 41, np.zeros((500, 0), dtype=bool), seed)
         assert sum(len(block.values) for block in blocks) == 60
         parts.append(np.sort(np.concatenate(read.asked)))
     assert len(set(parts[0])) == 60
     np.testing.assert_array_equal(parts[0], parts[1])
     assert (parts[0] != parts[2]).any()
     assert parts[0].max() > 250
+
+
+@pytest.mark.parametrize("as_sums", [False, True])
+def test_signals_are_gathered_by_what_is_known_of_them(monkeypatch, as_sums):
+    monkeypatch.setattr(sums, "MAX_VALUES", 2**10 if as_sums else 2**23)
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((600, 6))
+    known = np.column_stack([np.arange(600) % 2 == 0, np.arange(600) % 3 == 0])
+    blocks = gather(Reader(values), 7, known, seed=0)
+    keys = [(block.fold, block.known) for block in blocks]
+    assert len(keys) == len(set(keys)) == 5 * 4
+    for pattern in {block.known for block in blocks}:
+        rows = values[(known == pattern).all(axis=1)]
+        found = [block.values for block in blocks if block.known == pattern]
+        products = sum(part.T @ part for part in found)
+        np.testing.assert_allclose(products, as_rows(rows).T @ as_rows(rows), atol=1e-9)
+
+
+def test_of_many_patterns_a_random_part_of_the_signals_is_taken(monkeypatch):
+    monkeypatch.setattr(sums, "MAX_VALUES", 10 * 300)
+    rng = np.random.default_rng(0)
+    known = rng.random((1000, 5)) < 0.5
+    read = Reader(rng.standard_normal((1000, 9)))
+    blocks = gather(read, 10, known, seed=0)
+    assert sum(len(block.values) for block in blocks) == 300
+    assert all((block.values[:, 0] == 1).all() for block in blocks)
+    few = gather(read, 10, known & [True, True, False, False, False], seed=0)
+    assert sum(block.values[:, 0] @ block.values[:, 0] for block in few) == (
+        pytest.approx(1000)
+    )
 
 
 # Data that leave little to fit
@@ -510,6 +548,7 @@ def degenerate():
 
 # Signals that are all the same give latents that say nothing, and the fit says so.
 @pytest.mark.filterwarnings("ignore:No latent dimension is active")
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 @pytest.mark.parametrize("name", degenerate())
 @pytest.mark.parametrize("as_sums", [False, True])
 @pytest.mark.parametrize("label_weight", [0.0, 2.0])

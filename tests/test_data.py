@@ -78,6 +78,7 @@ def test_split_subset_and_sample_take_the_samples_they_say():
     assert np.mean(sample) == pytest.approx(149.5, abs=50)  # of all of them
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 @pytest.mark.parametrize("linear_path", [True, False])
 @pytest.mark.parametrize("labelled", [True, False])
 def test_data_larger_than_what_is_kept_trains_alike(

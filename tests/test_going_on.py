@@ -109,16 +109,16 @@ def test_parts_end_with_the_components_of_the_whole(
 def test_merged_rows_have_the_sums_of_products_of_all():
     values = np.random.default_rng(0).standard_normal((50, 7))
     values[:, 0] = 1
-    parts = [Rows(part, 3, False) for part in np.split(values, 5)]
+    parts = [Rows(part, 3, (False,)) for part in np.split(values, 5)]
     merged = parts[:1]
     for part in parts[1:]:
         merged = merge(merged, [part])
     [block] = merged
     assert block.values.shape == (7, 7)
     np.testing.assert_allclose(block.values.T @ block.values, values.T @ values)
-    kinds = [(0, True), (0, False), (1, True), (0, True)]
+    kinds = [(0, (True,)), (0, (False,)), (1, (True,)), (0, (True,))]
     merged = merge([Rows(values, *kind) for kind in kinds], [])
-    assert [(block.fold, block.is_labelled) for block in merged] == kinds[:3]
+    assert [(block.fold, block.known) for block in merged] == kinds[:3]
 
 
 def test_axes_keep_order_and_sign(profiles):
@@ -219,6 +219,7 @@ CHANGES = {
     "likelihood": "laplace",
     "feature_weight": 3.0,
     "label_weight": 1.0,
+    "target_type": "labels",
     "conv_channels": (8, 8),
     "kernel_size": 5,
     "stride": 2,

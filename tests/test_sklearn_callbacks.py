@@ -71,6 +71,7 @@ def test_a_fit_is_told_as_a_task_with_its_epochs(waves):
     assert recorder.given[-1][1] is labels
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 @pytest.mark.parametrize(
     ("settings", "method"),
     [

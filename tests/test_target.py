@@ -1,5 +1,7 @@
 """What y may be, that it helps, and what is said where it cannot."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from skvae import ConvVAETransformer
 from skvae.target import check_target
 
+NUMBERS = np.random.default_rng(0).standard_normal(60)
 CLOSED = {"max_epochs": 0, "random_state": 0, "device": "cpu"}
 
 
@@ -49,6 +52,10 @@ def regression_score(Z, y, Z_test, y_test):
 
 def class_score(Z, y, Z_test, y_test):
     return KNeighborsClassifier(5).fit(Z, y).score(Z_test, y_test)
+
+
+def as_column(y):
+    return pd.DataFrame({"y": y})
 
 
 def words(y):
@@ -96,10 +103,6 @@ def test_classes_of_any_kind_teach_the_same(signals, kind):
     np.testing.assert_allclose(Z * signs, Z_expected, rtol=1e-4, atol=1e-3)
 
 
-def as_column(y):
-    return pd.DataFrame({"y": y})
-
-
 @pytest.mark.parametrize("n_columns", [1, 2])
 @pytest.mark.parametrize(
     "kind",
@@ -120,10 +123,8 @@ def test_numbers_of_any_kind_are_standardised_by_column(n_columns, kind):
     y[7, 0] = np.nan
     target = check_target(kind(y), 50)
     assert target.classes is None
-    known = ~np.isnan(y).any(axis=1)
-    mean, std = y[known].mean(axis=0), y[known].std(axis=0)
-    np.testing.assert_allclose(target.values[known], (y - mean)[known] / std, rtol=1e-4)
-    assert np.isnan(target.values[~known]).all()
+    mean, std = np.nanmean(y, axis=0), np.nanstd(y, axis=0)
+    np.testing.assert_allclose(target.values, (y - mean) / std, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(target.offset, mean)
     np.testing.assert_allclose(target.scale, std, rtol=1e-5)
 
@@ -140,7 +141,7 @@ def test_numbers_may_come_as_one_dimension(kind):
 @pytest.mark.parametrize(
     ("y", "expected"),
     [
-        ([0, -1, 1, 0], [0, 1]),
+        ([1, -1, 2, 1], [1, 2]),
         (["a", "-1", "b", "a"], ["a", "b"]),
         (["a", -1, "b", "a"], ["a", "b"]),  # NumPy turns -1 into "-1"
         (np.array(["a", -1, "b", "a"], dtype=object), ["a", "b"]),
@@ -156,22 +157,173 @@ def test_minus_one_is_no_class(y, expected):
     np.testing.assert_array_equal(target.values, one_hot)
 
 
-def test_whole_numbers_are_numbers_once_a_half_is_added(signals):
+def test_whole_numbers_are_numbers_where_target_type_says_so(signals):
     X = signals[0][:100]
     y = np.round(100 * signals[2][:100]).astype(int)
-    with pytest.warns(UserWarning, match=r"y has \d\d classes among 100.*y \+ 0\.5"):
+    with pytest.warns(UserWarning, match=r"y has \d\d classes among 100.*'numbers'"):
         assert check_target(y, 100).classes is not None
-    target = check_target(y + 0.5, 100)
+    check_target(y, 100, target_type="labels")
+    target = check_target(y, 100, target_type="numbers")
     np.testing.assert_allclose(target.values[:, 0], (y - y.mean()) / y.std(), rtol=1e-5)
     check_target(np.arange(100) // 2, 100)  # two of each
     check_target(np.arange(20), 20)
     check_target(np.arange(100).astype(str), 100)  # no numbers
     check_target(np.arange(100), 100, None, np.arange(100))
-    vae = ConvVAETransformer(2, label_weight=1.0, **CLOSED)
-    with pytest.warns(UserWarning, match=r"pass y \+ 0\.5") as record:
+    vae = ConvVAETransformer(2, label_weight=1.0, target_type="numbers", **CLOSED)
+    assert vae.fit(X, y).classes_ is None
+    shifted = ConvVAETransformer(2, label_weight=1.0, **CLOSED).fit(X, y + 0.25)
+    np.testing.assert_allclose(vae.transform(X), shifted.transform(X), atol=1e-4)
+    vae.set_params(target_type="auto")
+    with pytest.warns(UserWarning, match=r"target_type='numbers'") as record:
         vae.fit(X, y)
-    assert len(record) == 1
+    assert "y has" in str(record[0].message)
     assert record[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (np.array([0, -1, 1, 0]), [-1, 0, 1]),
+        ([0.0, -1.0, np.nan, 0.0], [-1, 0]),
+        (np.array([0, -1, None, 0], dtype=object), [-1, 0]),
+        (pd.Series([0, -1, None, 0], dtype="Int64"), [-1, 0]),
+        (["a", "-1", None, "a"], ["-1", "a"]),
+        (np.array(["a", "-1", np.nan, "a"], dtype=object), ["-1", "a"]),
+        (pd.Series(["a", "-1", None, "a"], dtype="string"), ["-1", "a"]),
+        (pd.Series(["a", "-1", None, "a"], dtype="category"), ["-1", "a"]),
+    ],
+)
+def test_minus_one_is_a_class_among_labels(y, classes):
+    """And what is None, NaN or pandas.NA is unlabelled."""
+    target = check_target(y, 4, target_type="labels")
+    assert target.classes.tolist() == classes
+    expected = [[label == name for name in classes] for label in np.asarray(y, object)]
+    if len(classes) == 2:
+        expected[2] = [np.nan, np.nan]
+    np.testing.assert_array_equal(target.values, np.array(expected, dtype=float))
+
+
+@pytest.mark.parametrize("given", [np.asarray, pd.Series, list, torch.tensor])
+def test_of_minus_one_zero_and_one_a_warning_says_what_minus_one_is(given, caplog):
+    y = [0, -1, 1, -1, 0]
+    caplog.set_level("INFO", "skvae")
+    with pytest.warns(UserWarning, match="-1, in 2 samples, .*'labels'.*'numbers'"):
+        assert check_target(given(y), 5).classes.tolist() == [0, 1]
+    (record,) = caplog.records
+    assert record.message.startswith("2 of 5 samples, of label -1, are taken for unl")
+    check_target(given(y), 5, None, [0, 1])  # who names the classes knows
+    caplog.clear()
+    assert check_target(given(y), 5, target_type="labels").classes.tolist() == [
+        -1,
+        0,
+        1,
+    ]
+    assert check_target(given(y), 5, target_type="numbers").classes is None
+    assert not caplog.records
+
+
+def test_labels_that_are_all_known_are_not_counted(caplog):
+    caplog.set_level("INFO", "skvae")
+    check_target([0, 1, 0, 1], 4)
+    check_target([2, -1, 3, 2], 4)
+    assert [record.args for record in caplog.records] == [(1, 4)]
+
+
+def test_numbers_may_be_missing_in_any_container():
+    for y in ([3, None, 5, 8], [3.0, np.nan, 5.0, 8.0], pd.array([3, None, 5, 8])):
+        target = check_target(y, 4, target_type="numbers")
+        np.testing.assert_allclose(target.offset, 16 / 3)
+        np.testing.assert_array_equal(np.isnan(target.values.ravel()), [0, 1, 0, 0])
+
+
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_a_constant_column_is_left_out_and_named(as_frame):
+    y = np.column_stack([NUMBERS, np.full(60, 0.1), np.full(60, np.nan), NUMBERS**2])
+    y[::2, 0], y[1::2, 1] = np.nan, np.nan
+    if as_frame:
+        y = pd.DataFrame(y, columns=["mass", "zero", "none", "age"])
+    names = r"\['zero', 'none'\]" if as_frame else r"\[1, 2\]"
+    with pytest.warns(UserWarning, match=rf"columns {names}, which are left out"):
+        target = check_target(y, 60)
+    assert target.n_dims == 2
+    np.testing.assert_array_equal(target.scale == 0, [False, True, True, False])
+    known = np.isfinite(target.values)
+    np.testing.assert_array_equal(known.sum(axis=0), [30, 0, 0, 60])
+    # So it stays in what goes on.
+    again = check_target(np.ones((60, 4)) * NUMBERS[:, None], 60, target)
+    np.testing.assert_array_equal(
+        np.isfinite(again.values).all(axis=0), [True, False, False, True]
+    )
+
+
+def test_columns_each_known_of_one_half_are_both_told(signals):
+    X, X_test, speed, speed_test = signals
+    half = np.arange(len(X)) < len(X) / 2
+    level = np.abs(X).mean(axis=1)
+    y = np.column_stack([np.where(half, speed, np.nan), np.where(half, np.nan, level)])
+    Z, Z_test = latents(X, y, X_test, label_weight=2.0)
+    assert regression_score(Z, speed, Z_test, speed_test) > 0.6
+    assert regression_score(Z, level, Z_test, np.abs(X_test).mean(axis=1)) > 0.6
+
+
+@pytest.mark.parametrize("max_epochs", [0, 2])
+def test_a_head_of_columns_known_here_and_there_is_finite(signals, max_epochs):
+    X, _, speed, _ = signals
+    rng = np.random.default_rng(0)
+    y = speed[:, None] + rng.standard_normal((len(X), 4))
+    y[rng.random(y.shape) < 0.4] = np.nan
+    vae = ConvVAETransformer(2, label_weight=2.0, **CLOSED | {"max_epochs": max_epochs})
+    assert np.isfinite(vae.fit(X, y).transform(X)).all()
+    assert (vae.net_.module_.head is None) == (vae.latent_scale_.size * 1.25 > 4)
+    if max_epochs:
+        assert (vae.history_["train_label"] > 0).all()
+
+
+# What looks like a mistake
+
+
+@pytest.mark.parametrize("kind", [np.asarray, list, pd.Series, as_column])
+@pytest.mark.parametrize("value", [-9999.0, -999.0, 1e6])
+def test_values_far_from_all_others_are_warned_of(kind, value):
+    y = np.where(np.arange(60) % 20 == 3, value, NUMBERS)
+    message = rf"y has values far from all others: {value:.9g} \(column 0.*NaN"
+    with pytest.warns(
+        UserWarning, match=re.escape("1000000") if value > 0 else message
+    ):
+        check_target(kind(y), 60)
+    whole = np.where(np.arange(60) % 20 == 3, value, np.arange(60) % 30).astype(int)
+    with pytest.warns(UserWarning, match="y has values far from"):
+        check_target(kind(whole), 60, target_type="numbers")
+
+
+@pytest.mark.parametrize("value", [-9, -999, -9999, np.iinfo(np.int64).min])
+@pytest.mark.parametrize("dtype", [int, float])
+def test_a_class_far_below_all_others_is_warned_of(value, dtype):
+    y = np.where(np.arange(60) % 20 == 3, value, np.arange(60) % 2).astype(dtype)
+    with pytest.warns(UserWarning, match="y has the class -9.*put -1 in its place"):
+        check_target(y, 60)
+    check_target(np.where(y == value, -2, y), 60)
+    check_target(-10 * y[y >= 0], (y >= 0).sum())
+
+
+@pytest.mark.parametrize("target_type", ["auto", "labels", "numbers"])
+def test_masked_y_is_refused(target_type):
+    y = np.ma.masked_equal(np.arange(60) % 3, 2)
+    with pytest.raises(ValueError, match=r"y has masked.*y\.astype.*y\.filled\(-1\)"):
+        check_target(y, 60, target_type=target_type)
+    assert check_target(np.ma.array(np.arange(60) % 3), 60).classes.tolist() == [
+        0,
+        1,
+        2,
+    ]
+
+
+def test_masked_latents_are_refused(signals):
+    X = signals[0][:40]
+    vae = ConvVAETransformer(2, **CLOSED).fit(X)
+    Z = np.ma.masked_greater(vae.transform(X), 0)
+    with pytest.raises(ValueError, match="Z has masked values"):
+        vae.inverse_transform(Z)
 
 
 def test_minus_one_is_a_number_among_numbers():
@@ -237,6 +389,7 @@ def test_a_tenth_of_the_numbers_is_better_than_none(signals):
     assert regression_score(taught[0], y, taught[1], y_test) > before + 0.1
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 def test_shuffled_labels_do_not_help(signals):
     X, X_test, y, y_test = signals
     rng = np.random.default_rng(0)
@@ -258,23 +411,25 @@ def test_unlabelled_signals_count_in_all_but_the_target(signals):
     assert score > alone.score(X_test)
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 @pytest.mark.parametrize("seed", range(6))
 def test_two_labels_are_enough(signals, seed):
     """They may be in one fold of the closed form's cross-validation."""
     X = signals[0][:40]
     for y in (np.full(40, -1), np.full(40, np.nan)):
-        y[[3, 20]] = 0.0, 1.0 if y[0] == -1 else 1.5
+        y[[3, 20]] = 2.0, 1.0 if y[0] == -1 else 1.5
         vae = ConvVAETransformer(
             2, label_weight=2.0, max_epochs=1, random_state=seed, device="cpu"
         )
         assert np.isfinite(vae.fit(X, y).transform(X)).all()
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 def test_labels_may_be_held_back_by_early_stopping(signals):
     X = signals[0][:40]
     for seed in range(6):
         y = np.full(40, -1)
-        y[[3, 20]] = 0, 1
+        y[[3, 20]] = 1, 2
         vae = ConvVAETransformer(
             2,
             label_weight=2.0,
@@ -287,6 +442,7 @@ def test_labels_may_be_held_back_by_early_stopping(signals):
         assert np.isfinite(vae.fit(X, y).transform(X)).all()
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 def test_partial_fit_may_begin_with_unlabelled_signals(signals):
     X = signals[0][:40]
     vae = ConvVAETransformer(2, label_weight=2.0, random_state=0, device="cpu")
@@ -296,6 +452,7 @@ def test_partial_fit_may_begin_with_unlabelled_signals(signals):
     assert np.isfinite(vae.transform(X)).all()
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 def test_partial_fit_keeps_the_units_of_the_first_numbers(signals):
     X, _, y, _ = signals
     vae = ConvVAETransformer(2, label_weight=2.0, random_state=0, device="cpu")
@@ -312,7 +469,6 @@ def test_partial_fit_keeps_the_units_of_the_first_numbers(signals):
 # What is said where y cannot be used
 
 
-NUMBERS = np.random.default_rng(0).standard_normal(60)
 WRONG = {
     "None": (None, r"label_weight=2\.0 requires y.*is None\. Pass y, or set"),
     "one class": (np.zeros(60, int), r"1 class\(es\).*at least 2 for label_weight"),
@@ -333,8 +489,9 @@ WRONG = {
     ),
     "infinite labels": (np.repeat([0.0, np.inf], 30), "large as inf"),
     "constant": (np.full(60, 0.5), r"constant.*at least 2 that differ"),
-    "constant column": (
-        np.column_stack([NUMBERS, np.full(60, 0.5)]),
+    "constant, of a rounded mean": (np.full(60, 0.1), r"constant.*at least 2 that"),
+    "constant columns": (
+        np.column_stack([np.full(60, np.nan), np.full(60, 0.5)]),
         r"constant.*at least 2 that differ",
     ),
     "one number": (
@@ -366,6 +523,7 @@ WRONG = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")  # it is noise
 @pytest.mark.parametrize("was_fitted", [False, True])
 @pytest.mark.parametrize("name", WRONG)
 def test_an_unusable_y_is_refused_and_nothing_is_half_fitted(name, was_fitted):
@@ -381,6 +539,29 @@ def test_an_unusable_y_is_refused_and_nothing_is_half_fitted(name, was_fitted):
     assert all(vars(vae)[key] is value for key, value in before.items())
 
 
+@pytest.mark.parametrize(
+    ("y", "target_type", "message"),
+    [
+        (NUMBERS, "labels", r"y is continuous.*target_type='numbers'"),
+        (np.repeat(["1.5", "2.5"], 30), "numbers", r"dtype <U3.*Expected numbers"),
+        (np.repeat([-1, 1], 30), "auto", r"1 class\(es\).*target_type='labels'"),
+        (np.repeat([None, "a"], 30), "labels", r"1 class\(es\) besides None or NaN"),
+        (np.full(60, 7), "numbers", "constant.*at least 2 that differ"),
+    ],
+)
+def test_a_y_of_another_type_is_refused(y, target_type, message):
+    with pytest.raises(ValueError, match=message):
+        check_target(y, 60, target_type=target_type)
+
+
+@pytest.mark.parametrize("target_type", ["label", None, 1])
+def test_an_unusable_target_type_is_refused(target_type):
+    X = np.random.default_rng(1).standard_normal((60, 20))
+    vae = ConvVAETransformer(2, label_weight=1.0, target_type=target_type, **CLOSED)
+    with pytest.raises(ValueError, match=r"'target_type'.*must be a str among"):
+        vae.fit(X, NUMBERS)
+
+
 @pytest.mark.parametrize("weight", [-1.0, np.nan, "auto", None])
 def test_an_unusable_label_weight_is_refused(weight):
     X = np.random.default_rng(1).standard_normal((60, 20))
@@ -391,6 +572,7 @@ def test_an_unusable_label_weight_is_refused(weight):
     assert vars(vae) == before
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")  # it is noise
 @pytest.mark.parametrize(
     ("first", "second", "message"),
     [
@@ -416,10 +598,11 @@ def test_partial_fit_refuses_another_y_and_leaves_the_estimator(first, second, m
     np.testing.assert_array_equal(vae.transform(X), Z)
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 def test_a_head_needs_its_labels_to_go_on():
     X = np.random.default_rng(0).standard_normal((30, 20))
     vae = ConvVAETransformer(2, label_weight=2.0, max_epochs=1, warm_start=True)
     vae.fit(X, np.arange(30) % 7)
-    with pytest.raises(ValueError, match="describe another network"):
+    with pytest.raises(ValueError, match="label_weight is 0.0, but was 2.0"):
         vae.set_params(label_weight=0.0).fit(X)
     assert vae.set_params(label_weight=2.0).fit(X, np.arange(30) % 7) is vae

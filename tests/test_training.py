@@ -80,6 +80,7 @@ def test_the_minimum_of_a_parabola(best):
     assert fit.minimum_of_parabola([0.0, 1.0, 0.0]) == 0.0  # a hill
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 @pytest.mark.parametrize(
     ("params", "n_classes"),
     [({"linear_path": False}, 0), ({"label_weight": 1.0}, 4)],
@@ -106,14 +107,14 @@ def test_noise_is_that_of_signals_not_fitted():
 
 @pytest.mark.parametrize("n_samples", [30, 120])
 def test_training_ends_no_worse_than_its_start(monkeypatch, n_samples):
-    """Training for long learns noisy signals by heart: of others it may cost 1 nat."""
+    """Training for long learns noisy signals by heart: of others it may cost 2 nats."""
     X = low_rank(n_samples + 200)
     X, others = X[:n_samples], X[n_samples:]
     params = {"random_state": 0, "feature_weight": 0.0}
     start = ConvVAETransformer(3, max_epochs=0, **params).fit(X)
     for settings in ({}, {"max_epochs": 150, "lr": 1e-2}):
         vae = ConvVAETransformer(3, **settings, **params).fit(X)
-        assert vae.score(others) > start.score(others) - 1.0
+        assert vae.score(others) > start.score(others) - 2.0
         error = np.square((vae.reconstruct(others) - others) / vae.scaler_.scale_)
         variance = 0.5 / vae.reconstruction_weight_
         assert variance == pytest.approx(error.mean(), rel=0.3)

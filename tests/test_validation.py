@@ -147,7 +147,7 @@ def test_minus_one_is_unlabelled(y):
     ("y", "message"),
     [
         ([1, 2], r"X has 3 samples and y has shape \(2,\)"),
-        ([-1, 1, 1], r"1 class\(es\) besides -1.*rename"),
+        ([-1, 1, 1], r"1 class\(es\) besides -1.*target_type='labels'"),
     ],
 )
 def test_labels_that_are_refused(y, message):

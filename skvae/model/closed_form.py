@@ -9,23 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.linalg import eigh
 from scipy.optimize import linear_sum_assignment
 from sklearn.utils.extmath import randomized_svd, svd_flip
 
 from skvae.model.likelihoods import MIN_SQUARED_ERROR
+from skvae.model.regression import Choice, choose, coefficients
+from skvae.model.sums import MAX_EXACT, MIN_VARIANCE, centre, thin_svd
 
-# Ridge penalties that are compared, in units of a standardised feature's square.
-PENALTIES = np.logspace(-3, 5, 17)
 # Standard deviation below which a feature, a share of time steps, is constant.
 MIN_FEATURE_STD = 1e-5
-# Variance of a component, of the largest one's, below which it is rounding; of a
-# signal, of its mean square.
-MIN_VARIANCE = 1e-12
 # Smallest noise variance, of the signals' mean variance.
 MIN_NOISE = 1e-6
-# Rows or columns up to which decompositions are exact.
-MAX_EXACT = 600
 
 
 class Views(NamedTuple):
@@ -36,12 +30,15 @@ class Views(NamedTuple):
     n_values, n_features : int
         Columns of the signal and of its features; the rest are the target's.
     feature_weight, label_weight : float
+    classes : bool
+        Whether the target's columns are indicators of classes, rather than numbers.
     """
 
     n_values: int
     n_features: int
     feature_weight: float
     label_weight: float
+    classes: bool = False
 
 
 class Components(NamedTuple):
@@ -62,6 +59,8 @@ class Components(NamedTuple):
     variance : float
         Total variance of the signal, over its values.
     n_samples : float
+    choice : Choice or None
+        How the target is predicted.
     """
 
     mean: np.ndarray
@@ -71,6 +70,7 @@ class Components(NamedTuple):
     loadings: np.ndarray
     variance: float
     n_samples: float
+    choice: Choice | None
 
     def noise(self, n_latents):
         """Variance of a value that the first components leave, as in PCA."""
@@ -147,30 +147,37 @@ class LinearStart(NamedTuple):
     mean: torch.Tensor
 
 
-def fit_components(blocks, views, n_components, seed):
-    """`Components` of the signals in a list of `Rows`."""
-    x, features, _, mean, n_samples = centre([b.values for b in blocks], views)
+def fit_components(blocks, views, n_components, seed, choice=None):
+    """`Components` of the signals in a list of `Rows`.
+
+    The target is predicted by `choice`, or by the best there is.
+    """
+    rows, mean, n_samples = centre([block.values for block in blocks])
+    n_inputs = views.n_values + views.n_features
+    x, features, _ = np.split(rows, [views.n_values, n_inputs], axis=1)
     dof = max(n_samples - 1, 1.0)
 
     variance = np.square(x).sum() / dof
     is_constant = variance <= MIN_VARIANCE * np.square(mean[: views.n_values]).sum()
     signal_scale = 0.0 if is_constant else 1 / np.sqrt(variance)
+    scale = np.full(n_inputs, signal_scale)
     weighted = [x * signal_scale]
     if views.n_features:
         std = np.sqrt(np.square(features).sum(axis=0) / dof)
         is_used = std > MIN_FEATURE_STD
         inverse_std = np.where(is_used, 1 / np.where(is_used, std, 1.0), 0.0)
-        feature_scale = inverse_std * (
-            views.feature_weight / np.sqrt(max(1, is_used.sum()))
-        )
+        root = np.sqrt(max(1, is_used.sum()))
+        scale[views.n_values :] = inverse_std / root
+        feature_scale = inverse_std * (views.feature_weight / root)
         weighted.append(features * feature_scale)
     if views.label_weight:
-        labelled = [b.values for b in blocks if b.is_labelled]
-        coefficients = ridge(labelled, views, inverse_std)  # (n_features, n_targets)
-        predicted = features @ coefficients
-        total = np.square(predicted).sum() / dof
+        if choice is None:
+            choice = choose(blocks, views, scale)
+        slopes = coefficients(blocks, views, scale, choice)  # (n_inputs, n_targets)
+        total = np.square(rows[:, :n_inputs] @ slopes).sum() / dof
         target_scale = views.label_weight / np.sqrt(total) if total > 0 else 0.0
-        weighted.append(predicted * target_scale)
+        slopes *= choice.trust * target_scale
+        weighted.append(rows[:, :n_inputs] @ slopes)
 
     side_by_side = np.concatenate(weighted, axis=1)
     vectors, variances = principal_components(
@@ -185,21 +192,22 @@ def fit_components(blocks, views, n_components, seed):
     directions = [parts[0] * signal_scale]
     if views.n_features:
         directions.append(parts[1] * feature_scale)
+    directions = np.concatenate(directions, axis=1)
     if views.label_weight:
-        directions[1] += (parts[2] * target_scale) @ coefficients.T
-    directions = np.concatenate(directions, axis=1) / np.sqrt(variances)[:, None]
+        directions += parts[-1] @ slopes.T
     return Components(
-        mean=mean[: views.n_values + views.n_features],
-        directions=directions,
+        mean=mean[:n_inputs],
+        directions=directions / np.sqrt(variances)[:, None],
         std=np.sqrt(variances * variance),
         elsewhere=np.clip(1 - in_signal, 0.0, 1.0),
         loadings=x.T @ scores / dof,
         variance=variance,
         n_samples=n_samples,
+        choice=choice,
     )
 
 
-def held_out_noise(blocks, views, n_latents, seed):
+def held_out_noise(blocks, views, n_latents, seed, choice=None):
     """Variance of a value of signals that the components were not fitted on.
 
     By K-fold cross-validation of `fit_components`, over the folds of the blocks; the
@@ -208,7 +216,7 @@ def held_out_noise(blocks, views, n_latents, seed):
     squared_errors = n_samples = 0.0
     for fold in sorted({block.fold for block in blocks}):
         kept = [block for block in blocks if block.fold != fold]
-        fitted = fit_components(kept, views, n_latents, seed)
+        fitted = fit_components(kept, views, n_latents, seed, choice)
         for block in blocks:
             if block.fold == fold:
                 squared_errors += np.square(
@@ -269,44 +277,9 @@ def posterior_variance(noise, slopes):
     return noise / (noise + np.square(slopes))
 
 
-def centre(blocks, views):
-    """Centred signal, features and target of rows, their mean and number of signals."""
-    rows = np.concatenate(blocks)
-    ones = rows[:, 0]
-    n_samples = ones @ ones
-    mean = ones @ rows[:, 1:] / n_samples
-    rows = rows[:, 1:] - ones[:, None] * mean
-    x, features, target = np.split(
-        rows, [views.n_values, views.n_values + views.n_features], axis=1
-    )
-    return x, features, target, mean, n_samples
-
-
 def unit_columns(values):
     """Columns divided by their norm."""
     return values / np.linalg.norm(values, axis=0).clip(min=1e-300)
-
-
-def ridge(blocks, views, inverse_std):
-    """Coefficients of ridge regression of the target on features, (n_features, ...).
-
-    The features are standardised by `inverse_std`, but the coefficients are those of
-    the features as they are. The penalty is chosen by generalised cross-validation,
-    leave-one-out made invariant to rotations of the rows (Golub, Heath and Wahba 1979,
-    https://doi.org/10.1080/00401706.1979.10489751), which needs no single signals.
-    """
-    if not blocks:
-        return np.zeros((views.n_features, 1))
-    _, features, target, _, n_samples = centre(blocks, views)
-    u, s, vt = thin_svd(features * inverse_std)
-    projected = u.T @ target
-    left = max(0.0, np.square(target).sum() - np.square(projected).sum())
-    kept = 1 - s**2 / (s**2 + PENALTIES[:, None])  # (n_penalties, rank)
-    errors = left + (kept**2 @ np.square(projected)).sum(axis=1)
-    dof = n_samples - 1 - (1 - kept).sum(axis=1)
-    penalty = PENALTIES[np.argmin(errors / np.maximum(dof, 1e-9) ** 2)]
-    shrunk = (s / (s**2 + penalty))[:, None] * projected
-    return inverse_std[:, None] * (vt.T @ shrunk)
 
 
 def principal_components(rows, n_components, seed):
@@ -322,21 +295,3 @@ def principal_components(rows, n_components, seed):
     if is_real.any():
         _, vt = svd_flip(u, vt, u_based_decision=False)
     return vt[is_real], s[is_real] ** 2
-
-
-def thin_svd(rows, n_components=None):
-    """u, s, vt of rows (n, d), by the eigenvectors of the smaller Gram matrix."""
-    is_wide = rows.shape[0] < rows.shape[1]
-    gram = rows @ rows.T if is_wide else rows.T @ rows
-    size = len(gram)
-    subset = None
-    if n_components is not None and n_components < size:
-        subset = [size - n_components, size - 1]
-    squares, vectors = eigh(gram, subset_by_index=subset, check_finite=False)
-    squares, vectors = squares[::-1], vectors[:, ::-1]  # largest first
-    is_real = squares > MIN_VARIANCE * max(squares[0], 0.0) if size else squares > 0
-    squares, vectors = squares[is_real], vectors[:, is_real]
-    s = np.sqrt(squares)
-    if is_wide:
-        return vectors, s, (vectors / s).T @ rows
-    return rows @ (vectors / s), s, vectors.T

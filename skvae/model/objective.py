@@ -204,12 +204,14 @@ class Objective(nn.Module):
 def label_loss(predicted, y, classes):
     """Mean loss of the labelled samples: cross-entropy in nats, or half the SSE.
 
+    Of numbers it is the sum over columns of each one's mean where it is known.
+
     Parameters
     ----------
     predicted : Tensor of shape (n_samples, n_targets)
         Class scores, or predictions of y.
     y : Tensor of shape (n_samples, n_targets)
-        Class probabilities, or numbers; a row with NaN is unlabelled and costs nothing.
+        Class probabilities, or numbers; what is NaN is unknown and costs nothing.
     classes : bool
 
     Returns
@@ -217,10 +219,11 @@ def label_loss(predicted, y, classes):
     Tensor of shape (); 0 where no sample is labelled.
     """
     check_same_shape("the head's output", predicted, "y", y)
-    is_labelled = ~y.isnan().any(dim=1)
-    y = torch.where(is_labelled[:, None], y, 0.0)
+    is_known = ~y.isnan()
+    y = torch.where(is_known, y, 0.0)
     if classes:
-        losses = -(y * F.log_softmax(predicted, dim=1)).sum(dim=1)
+        is_known = is_known[:, :1]
+        losses = -(y * F.log_softmax(predicted, dim=1)).sum(dim=1, keepdim=True)
     else:
-        losses = 0.5 * (predicted - y).square().sum(dim=1)
-    return (losses * is_labelled).sum() / is_labelled.sum().clamp(min=1)
+        losses = 0.5 * (predicted - y).square()
+    return ((losses * is_known).sum(dim=0) / is_known.sum(dim=0).clamp(min=1)).sum()

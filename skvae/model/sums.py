@@ -13,13 +13,20 @@ from skvae.processes import from_all, rank, shared_errors, sum_over_processes
 # few enough, or else a random part of the signals.
 MAX_VALUES = 2**23
 MAX_WIDTH = 2048
+# Combinations of known targets, each with sums of its own in each fold.
+MAX_PATTERNS = 4
 # Signals whose products are added up at a time.
 N_ADDED = 4096
 N_FOLDS = 5
+# Variance of a component, of the largest one's, below which it is rounding; of a
+# signal, of its mean square.
+MIN_VARIANCE = 1e-12
+# Rows or columns up to which decompositions are exact.
+MAX_EXACT = 600
 
 
 class Rows(NamedTuple):
-    """Signals of one fold, with a label or without, of all processes.
+    """Signals of one fold, of which the same targets are known, of all processes.
 
     Attributes
     ----------
@@ -27,12 +34,13 @@ class Rows(NamedTuple):
         A constant 1 and what is known of a signal; or any rows with the same sums of
         products, as `Sums.rows` gives.
     fold : int
-    is_labelled : bool
+    known : tuple of bool
+        Which columns of the target are known; these are last, 0 where unknown.
     """
 
     values: np.ndarray
     fold: int
-    is_labelled: bool
+    known: tuple
 
 
 def merge(blocks, others):
@@ -111,7 +119,7 @@ class Sums:
         return rows
 
 
-def gather(read, width, is_labelled, seed):
+def gather(read, width, known, seed):
     """Read signals once, into `Rows` of random folds, the same for any processes.
 
     Parameters
@@ -120,7 +128,7 @@ def gather(read, width, is_labelled, seed):
         Indices, an ndarray of int, to values there, ndarray of shape (b, width) as in
         `Rows`.
     width : int
-    is_labelled : ndarray of bool, shape (n_samples,)
+    known : ndarray of bool, shape (n_samples, n_targets)
         Of the signals of this process, and so is what it reads.
     seed : int
 
@@ -128,16 +136,18 @@ def gather(read, width, is_labelled, seed):
     -------
     list of Rows
     """
-    counts = from_all(len(is_labelled))
+    counts = from_all(len(known))
     n_before, n_all = sum(counts[: rank()]), sum(counts)
-    own = slice(n_before, n_before + len(is_labelled))
-    if width <= MAX_WIDTH and n_all * width > MAX_VALUES:
+    own = slice(n_before, n_before + len(known))
+    patterns, kinds = patterns_of(known)
+    can_sum = width <= MAX_WIDTH and len(patterns) <= MAX_PATTERNS
+    if can_sum and n_all * width > MAX_VALUES:
         # In turns, begun anew each time: a permutation of a billion does not fit.
         turns, place = np.divmod(np.arange(own.start, own.stop), N_FOLDS)
         turns = murmurhash3_32(turns.astype(np.int32), seed, positive=True)
-        return gather_sums(read, width, is_labelled, (place + turns) % N_FOLDS)
+        return gather_sums(read, width, patterns, kinds, (place + turns) % N_FOLDS)
     order = np.random.RandomState(seed).permutation(n_all)
-    if width > MAX_WIDTH:
+    if not can_sum:
         order = order[: max(2 * N_FOLDS, MAX_VALUES // width)]
     n_folds = max(1, min(N_FOLDS, len(order)))
     folds = np.full(n_all, -1)
@@ -145,19 +155,31 @@ def gather(read, width, is_labelled, seed):
         folds[part] = fold
     blocks = []
     for fold in range(n_folds):
-        for labelled in (False, True):
-            index = np.flatnonzero((folds[own] == fold) & (is_labelled == labelled))
-            with shared_errors():
-                values = read(index)
-            values = np.concatenate(from_all(values))
-            if len(values):
-                blocks.append(Rows(values, fold, labelled))
+        index = np.flatnonzero(folds[own] == fold)
+        with shared_errors():
+            values = read(index)
+        values, of = map(
+            np.concatenate, zip(*from_all((values, kinds[index])), strict=True)
+        )
+        blocks += [
+            Rows(values[of == kind], fold, patterns[kind]) for kind in np.unique(of)
+        ]
     return blocks
 
 
-def gather_sums(read, width, is_labelled, folds):
+def patterns_of(known):
+    """Which targets are known together, tuples, and the number of each row's (n,)."""
+    rows = np.column_stack([np.ones(len(known), dtype=bool), known])
+    own, kinds = np.unique(rows, axis=0, return_inverse=True)
+    own = [tuple(pattern) for pattern in own[:, 1:].tolist()]
+    patterns = sorted(set().union(*from_all(own)))
+    numbers = np.array([patterns.index(pattern) for pattern in own], dtype=int)
+    return patterns, numbers[kinds.reshape(-1)]
+
+
+def gather_sums(read, width, patterns, kinds, folds):
     """`Rows` with the sums of all signals, which are read in their order."""
-    kinds = 2 * folds + is_labelled
+    kinds = len(patterns) * folds + kinds
     found = sorted(set().union(*from_all(np.unique(kinds).tolist())))
     sums = {kind: Sums.empty(width - 1) for kind in found}
     with shared_errors():
@@ -166,6 +188,37 @@ def gather_sums(read, width, is_labelled, folds):
             for kind in np.unique(kinds[rows]):
                 sums[kind] += Sums.of(values[kinds[rows] == kind])
     return [
-        Rows(part.over_processes().rows(), int(kind // 2), bool(kind % 2))
+        Rows(
+            part.over_processes().rows(),
+            int(kind // len(patterns)),
+            patterns[kind % len(patterns)],
+        )
         for kind, part in sums.items()
     ]
+
+
+def centre(blocks):
+    """Centred rows without their constant, their mean and the number of signals."""
+    rows = np.concatenate(blocks)
+    ones = rows[:, 0]
+    n_samples = ones @ ones
+    mean = ones @ rows[:, 1:] / n_samples
+    return rows[:, 1:] - ones[:, None] * mean, mean, n_samples
+
+
+def thin_svd(rows, n_components=None):
+    """u, s, vt of rows (n, d), by the eigenvectors of the smaller Gram matrix."""
+    is_wide = rows.shape[0] < rows.shape[1]
+    gram = rows @ rows.T if is_wide else rows.T @ rows
+    size = len(gram)
+    subset = None
+    if n_components is not None and n_components < size:
+        subset = [size - n_components, size - 1]
+    squares, vectors = eigh(gram, subset_by_index=subset, check_finite=False)
+    squares, vectors = squares[::-1], vectors[:, ::-1]  # largest first
+    is_real = squares > MIN_VARIANCE * max(squares[0], 0.0) if size else squares > 0
+    squares, vectors = squares[is_real], vectors[:, is_real]
+    s = np.sqrt(squares)
+    if is_wide:
+        return vectors, s, (vectors / s).T @ rows
+    return rows @ (vectors / s), s, vectors.T

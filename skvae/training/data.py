@@ -123,14 +123,14 @@ class SignalDataset(Dataset):
     ----------
     signals : ScaledSignals
     y : ndarray of float32, shape (n_samples, n_targets), optional
-        Targets of the head, NaN where a sample is unlabelled.
+        Targets of the head, NaN where unknown.
 
     Attributes
     ----------
     n_all, n_before, n_largest : int
         Samples of all processes, of those before this one, and of the one with most.
     label_factor : float
-        This process's share of the labelled samples, to its share of all.
+        This process's share of the known targets, to its share of all samples.
     """
 
     def __init__(self, signals, y=None):
@@ -144,8 +144,8 @@ class SignalDataset(Dataset):
         self.n_all, self.n_before = sum(counts), sum(counts[: rank()])
         self.n_largest = max(counts)
         y = torch.zeros(0, 1) if self.y is None else self.y[self.rows]
-        labelled = from_all(int((~y.isnan()).all(dim=1).sum()))
-        share = labelled[rank()] / max(1, sum(labelled))
+        known = from_all(int((~y.isnan()).sum()))
+        share = known[rank()] / max(1, sum(known))
         self.label_factor = share * self.n_all / max(1, len(self))
 
     def __len__(self):

@@ -244,7 +244,7 @@ def rows_of(job, module, data, y, memory):
     y = y[data.closed.rows.cpu().numpy()]
     read = partial(read_rows, module, data.closed, np.nan_to_num(y))
     width = read(np.arange(0)).shape[1]
-    rows = gather(read, width, ~np.isnan(y).any(axis=1) & bool(y.shape[1]), job.seed)
+    rows = gather(read, width, ~np.isnan(y), job.seed)
     if memory is not None and memory.rows is not None:
         rows = merge(memory.rows, rows)
     return rows
@@ -273,16 +273,19 @@ def closed_form(job, net, data, rows, before):
         n_features=0 if encoder.features is None else encoder.features.n_features,
         feature_weight=params.feature_weight,
         label_weight=0.0 if job.target is None else params.label_weight,
+        classes=job.target is not None and job.target.classes is not None,
     )
     n_components = encoder.components.out_features
     fitted = fit_components(rows, views, n_components, seed)
+    if fitted.choice is not None and rank() == 0:
+        warn_of_unpredicted(fitted.choice, rows, views)
     if before:
         directions = encoder.components.weight.cpu().numpy()
         values = np.concatenate([block.values for block in rows])
         fitted = fitted.aligned(latent_dim, values, directions)
     noise = own_noise = fitted.noise(latent_dim)
     if net.max_epochs or before:
-        noise = held_out_noise(rows, views, latent_dim, seed)
+        noise = held_out_noise(rows, views, latent_dim, seed, fitted.choice)
         noise = max(noise, fitted.noise_floor)
     if data.kept.signals.has_gaps:
         share = share_of_measured(fitted, module, data.kept, latent_dim)
@@ -373,12 +376,26 @@ def needs_head(job, before):
         return False
     if before:
         return before.net.module_.head is not None
-    is_unlabelled = bool(np.isnan(target.values).any(axis=1).all())
+    is_unlabelled = bool(np.isnan(target.values).all())
     return (
         not params.linear_path
         or target.n_dims > TOO_MANY_DIMS * params.latent_dim
         or all(from_all(is_unlabelled))  # labels come later
     )
+
+
+def warn_of_unpredicted(choice, blocks, views):
+    """Warn of what is known of y, but that nothing predicts of signals left out."""
+    is_known = np.any([block.known for block in blocks], axis=0)
+    columns = np.flatnonzero(is_known & (choice.trust == 0)).tolist()
+    if columns:
+        where = "" if views.classes or len(is_known) == 1 else f" in columns {columns}"
+        warn_user(
+            f"y cannot be predicted{where}: of signals left out of a regression on "
+            "signals and features, its mean says as much. It has no weight in the "
+            "closed form. Check that its rows belong to those of X, or set "
+            "label_weight=0."
+        )
 
 
 def share_of_measured(fitted, module, dataset, latent_dim):
