@@ -22,7 +22,7 @@ from sklearn.utils.fixes import parse_version
 
 from skvae.runtime import warn_user
 
-FORMAT = 1
+FORMAT = 2
 HOLDS = {  # by kind, for who expected another
     "checkpoint": "the checkpoint of a fit. Start the same fit again, which goes on "
     "from there, then save the estimator.",
