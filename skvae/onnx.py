@@ -179,7 +179,22 @@ def export(module, example, input_name, output_name, opset):
         dynamo=True,
         verbose=False,
     )
-    return program.model_proto
+    model = program.model_proto
+    end_names(model.graph)
+    return model
+
+
+def end_names(graph):
+    """End the names of values in "_": skl2onnx appends digits to make them its own.
+
+    It takes copy_1, once it is copy_11, for another that has this name.
+    """
+    kept = {"", *(value.name for value in (*graph.input, *graph.output))}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [name if name in kept else f"{name}_" for name in names]
+    for value in (*graph.initializer, *graph.value_info):
+        value.name += "_"
 
 
 def is_double(operator):
