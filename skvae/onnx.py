@@ -12,7 +12,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skvae.model.features import LIMIT, N_KERNELS, N_TAPS
+from skvae.model.features import LIMIT, MAKES_ROOM, N_KERNELS, N_TAPS
 from skvae.transformer import ConvVAETransformer
 
 try:
@@ -40,7 +40,8 @@ def decoder_to_onnx(estimator, opset=MIN_OPSET):
     -------
     onnx.ModelProto
         Of an input "Z", float32 of shape (n_samples, latent_dim), and an output
-        "signals", float32 in the units and the layout of the fitted X.
+        "signals" in the units and the layout of the fitted X, of the type that
+        `inverse_transform` gives: float32, or float64 where that is too coarse.
     """
     check_is_fitted(estimator)
     Z = torch.zeros(2, estimator.latent_scale_.size)
@@ -97,12 +98,13 @@ class Scaling(nn.Module):
         self.register_buffer("scale", torch.from_numpy(scaler.scale_))
         scale = torch.from_numpy(estimator.latent_scale_)
         self.register_buffer("latent_scale", scale)
+        self.dtype = getattr(torch, scaler.dtype_)
 
     def scaled(self, x):
         return ((x.double() - self.offset) / self.scale).float()
 
     def unscaled(self, x):
-        return (x.double() * self.scale + self.offset).float()
+        return (x.double() * self.scale + self.offset).to(self.dtype)
 
 
 class FeatureGraph(nn.Module):
@@ -121,9 +123,12 @@ class FeatureGraph(nn.Module):
         weight = torch.full((N_KERNELS, 1, N_TAPS), -1.0)
         weight.scatter_(2, features.taps[:, None], 2.0)
         self.register_buffer("weight", weight)
+        self.has_own_units = features.has_own_units
 
     def forward(self, x):
-        features = self.features
+        features, n_timepoints = self.features, x.shape[2]
+        if self.has_own_units:
+            x, measures = features.in_own_units(x)
         differences = nn.functional.pad(x[:, :, 1:] - x[:, :, :-1], (1, 0))
         inputs = torch.cat([x, differences], dim=1)  # (n, 2c, t)
         scaled = (inputs - features.offset.squeeze(2)) * features.scale.squeeze(2)
@@ -143,7 +148,13 @@ class FeatureGraph(nn.Module):
             )
             above = response[:, :, None] > features.thresholds[:, i, :, None].float()
             counts.append(above.float().sum(dim=3))  # (n, n_kernels, n_thresholds)
-        return torch.stack(counts, dim=2).flatten(1) * (1 / x.shape[2])
+        counts = torch.stack(counts, dim=2)  # (n, n_kernels, n_dilations, n_thresholds)
+        if self.has_own_units:
+            above = (measures > features.bounds).float() * n_timepoints
+            above = above.unflatten(1, (-1, *counts.shape[2:]))
+            groups = counts.unflatten(1, (-1, MAKES_ROOM))
+            counts = torch.cat([above[:, :, None], groups[:, :, 1:]], dim=2)
+        return counts.flatten(1) * (1 / n_timepoints)
 
 
 def cpu_copy(estimator):
@@ -168,7 +179,22 @@ def export(module, example, input_name, output_name, opset):
         dynamo=True,
         verbose=False,
     )
-    return program.model_proto
+    model = program.model_proto
+    end_names(model.graph)
+    return model
+
+
+def end_names(graph):
+    """End the names of values in "_": skl2onnx appends digits to make them its own.
+
+    It takes copy_1, once it is copy_11, for another that has this name.
+    """
+    kept = {"", *(value.name for value in (*graph.input, *graph.output))}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [name if name in kept else f"{name}_" for name in names]
+    for value in (*graph.initializer, *graph.value_info):
+        value.name += "_"
 
 
 def is_double(operator):

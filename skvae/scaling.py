@@ -14,6 +14,9 @@ SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler}
 MAX_VALUE = 1e35
 MAX_SCALED = 1e15  # so that sums of squares fit
 BLOCK_VALUES = 2**22  # values held in float64 at a time: 32 MiB
+# Of a channel's scale: steps of float32 up to it leave a signal as it is, rounded by
+# half of them, where no decoder is so exact.
+MAX_STEP = 1e-3
 
 
 class ChannelScaler:
@@ -25,14 +28,20 @@ class ChannelScaler:
     Parameters
     ----------
     kind : {"standard", "minmax"} or None
-        Mean 0 and variance 1, range [0, 1], or leave as is. A constant channel is
-        only shifted.
+        Mean 0 and variance 1, range [0, 1], or leave as is, but for a mean that float32
+        is too coarse at. A constant channel has no scale of its own, and gets the root
+        mean square of the others', or 1: all that is in units of X stays in theirs.
 
     Attributes
     ----------
     offset_, scale_ : ndarray of shape (n_channels, 1)
         In the units of X: ``scaled = (X - offset_) / scale_``.
+    dtype_ : {"float32", "float64"}
+        Of `inverse_transform`: float64 where float32, at the offset of any channel that
+        varies, has steps above a thousandth of its scale.
     """
+
+    dtype_ = "float32"  # of one that an older version fitted
 
     def __init__(self, kind):
         self.kind = kind
@@ -69,19 +78,18 @@ class ChannelScaler:
                 "these channels out."
             )
 
-        def learned(name):
-            return np.array([getattr(scaler, name)[0] for scaler in scalers])
-
+        offset, scale = np.array([statistics(scaler) for scaler in scalers]).T
+        varies = scale > 0
+        is_coarse = varies & (float32_step(offset) > MAX_STEP * scale)
         if self.kind is None:
-            offset, scale = np.zeros(len(scalers)), np.ones(len(scalers))
-        elif self.kind == "standard":
-            offset, scale = learned("mean_"), learned("scale_")
+            offset, scale = np.where(is_coarse, offset, 0.0), np.ones(len(scalers))
+        elif varies.any():
+            scale[~varies] = root_mean_square(scale[varies])
         else:
-            # scikit-learn's scale_ takes a range below 2e-15 for a constant channel.
-            offset, scale = learned("data_min_"), learned("data_range_")
-            scale = np.where(scale > 0, scale, 1.0)
+            scale[:] = 1.0
         self.offset_ = offset[:, None]
         self.scale_ = scale[:, None]
+        self.dtype_ = "float64" if is_coarse.any() else "float32"
         return self
 
     def transform(self, X):
@@ -96,13 +104,13 @@ class ChannelScaler:
         with np.errstate(over="ignore"):
             scaled /= self.scale_
         reason = "X is in other units than the fitted signals, or needs another `scale`"
-        return to_float32(scaled, MAX_SCALED, reason)
+        return converted(scaled, "float32", MAX_SCALED, reason)
 
     def inverse_transform(self, X):
-        """X of shape (n, c, t), without NaN, in the units of the data, float32."""
+        """X of shape (n, c, t), without NaN, in the units of the data, of `dtype_`."""
         reason = "The latents are in other units than the fitted ones"
         X = X * self.scale_ + self.offset_
-        return to_float32(X, np.inf, reason, allow_nan=False)
+        return converted(X, self.dtype_, np.inf, reason, allow_nan=False)
 
     def log_det(self, n_measured):
         """Log-determinant of `transform`, in nats, of each signal.
@@ -119,6 +127,27 @@ class ChannelScaler:
         ndarray of shape (n_samples,)
         """
         return -n_measured @ np.log(self.scale_[:, 0])
+
+
+def statistics(scaler):
+    """Offset and scale that one of scikit-learn's scalers has learned; 0: constant."""
+    if isinstance(scaler, MinMaxScaler):
+        # Its scale_ takes a range below 2e-15 for a constant channel.
+        return scaler.data_min_[0], scaler.data_range_[0]
+    n, mean, variance = scaler.n_samples_seen_, scaler.mean_, scaler.var_
+    is_constant = _is_constant_feature(variance, mean, n)[0]
+    return mean[0], 0.0 if is_constant else scaler.scale_[0]
+
+
+def root_mean_square(values):
+    """Of values so small that their squares are 0, too."""
+    largest = np.max(values)
+    return largest * np.sqrt(np.mean(np.square(values / largest)))
+
+
+def float32_step(values):
+    """Distances from values to the next number of float32."""
+    return np.spacing(np.abs(values).astype(np.float32))
 
 
 def merged(scalers):
@@ -155,13 +184,13 @@ def largest_value(X, allow_nan=True):
     return largest
 
 
-def to_float32(X, limit, reason, allow_nan=True):
-    """X in float32, C-contiguous; a ValueError if it reaches the limit."""
+def converted(X, dtype, limit, reason, allow_nan=True):
+    """X of a dtype, C-contiguous; a ValueError if it reaches the limit."""
     with np.errstate(over="ignore"):
-        result = X.astype(np.float32, order="C", copy=False)
+        result = X.astype(dtype, order="C", copy=False)
     largest = largest_value(result, allow_nan)
     if not largest < limit:
         raise ValueError(
-            f"{reason}: values reach {largest:.3g}, where float32 does not suffice."
+            f"{reason}: values reach {largest:.3g}, where {dtype} does not suffice."
         )
     return result

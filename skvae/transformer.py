@@ -96,7 +96,8 @@ class ConvVAETransformer(
     feature_weight : float, default=1.0
         What the latents tell of the signal's convolution features, in units of what
         they tell of the signal. 0 is probabilistic PCA (Tipping and Bishop 1999) plus
-        convolutions, with the smallest reconstruction error.
+        convolutions, with the smallest reconstruction error. Of signals of unequal gain
+        the features are in units of each signal's own spread.
     label_weight : float, default=0.0
         What the latents tell of `y`, in the same units, where `fit` gets it; 2 is
         strong. Class labels, or numbers in one or several columns, see `target_type`.
@@ -197,10 +198,10 @@ class ConvVAETransformer(
     n_active_dims_ : int
         Latent dimensions that cost more than 0.01 nats.
     latent_scale_ : ndarray of shape (latent_dim,)
-        Factor of each latent, in the units of X, the root mean square of its channels'
-        scales; 1 if ``whiten=True``. With `linear_path` the standard deviation of the
-        component, shrunk, without it how far the latent moves the decoded signal, found
-        anew by each `fit` and `partial_fit`.
+        Factor of each latent, in the units of X, the root mean square of the scales of
+        channels that vary; 1 if ``whiten=True``. With `linear_path` the standard
+        deviation of the component, shrunk, without it how far the latent moves the
+        decoded signal, found anew by each `fit` and `partial_fit`.
     held_back_excess_ : float
         Distortion expected of signals not trained on, over that of training signals;
         `partial_fit` and `warm_start` go on with it.
@@ -600,11 +601,12 @@ class ConvVAETransformer(
 
         Returns
         -------
-        ndarray of float32, shape (n_samples, n_features_in_) or \
+        ndarray of shape (n_samples, n_features_in_) or \
                 (n_samples, n_channels_in_, n_timepoints_in_)
-            The mean of p(x|z) in the units and the layout of the fitted X. A DataFrame
-            with the columns of the fitted X where `set_output` asks for one and X
-            had two dimensions.
+            The mean of p(x|z) in the units and the layout of the fitted X, of float32,
+            or float64 where float32 is too coarse at the offset of the fitted X, see
+            ``scaler_.dtype_``. A DataFrame with the columns of the fitted X where
+            `set_output` asks for one and X had two dimensions.
         """
         return as_frame(self, self._inverse_transform(Z), Z)
 
@@ -625,6 +627,7 @@ class ConvVAETransformer(
         Returns
         -------
         ndarray of float32, of the units and the layout of the fitted X
+            Of float64 where `inverse_transform` gives that.
             A DataFrame with the columns and the index of X where `set_output` asks for
             one. If a signal of a list is shorter than the fitted ones: a list of arrays
             of the same shapes.
@@ -688,7 +691,7 @@ class ConvVAETransformer(
         signals = check_signals(self, X, reset=False)
         missing = np.isnan(signals)
         rows = np.flatnonzero(missing.any(axis=(1, 2)))
-        filled = np.zeros(signals.shape, np.float32)
+        filled = np.zeros(signals.shape, self.scaler_.dtype_)
         if len(rows):
             values = self._map_checked(module.gaps, signals[rows])
             if self.net_.criterion_.likelihood.is_unit_range:
@@ -711,6 +714,7 @@ class ConvVAETransformer(
         Returns
         -------
         ndarray of float32, of the units and the layout of the fitted X.
+            Of float64 where `inverse_transform` gives that.
         """
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         module = self._module_in_use()

@@ -1,5 +1,6 @@
 """Random convolutions against loops in NumPy: the same bits anywhere."""
 
+import copy
 import io
 import math
 import pickle
@@ -11,6 +12,10 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 
 import skvae
 from skvae import ConvVAETransformer
@@ -44,6 +49,23 @@ def fitted():
     """Features of two channels of 100 points, and signals that they were fitted on."""
     x = noise(500, 2, 100).cumsum(2)
     return draw(2, 100).fit(x), x
+
+
+GAINS = ["equal", "unequal", "by channel"]
+
+
+@pytest.fixture(scope="module", params=GAINS)
+def fitted_of_gains(request):
+    """Features of signals of equal gains, of unequal ones, or with each channel's."""
+    x = noise(500, 2, 100).cumsum(2)
+    x /= x.std(dim=(1, 2), keepdim=True)
+    n_gains = {"equal": 0, "unequal": 1, "by channel": 2}[request.param]
+    if n_gains:
+        x *= noise(500, n_gains, 1, seed=1).exp()
+    features = draw(2, 100).fit(x)
+    assert features.has_own_units == bool(n_gains)
+    assert features.by_channel == (n_gains == 2)
+    return features, x
 
 
 def read_whole_numbers(features, seed=0):
@@ -234,12 +256,119 @@ def test_a_spike_in_training_leaves_all_finite(waves):
         assert np.isfinite(values).all()
 
 
+# Signals of unequal gain
+
+
+def whole_measures(features, x):
+    """Spreads and levels of x (n, c, t), (n, c) in Python's whole numbers."""
+    steps = 4096 / features.typical.numpy()
+    whole = np.rint(x.numpy().astype(float) * steps).astype(int).astype(object)
+    n_timepoints = x.shape[2]
+    levels = [[round(row.sum() / n_timepoints) for row in signal] for signal in whole]
+    levels = np.array(levels, dtype=object)
+    spreads = abs(whole - levels[:, :, None]).sum(axis=2)
+    if not features.by_channel:
+        spreads = np.tile(spreads.sum(axis=1, keepdims=True), x.shape[1])
+    return spreads.astype(float), levels.astype(float)
+
+
+def test_signals_of_unequal_gain_are_read_in_units_of_their_own(fitted_of_gains):
+    features, x = fitted_of_gains
+    shares = features(x[:50]).reshape(50, 4, 8, -1)
+    if not features.has_own_units:
+        assert (shares[:, :, 0] % 1).count_nonzero() > 0
+        return
+    spreads, levels = whole_measures(features, x[:50])
+    n_summed = 100 if features.by_channel else 200
+    own = x[:50].numpy() * (4096 / features.typical.numpy()) - levels[:, :, None]
+    own = torch.from_numpy(own * (n_summed / spreads[:, :, None])).float()
+    plain = copy.deepcopy(features)
+    plain.typical.zero_()
+    expected = plain(own).reshape(50, 4, 8, -1)
+    differs = shares[:, :, 1:] != expected[:, :, 1:]
+    assert differs.float().mean() < 1e-3
+    n_each = len(features.bounds) // 2
+    columns = [m[:, np.arange(n_each) % 2] for m in (spreads, levels)]
+    above = np.hstack(columns) > features.bounds.numpy()
+    np.testing.assert_array_equal(shares[:, :, 0].reshape(50, -1), above)
+
+
+def test_bounds_of_spread_and_level_are_quantiles(fitted_of_gains):
+    features, x = fitted_of_gains
+    if features.has_own_units:
+        above = features(x).reshape(500, 4, 8, -1)[:, :, 0].reshape(500, 2, -1)
+        n_each = above.shape[2]
+        expected = 1 - (np.arange(n_each) + 0.5) / n_each
+        np.testing.assert_allclose(above.mean(dim=0), [expected] * 2, atol=0.005)
+
+
+def test_a_gain_changes_what_the_spread_says_alone(fitted_of_gains):
+    features, x = fitted_of_gains
+    changed = features(4 * x) - features(x)
+    changed = (changed.reshape(500, 4, 8, -1) != 0).float().mean(dim=(0, 1, 3))
+    if features.has_own_units:
+        assert changed[1:].max() < 0.02
+    assert changed[0] > 0.1
+
+
+def test_constant_signals_have_no_gain():
+    x = noise(200, 1, 60)
+    x[::3] = 0.1
+    assert not draw(1, 60).fit(x).has_own_units
+    x[1::3] *= noise(67, 1, 1).exp()
+    x[2] = 0.1 + 1e-6 * noise(1, 1, 60)[0]  # no more than rounding
+    features = draw(1, 60).fit(x)
+    assert features.has_own_units
+    shares = features(x).reshape(200, 4, 8, -1)
+    assert torch.isfinite(shares).all()
+    assert (shares[::3] == shares[0]).all()
+    assert not draw(1, 60).fit(x[::3]).has_own_units
+
+
+def accuracy(transformer, X, y):
+    pipeline = make_pipeline(transformer, KNeighborsClassifier())
+    return cross_val_score(pipeline, X, y, cv=3).mean()
+
+
+CLOSED = {"max_epochs": 0, "random_state": 0}
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 2.0])
+def test_signals_of_unequal_gain_classify_as_well_as_by_pca(n_channels, spread):
+    """Waves of one to three periods; by features in one unit .7 at a spread of 2."""
+    rng = np.random.default_rng(0)
+    y, shape = np.arange(150) % 3, (150, n_channels, 1)
+    phase = 2 * np.pi * (1 + y[:, None, None]) * np.arange(64) / 64
+    X = np.sin(phase + rng.normal(0, 0.3, shape)) + 0.3 * rng.normal(
+        size=(150, n_channels, 64)
+    )
+    X *= np.exp(spread * rng.normal(size=shape))
+    expected = accuracy(PCA(8), X.reshape(150, -1), y)
+    assert accuracy(ConvVAETransformer(8, **CLOSED), X, y) > expected - 0.02
+
+
+def test_bursts_of_unequal_gain_classify_as_well_as_in_their_own_units():
+    rng = np.random.default_rng(0)
+    y, k = np.arange(120) % 3, np.arange(16)
+    shapes = np.sin(np.pi * k / 8), np.sin(np.pi * k / 4), np.sign(7.5 - k)
+    X = 0.3 * rng.normal(size=(120, 120))
+    for x, label in zip(X, y, strict=True):
+        for start in rng.integers(0, 104, 3):
+            x[start : start + 16] += 2 * shapes[label]
+    gained = X * np.exp(0.5 * rng.normal(size=(120, 1)))
+    own = gained / gained.std(axis=1, keepdims=True)
+    expected = accuracy(ConvVAETransformer(8, **CLOSED), own, y)
+    assert accuracy(ConvVAETransformer(8, **CLOSED), gained, y) > expected - 0.03
+    assert accuracy(PCA(8), gained, y) < expected - 0.1
+
+
 # The same bits
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16, 499])
-def test_same_bits_in_any_batch_and_order(fitted, batch_size):
-    features, x = fitted
+def test_same_bits_in_any_batch_and_order(fitted_of_gains, batch_size):
+    features, x = fitted_of_gains
     whole = features(x)
     order = torch.randperm(500, generator=torch.Generator().manual_seed(0))
     some = order[: 20 * batch_size]
@@ -247,16 +376,16 @@ def test_same_bits_in_any_batch_and_order(fitted, batch_size):
     assert torch.equal(torch.cat(batches), whole[some])
 
 
-def test_same_bits_of_any_layout_in_memory(fitted):
-    features, x = fitted
+def test_same_bits_of_any_layout_in_memory(fitted_of_gains):
+    features, x = fitted_of_gains
     by_time = x.permute(2, 1, 0).contiguous().permute(2, 1, 0)
     assert not by_time.is_contiguous()
     assert torch.equal(features(by_time), features(x))
     assert torch.equal(features(x[::7]), features(x)[::7])
 
 
-def test_same_bits_with_one_and_two_threads(fitted):
-    features, x = fitted
+def test_same_bits_with_one_and_two_threads(fitted_of_gains):
+    features, x = fitted_of_gains
     x = x[:350]  # work enough for torch to share it out
     before = torch.get_num_threads()
     shares, thresholds = [], []
@@ -271,8 +400,8 @@ def test_same_bits_with_one_and_two_threads(fitted):
     assert torch.equal(*thresholds)
 
 
-def test_same_bits_in_python_threads(fitted):
-    features, x = fitted
+def test_same_bits_in_python_threads(fitted_of_gains):
+    features, x = fitted_of_gains
     expected = features(x)
     with ThreadPoolExecutor(4) as pool:
         for result in pool.map(features, [x] * 8):
@@ -280,10 +409,12 @@ def test_same_bits_in_python_threads(fitted):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("spread", [0.0, 1.0])
 @pytest.mark.parametrize("n_channels", [1, 6])
-def test_same_bits_on_a_gpu(n_channels):
-    x = noise(500, n_channels, 336).cumsum(2)
+def test_same_bits_on_a_gpu(n_channels, spread):
+    x = noise(500, n_channels, 336) * (spread * noise(500, 1, 1, seed=1)).exp()
     features = draw(n_channels, 336).fit(x)
+    assert features.has_own_units == bool(spread)
     expected = features(x)
     assert torch.equal(features.to("cuda")(x.to("cuda")).cpu(), expected)
 
@@ -301,8 +432,8 @@ def test_features_are_drawn_from_the_seed(waves):
     assert not torch.equal(first.thresholds, other.thresholds)
 
 
-def test_same_bits_after_a_state_dict(fitted):
-    features, x = fitted
+def test_same_bits_after_a_state_dict(fitted_of_gains):
+    features, x = fitted_of_gains
     other = draw(2, 100, seed=1)
     assert not torch.equal(other(x), features(x))
     other.load_state_dict(features.state_dict())

@@ -121,16 +121,24 @@ def test_latents_and_signals_are_the_estimators(onnx, name):
     signals = runner(onnx.decoder_to_onnx(vae))(Z)
     expected = vae.inverse_transform(Z)
     assert signals.shape == expected.shape
+    assert signals.dtype == expected.dtype
     np.testing.assert_allclose(signals, expected, rtol=0, atol=1e-5 * expected.std())
 
 
 @pytest.mark.extra
+@pytest.mark.parametrize("gains", ["equal", "unequal", "by channel"])
 @pytest.mark.parametrize("n_channels", [1, 6])
-def test_features_are_the_same_numbers_to_the_bit(onnx, n_channels):
+def test_features_are_the_same_numbers_to_the_bit(onnx, n_channels, gains):
     x = torch.from_numpy(load_watch(subset="test").data[:, :n_channels]).float()
-    x[0] *= 1e6  # beyond the limit of the grid
+    if gains == "equal":
+        x /= x.std(dim=(1, 2), keepdim=True)
     torch.manual_seed(0)
+    if gains == "by channel":
+        x *= torch.randn(len(x), n_channels, 1).exp()
+    x[0] *= 1e6  # beyond the limit of the grid
     features = RandomConvolutions(n_channels, x.shape[2]).fit(x[1:])
+    assert features.has_own_units == (gains != "equal")
+    assert features.by_channel == (gains == "by channel" and n_channels > 1)
     graph = onnx.export(onnx.FeatureGraph(features), x[:2], "x", "features", 18)
     np.testing.assert_array_equal(runner(graph)(x.numpy()), features(x).numpy())
 

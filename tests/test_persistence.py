@@ -361,12 +361,12 @@ def test_load_refuses_any_changed_byte(path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update(format=2), "format 2 of est.*reads format 1 of estimators"),
-        (lambda h: h.update(format=0), "format 0 of est.*reads format 1 of estimators"),
+        (lambda h: h.update(format=3), "format 3 of est.*reads format 2 of estimators"),
+        (lambda h: h.update(format=1), "format 1 of est.*reads format 2 of estimators"),
         (lambda h: h.update(kind="checkpoint"), "the checkpoint of a fit. Start the"),
         (
             lambda h: h.update(kind="forest"),
-            "format 1 of forests.*reads format 1 of estimators",
+            "format 2 of forests.*reads format 2 of estimators",
         ),
         (lambda h: h.pop("format"), "not a file written by skvae"),
         (lambda h: h.pop("versions"), "not a file written by skvae"),
@@ -408,8 +408,8 @@ def test_load_refuses_a_file_of_a_newer_version_and_names_both(path, version):
     )
     with pytest.raises(ValueError, match=both):
         skvae.load(path)
-    rewrite(path, lambda header: header.update(format=2))
-    both = f"format 2 of estimators, .* skvae {version}; skvae {skvae.__version__}, "
+    rewrite(path, lambda header: header.update(format=3))
+    both = f"format 3 of estimators, .* skvae {version}; skvae {skvae.__version__}, "
     with pytest.raises(ValueError, match=both):
         skvae.load(path)
 

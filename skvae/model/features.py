@@ -16,6 +16,19 @@ MAX_SUMMED = 9
 # 12: sums fit 16 bits. The limit stands for 8 standard deviations.
 LIMIT = 2730
 LIMIT_STD = 8.0
+# Standard deviation of the logarithms of signals' spreads above which their gains are
+# unequal: between what signals of one gain have (load profiles .2), and gains that move
+# the thresholds' shares (a factor of e^.5). And of those of a channel's spread, to that
+# of all: between sensors of one gain (.5) and loose electrodes (gains of e^1: .8).
+UNEQUAL = 1 / 3
+UNEQUAL_CHANNELS = 2 / 3
+# Whole numbers in a typical spread, and the least spread that a signal has in them.
+SPREAD_STEPS = 2**12
+MIN_SPREAD = 2**4
+# Of a signal's largest value, the spread below which it is constant but for rounding.
+MIN_VARIATION = 1e-6
+# Of so many kernels, one makes room for level and spread.
+MAKES_ROOM = 8
 # Time steps that are counted in 16 bits, which are the fastest to add.
 MAX_COUNT = 2**15 - 1
 # Numbers side by side that are added fast.
@@ -33,8 +46,13 @@ class RandomConvolutions(nn.Module):
     standard deviation. The four thresholds of a kernel and dilation are quantiles of
     its responses on training signals.
 
-    All of it is whole numbers of 16 bits, so that sums are exact: a signal has the
-    same features in any batch, order, thread and device.
+    Where the training signals are of unequal gain, each is read in units of its own
+    spread, about its own level. What level and spread are, they then say themselves, in
+    the place of every eighth kernel: whether they exceed thresholds, quantiles too.
+
+    All of it is whole numbers of 16 bits, those of level and spread below 2**53 in
+    float64, so that sums are exact: a signal has the same features in any batch, order,
+    thread and device.
 
     Parameters
     ----------
@@ -72,14 +90,34 @@ class RandomConvolutions(nn.Module):
         self.register_buffer("thresholds", thresholds)
         self.register_buffer("offset", torch.zeros(n_inputs, 1, 1))
         self.register_buffer("scale", torch.zeros(n_inputs, 1, 1))
+        # Of signals of unequal gain: the typical spread of each channel, all 0 of those
+        # of equal gain, and whether channels have gains of their own.
+        self.register_buffer("typical", torch.zeros(n_channels, 1, dtype=torch.float64))
+        self.register_buffer("by_channel", torch.zeros((), dtype=torch.bool))
+        n_bounds = thresholds[::MAKES_ROOM].numel()
+        self.register_buffer("bounds", torch.zeros(n_bounds, dtype=torch.float64))
 
     @property
     def n_features(self):
         return self.thresholds.numel()
 
+    @property
+    def has_own_units(self):
+        """Whether signals are read in units of their own spread."""
+        return bool(self.typical.any())
+
     @torch.no_grad()
     def fit(self, x):
         """Learn units and thresholds from signals x (n, c, t); some of many suffice."""
+        self.find_gains(x)
+        if self.has_own_units:
+            x, measures = self.in_own_units(x)
+            measures = measures.sort(dim=0, stable=True).values
+            columns = torch.arange(len(self.bounds), device=x.device)
+            n_each = len(columns) // 2
+            quantiles = (columns % n_each + 0.5) / n_each
+            positions = (quantiles * (len(x) - 1)).long()
+            self.bounds.copy_(measures[positions, columns])
         inputs = channels_and_differences(x)
         std, mean = torch.std_mean(inputs.double(), dim=(1, 2), correction=0)
         # Also of a spread so small that float32 has no reciprocal of it.
@@ -97,6 +135,9 @@ class RandomConvolutions(nn.Module):
     def forward(self, x):
         """Features (n, n_features), shares from 0 to 1, of signals x (n, c, t)."""
         n_samples, _, n_timepoints = x.shape
+        has_own_units = self.has_own_units
+        if has_own_units:
+            x, measures = self.in_own_units(x)
         counts = torch.zeros(
             *self.thresholds.shape, n_samples, dtype=torch.int32, device=x.device
         )
@@ -120,8 +161,54 @@ class RandomConvolutions(nn.Module):
                 if fold > 1:
                     counted = counted.unflatten(2, (fold, n_samples)).sum(dim=2)
                 counts[kernels, i] += counted
+        if has_own_units:
+            above = (measures > self.bounds).T * n_timepoints
+            counts[::MAKES_ROOM] = above.view_as(counts[::MAKES_ROOM])
         # Times the reciprocal: a division is one on a CPU, but not on a GPU.
         return counts.flatten(end_dim=2).T.float() * (1 / n_timepoints)
+
+    def find_gains(self, x):
+        """Learn whether signals x (n, c, t) have unequal gains, and typical spreads."""
+        x = x.double()
+        spread = (x - x.mean(dim=2, keepdim=True)).abs().mean(dim=2)  # (n, c)
+        varies = spread > MIN_VARIATION * x.abs().amax(dim=2)
+        typical = spread.where(varies, math.nan).nanmedian(dim=0).values.nan_to_num()
+        spread = spread / typical.where(typical > 0, 1.0)
+        common = spread.mean(dim=1, keepdim=True)
+        # A constant signal has no gain.
+        least = MIN_SPREAD / SPREAD_STEPS
+        varies = varies & (spread > least)
+        gains = common.where(varies.any(dim=1, keepdim=True), math.nan).log()
+        of_channels = (spread / common).where(varies, math.nan).log()
+        by_channel = (std_of_known(of_channels) > UNEQUAL_CHANNELS).any()
+        is_unequal = by_channel | (std_of_known(gains) > UNEQUAL)
+        self.by_channel.copy_(by_channel)
+        self.typical.copy_((typical * is_unequal)[:, None])
+
+    def in_own_units(self, x):
+        """Signals x (n, c, t) about their levels, in units of their spreads; and these.
+
+        Spreads and levels are whole numbers (n, n_bounds): of either as many columns,
+        in which channels follow one another.
+        """
+        is_alive = self.typical > 0
+        steps = torch.where(is_alive, SPREAD_STEPS / self.typical, 0.0)
+        x = x.double() * steps
+        # For sums below 2**53. A power of 2: ONNX graphs hold numbers in float32.
+        limit = 2.0 ** (52 - math.ceil(math.log2(x.shape[1] * x.shape[2])))
+        whole = x.round().clamp(-limit, limit)
+        # Not by a plain number, which is no division on a GPU.
+        n_timepoints = torch.full_like(self.typical, x.shape[2])
+        level = (whole.sum(dim=2, keepdim=True) / n_timepoints).round()
+        spread = (whole - level).abs().sum(dim=2, keepdim=True)  # (n, c, 1)
+        of_all = spread.sum(dim=1, keepdim=True).expand_as(spread)
+        spread = torch.where(self.by_channel, spread, of_all)
+        n_summed = n_timepoints * torch.where(self.by_channel, 1, is_alive.sum())
+        own = (x - level) * (n_summed / spread.maximum(MIN_SPREAD * n_summed))
+        n_channels, n_each = x.shape[1], len(self.bounds) // 2
+        channels = torch.arange(n_each, device=x.device) % n_channels
+        measures = torch.cat([spread[:, channels, 0], level[:, channels, 0]], dim=1)
+        return own.float(), measures
 
     def responses(self, x):
         """Yield an index of k kernels, of a dilation, and responses (k, 1, t, n).
@@ -163,6 +250,14 @@ class RandomConvolutions(nn.Module):
                         response += shifted[g][c]
                         response -= minus[g]
                     yield kernels, i, responses
+
+
+def std_of_known(values):
+    """Standard deviation of each column that is not NaN; 0 if all of it is."""
+    is_known = ~values.isnan()
+    n_known = is_known.sum(dim=0).clamp(min=1)
+    centred = values - values.nansum(dim=0) / n_known
+    return (centred.square().nansum(dim=0) / n_known).sqrt()
 
 
 def kernels_at_once(x):
