@@ -89,7 +89,7 @@ def fit(job):
     module, latent_scale, noise = net.module_, None, None
     seeded = torch.Generator().manual_seed(job.seed)
     some = train.sample(max(64, GAP_VALUES // n_values), seeded)
-    module.gaps.fit(some.x_of_all())
+    module.gaps.fit(some.x_of_all(), job.seed)
     if params.linear_path:
         is_trained = bool(net.max_epochs)
         LOGGER.info("closed form of %d signals", len(train))
