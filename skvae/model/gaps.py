@@ -12,7 +12,7 @@ VALUES_PER_COMPONENT = 3
 SIGNALS_PER_COMPONENT = 6
 # Components of each round of filling and learning, where training signals have gaps:
 # many at once would explain what the first filling made up.
-ROUNDS = (1, 3, 8, MAX_COMPONENTS)
+ROUNDS = (1, 1, 3, 8, MAX_COMPONENTS)
 # Correlation of the noise from one time step to the next, before it is known.
 FIRST_CORRELATION = 0.97
 # A correlation of 1 would be noise that never changes.
@@ -20,11 +20,15 @@ MAX_CORRELATION = 0.9999
 # Smallest standard deviation of white noise: of a channel's noise, of the signals.
 MIN_WHITE_STD = 3e-3
 MIN_STD = 1e-4
+# What repeats is this much larger for the search of components: they are then more
+# those of all periods. How much more alike periods are than halves of them, at least.
+REPEATED = 1.2
+MIN_LIKENESS = 0.3
 # Values of the signals that the number of components is chosen by, of 64 at least.
 CHOICE_VALUES = 2**18
 # Signals that are filled at a time, and numbers that these may take.
-FILLED_SIGNALS = 32
-FILLED_NUMBERS = 2**22
+FILLED_SIGNALS = 64
+FILLED_NUMBERS = 2**21
 
 
 class GapFiller(nn.Module):
@@ -132,13 +136,19 @@ class GapFiller(nn.Module):
         )
         n_components = max(1, n_components)
         mean = rows.mean(axis=0)
-        _, _, directions = thin_svd(rows - mean, n_components)
+        centred = (rows - mean).reshape(x.shape)
+        if period := period_of(centred):
+            repeats = REPEATED * repeated(centred, period).reshape(rows.shape)
+        else:
+            repeats = np.zeros_like(rows)
+        _, _, directions = thin_svd(rows - mean + repeats, n_components)
 
         noise = np.zeros_like(rows)
         explained = np.zeros(n_components)
         for half in range(2):
-            part, others = order[half::2], rows[order[1 - half :: 2]]
-            centred = rows[part] - others.mean(axis=0)
+            part, others = order[half::2], order[1 - half :: 2]
+            centred = rows[part] - rows[others].mean(axis=0)
+            others = rows[others] + repeats[others]
             _, _, found = thin_svd(others - others.mean(axis=0), n_components)
             scores = centred @ found.T
             noise[part] = centred - scores @ found
@@ -306,11 +316,11 @@ def with_more_gaps(x, rng):
 def last_of_best(errors):
     """Index of the last of errors (m, n) that are not clearly larger than the best.
 
-    By more than the standard error of the mean, over n signals.
+    By more than the standard error of the sum over n signals.
     """
     more = errors - errors[errors.sum(axis=1).argmin()]
-    limits = more.std(axis=1) / np.sqrt(max(more.shape[1], 1))
-    return int(np.flatnonzero(more.mean(axis=1) <= limits)[-1])
+    total, squares = more.sum(axis=1), np.square(more).sum(axis=1)
+    return int(np.flatnonzero(np.square(total) <= squares)[-1])
 
 
 def mean_measured(x, axis):
@@ -362,6 +372,36 @@ def sources_of(noise):
     own = np.einsum("is,lij,js->sl", rotation, covariances, rotation)
     found = np.array([correlation(shares) for shares in own])
     return std[:, None] * (vectors * roots) @ rotation, found, white * variance
+
+
+def period_of(x):
+    """Time steps after which signals x (n, c, t), of mean 0, repeat; 0 if they do not.
+
+    Those, four of which fit in at least, after which they are most alike,
+    compared with half a period earlier and later.
+    """
+    n_timepoints = x.shape[2]
+    power = np.square(np.abs(np.fft.rfft(x, 2 * n_timepoints))).sum(axis=(0, 1))
+    likeness = np.fft.irfft(power)[:n_timepoints] / np.arange(n_timepoints, 0, -1)
+    found = np.zeros(n_timepoints // 4 + 2)
+    for period in range(2, len(found) - 1):
+        lags = np.arange(period, n_timepoints - period // 2, period)
+        around = (likeness[lags - period // 2] + likeness[lags + period // 2]) / 2
+        found[period] = np.average(likeness[lags] - around, weights=n_timepoints - lags)
+    # Of a period and what are multiples of it, the first.
+    is_peak = (found[1:-1] >= found[:-2]) & (found[1:-1] >= found[2:])
+    is_peak &= found[1:-1] > max(MIN_LIKENESS * likeness[0], 0.9 * found.max())
+    return int(np.flatnonzero(is_peak)[0]) + 1 if is_peak.any() else 0
+
+
+def repeated(rows, period):
+    """Rows (n, c, t), each time step the mean of those a period apart."""
+    n_timepoints = rows.shape[2]
+    n_periods = -(-n_timepoints // period)
+    padded = np.full((*rows.shape[:2], n_periods * period), np.nan)
+    padded[..., :n_timepoints] = rows
+    means = np.nanmean(padded.reshape(*rows.shape[:2], n_periods, period), axis=2)
+    return np.tile(means, n_periods)[..., :n_timepoints]
 
 
 def lagged_covariances(noise):
