@@ -24,6 +24,8 @@ MIN_STD = 1e-4
 # those of all periods. How much more alike periods are than halves of them, at least.
 REPEATED = 1.2
 MIN_LIKENESS = 0.3
+# Largest factor of errors beyond, or below, what is expected.
+MAX_EXCESS = 4.0
 # Values of the signals that the number of components is chosen by, of 64 at least.
 CHOICE_VALUES = 2**18
 # Signals that are filled at a time, and numbers that these may take.
@@ -74,7 +76,9 @@ class GapFiller(nn.Module):
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(x))
         if not x.isnan().any():
+            excess = self.excess_in_blocks(x[order])
             self.learn(x, order)
+            self.excess.fill_(excess)
             return self
         n_some = max(64, CHOICE_VALUES // x[0].numel())
         n_rounds, excess = self.choose(x[order[:n_some]], rng)
@@ -83,6 +87,23 @@ class GapFiller(nn.Module):
             self.learn(x, order, n_components)
         self.excess.fill_(excess)
         return self
+
+    def excess_in_blocks(self, x):
+        """By how much errors exceed what is expected, where whole x (n, c, t) lose a
+        fifth of their time steps; of some that are not learned from.
+        """
+        self.excess.fill_(1)
+        n_some = min(len(x) // 4, self.n_filled)
+        if n_some == 0:
+            return 1.0
+        some, length = x[:n_some], -(-x.shape[2] // 5)
+        starts = torch.linspace(0, x.shape[2] - length, n_some).long()
+        after = torch.arange(x.shape[2]) - starts[:, None, None]  # (n, 1, t)
+        is_missing = ((after >= 0) & (after < length)).expand(some.shape)
+        self.learn(x[n_some:], np.arange(len(x) - n_some))
+        gaps = some.masked_fill(is_missing, torch.nan)
+        filled, std = self.fill_all(gaps, return_std=True).unbind(1)
+        return excess((filled - some)[is_missing], std[is_missing])
 
     def choose(self, x, rng):
         """How many of the rounds serve signals x (n, c, t), in random order, best.
@@ -99,10 +120,9 @@ class GapFiller(nn.Module):
         for n_components in ROUNDS:
             self.learn(less, np.arange(len(x)), n_components)
             filled, std = self.fill_all(less[rows], return_std=True).unbind(1)
-            squares = torch.where(is_held_out, filled - x[rows], 0.0).square()
-            errors.append(squares.sum(dim=(1, 2)))
-            ratios = (squares / std.square())[is_held_out]
-            excesses.append(float(ratios.mean().sqrt()) if len(ratios) else 1.0)
+            error = torch.where(is_held_out, filled - x[rows], 0.0)
+            errors.append(error.square().sum(dim=(1, 2)))
+            excesses.append(excess(error[is_held_out], std[is_held_out]))
         n_rounds = 1 + last_of_best(torch.stack(errors).numpy())
         return n_rounds, excesses[n_rounds - 1]
 
@@ -311,6 +331,17 @@ def with_more_gaps(x, rng):
     n_left = (~is_missing & ~more).sum(axis=(1, 2))
     more[2 * n_left < (~is_missing).sum(axis=(1, 2))] = False
     return torch.where(torch.from_numpy(more), torch.nan, x)
+
+
+def excess(errors, std):
+    """Root mean square of errors in units of std, within limits; 1 if there are none.
+
+    A channel that was dead as far as was learned would have no limit.
+    """
+    if not len(errors):
+        return 1.0
+    found = float((errors / std).square().mean().sqrt())
+    return min(max(found, 1 / MAX_EXCESS), MAX_EXCESS)
 
 
 def last_of_best(errors):
