@@ -448,18 +448,22 @@ def lagged_covariances(noise):
     n_samples, n_channels, n_timepoints = noise.shape
     is_measured = ~np.isnan(noise)
     values = np.where(is_measured, noise, 0.0).swapaxes(0, 1)
-    counted = is_measured.swapaxes(0, 1).astype(float)
+    counted = None if is_measured.all() else is_measured.swapaxes(0, 1).astype(float)
     lags = [0, *2 ** np.arange(np.ceil(np.log2(n_timepoints)), dtype=int)]
     covariances = np.empty((len(lags), n_channels, n_channels))
     for k, lag in enumerate(lags):
-        products, counts = (
-            a[..., lag:].reshape(n_channels, -1)
-            @ a[..., : n_timepoints - lag].reshape(n_channels, -1).T
-            for a in (values, counted)
-        )
-        mean = products / np.maximum(counts, 1)
+        counts = n_samples * (n_timepoints - lag)
+        if counted is not None:
+            counts = np.maximum(products_over(counted, lag), 1)
+        mean = products_over(values, lag) / counts
         covariances[k] = (mean + mean.T) / 2
     return covariances, n_samples * is_measured.mean()
+
+
+def products_over(x, lag):
+    """Sums (c, c) of products of x (c, n, t) with itself so many time steps earlier."""
+    later, earlier = x[..., lag:], x[..., : x.shape[2] - lag]
+    return later.reshape(len(x), -1) @ earlier.reshape(len(x), -1).T
 
 
 def correlation(shares, white=0.0):
