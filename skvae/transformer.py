@@ -670,35 +670,49 @@ class ConvVAETransformer(
         std = np.exp(z_log_var / 2)
         return finite(z_mean, self.latent_scale_), finite(std, self.latent_scale_)
 
-    def impute(self, X):
+    def impute(self, X, return_std=False):
         """X with its gaps filled by their expectation, given what was measured.
 
         By the closed form of `skvae.model.gaps.GapFiller`: principal components of
-        the training signals, and noise that is correlated in time.
+        the training signals, and noise that is correlated in time and over channels.
 
         Parameters
         ----------
         X : as for `transform`
             NaN where values are missing.
+        return_std : bool
+            Give the standard deviation of what is filled, too.
 
         Returns
         -------
-        ndarray, Tensor, DataFrame or list, as X
+        filled : ndarray, Tensor, DataFrame or list, as X
             Of its shape, dtype and units: what was measured is X's to the bit. A
             DataFrame also where `set_output` makes one of an array.
+        std : as `filled`
+            Of each value, given what was measured of its signal; 0 where it was
+            measured itself. Only with ``return_std=True``.
         """
-        module = self._module_in_use()
+        gaps = partial(self._module_in_use().gaps, return_std=return_std)
         signals = check_signals(self, X, reset=False)
         missing = np.isnan(signals)
         rows = np.flatnonzero(missing.any(axis=(1, 2)))
         filled = np.zeros(signals.shape, self.scaler_.dtype_)
+        std = np.zeros(signals.shape, np.float32)
         if len(rows):
-            values = self._map_checked(module.gaps, signals[rows])
+            values = self._map_checked(gaps, signals[rows])
+            if return_std:
+                values, std[rows] = values[:, 0], values[:, 1] * self.scaler_.scale_
             if self.net_.criterion_.likelihood.is_unit_range:
                 values = values.clip(0, 1)
             filled[rows] = self.scaler_.inverse_transform(values)
-        imputed = fill_in(X, missing, filled)
-        return imputed if is_list(X) or is_frame(X) else as_frame(self, imputed, X)
+
+        def as_X(missing, values):
+            imputed = fill_in(X, missing, values)
+            return imputed if is_list(X) or is_frame(X) else as_frame(self, imputed, X)
+
+        if return_std:
+            return as_X(missing, filled), as_X(np.ones_like(missing), std)
+        return as_X(missing, filled)
 
     def sample(self, n_samples=1, *, noise=False, random_state=None):
         """Signals drawn from the model: latents from N(0, I), decoded.

@@ -4,11 +4,13 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
@@ -16,7 +18,12 @@ from sklearn.utils import get_tags
 
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
-from skvae.model.gaps import GapFiller, conditioned_on_measured, correlation
+from skvae.model.gaps import (
+    GapFiller,
+    conditioned_on_measured,
+    last_of_best,
+    sources_of,
+)
 from skvae.model.likelihoods import LIKELIHOODS
 
 NAN = float("nan")
@@ -51,31 +58,32 @@ def vae():
 
 
 def gaussian_conditional(filler, x):
-    """Expected missing values of one signal x (c, t) by its joint normal density."""
-    c, t, k = filler.loadings.shape
-    loadings = filler.loadings.double().reshape(c * t, k).numpy()
+    """Mean and std of missing values of one signal x (c, t) by its joint density."""
+    buffers = {k: v.double().numpy() for k, v in filler.named_buffers()}
+    c, t, k = buffers["loadings"].shape
+    loadings = buffers["loadings"].reshape(c * t, k)
     lags = np.abs(np.subtract.outer(np.arange(t), np.arange(t)))
-    noise = np.zeros((c, t, c, t))
-    for i in range(c):
-        rho, std = float(filler.correlation[i]), float(filler.std[i])
-        noise[i, :, i] = std**2 * rho**lags
-    covariance = loadings @ loadings.T + noise.reshape(c * t, c * t)
-    mean, x = filler.mean.double().numpy().ravel(), x.ravel().astype(np.float64)
+    covariance = loadings @ loadings.T + np.diag(np.repeat(buffers["white"], t))
+    for rho, weights in zip(buffers["correlation"], buffers["mixing"].T, strict=True):
+        covariance += np.kron(np.outer(weights, weights), rho**lags)
+    mean, x = buffers["mean"].ravel(), x.ravel().astype(np.float64)
     known = ~np.isnan(x)
-    x[~known] = mean[~known] + covariance[np.ix_(~known, known)] @ np.linalg.solve(
-        covariance[np.ix_(known, known)], (x - mean)[known]
-    )
-    return x.reshape(c, t)
+    of_known = np.linalg.solve(covariance[known][:, known], covariance[known])
+    conditional = covariance - covariance[:, known] @ of_known
+    filled = np.where(known, x, mean + of_known.T @ (x - mean)[known])
+    std = buffers["excess"] * np.sqrt(conditional.diagonal().clip(min=0))
+    return filled.reshape(c, t), np.where(known, 0, std).reshape(c, t)
 
 
-@pytest.mark.parametrize("shape", [(1, 48), (2, 24)])
-def test_a_gap_is_filled_by_the_conditional_mean_of_a_normal(shape):
+@pytest.mark.parametrize("shape", [(1, 48), (2, 24), (6, 8), (48, 1)])
+def test_a_gap_is_filled_by_the_conditional_of_a_normal(shape):
     signals = torch.from_numpy(X.reshape(90, *shape))
     filler = GapFiller(*shape).fit(signals)
-    filler.correlation.copy_(torch.linspace(0.9, 0.5, shape[0])[:, None])
-    gaps = with_gaps(signals.numpy())[:6]
-    filled = filler(torch.from_numpy(gaps)).numpy()
-    for got, x in zip(filled, gaps, strict=True):
+    filler.correlation.copy_(torch.linspace(0.9, 0.5, shape[0]))
+    filler.excess.fill_(1.5)
+    gaps = with_gaps(signals.numpy())[1:7]
+    found = filler(torch.from_numpy(gaps), return_std=True).numpy()
+    for got, x in zip(found, gaps, strict=True):
         np.testing.assert_allclose(got, gaussian_conditional(filler, x), atol=1e-5)
 
 
@@ -100,16 +108,173 @@ def test_filling_beats_interpolation_and_the_mean_in_long_gaps():
     assert error(imputed) < 0.9 * min(error(interpolated), error(mean))
 
 
-def test_correlation_is_that_of_an_autoregressive_process():
+def channels_of_sources(n_samples, n_channels, noise, rng):
+    """Signals (n, c, 60) of 2 autoregressive sources, and noise; the mixing, (c, 2)."""
+    sources = rng.standard_normal((n_samples, 2, 60))
+    for t in range(1, 60):
+        for source, rho in enumerate((0.6, 0.95)):
+            sources[:, source, t] *= np.sqrt(1 - rho**2)
+            sources[:, source, t] += rho * sources[:, source, t - 1]
+    mixing = rng.standard_normal((n_channels, 2))
+    signals = np.einsum("cs,nst->nct", mixing, sources)
+    return signals + noise * rng.standard_normal(signals.shape), mixing
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 4])
+def test_noise_is_told_from_its_covariance_over_time_and_channels(n_channels):
     rng = np.random.default_rng(0)
-    noise = np.zeros((400, 2, 60))
-    for channel, rho in enumerate((0.6, 0.95)):
-        noise[:, channel, 0] = rng.standard_normal(400)
-        for t in range(1, 60):
-            new = np.sqrt(1 - rho**2) * rng.standard_normal(400)
-            noise[:, channel, t] = rho * noise[:, channel, t - 1] + new
+    noise, true = channels_of_sources(600, n_channels, 0.5, rng)
     noise[rng.random(noise.shape) < 0.2] = np.nan
-    np.testing.assert_allclose(correlation(noise), [0.6, 0.95], atol=0.02)
+    mixing, correlation, white = sources_of(noise)
+    scale = np.square(true).sum(axis=1).mean()
+    for lag in (0, 1, 2, 4):
+        found = mixing * correlation**lag @ mixing.T
+        expected = true * np.array([0.6, 0.95]) ** lag @ true.T
+        if lag == 0:
+            found, expected = (
+                found + np.diag(white),
+                expected + 0.25 * np.eye(len(true)),
+            )
+        np.testing.assert_allclose(found, expected, atol=0.1 * scale)
+
+
+def test_channels_that_tell_nothing_of_each_other_are_kept_apart():
+    noise = np.random.default_rng(0).standard_normal((5, 3, 10))
+    correlations = np.corrcoef(noise.swapaxes(0, 1).reshape(3, -1))
+    mixing, _, white = sources_of(noise)
+    found = np.abs(mixing @ mixing.T + np.diag(white)) / noise.var()
+    is_other = ~np.eye(3, dtype=bool)
+    assert found[is_other].max() < 0.5 * np.abs(correlations[is_other]).max()
+
+
+def rmse(filled, whole, gaps):
+    return np.sqrt(np.mean(np.square(filled - whole)[np.isnan(gaps)]))
+
+
+def lose_channels(whole, rng, n_lost=1):
+    """Signals whose channels, so many, are lost for a third of the time."""
+    gaps = whole.copy()
+    for x in gaps:
+        start = rng.integers(40)
+        x[rng.permutation(len(x))[:n_lost], start : start + 20] = np.nan
+    return gaps
+
+
+@pytest.mark.parametrize(("n_channels", "n_lost"), [(4, 1), (8, 3)])
+def test_a_lost_channel_is_filled_by_the_others_at_the_same_instant(n_channels, n_lost):
+    rng = np.random.default_rng(0)
+    signals, _ = channels_of_sources(260, n_channels, 0.1, rng)
+    train, whole = signals[:200], signals[200:]
+    gaps = lose_channels(whole, rng, n_lost)
+    instants = train.swapaxes(1, 2).reshape(-1, n_channels)
+    expected = gaps.copy()
+    for x in expected:
+        lost = np.isnan(x).any(axis=1)
+        where = np.isnan(x[lost][0])
+        model = Ridge().fit(instants[:, ~lost], instants[:, lost])
+        x[np.ix_(lost, where)] = model.predict(x[~lost][:, where].T).T.reshape(
+            n_lost, -1
+        )
+    imputed = make_vae(max_epochs=0).fit(train).impute(gaps)
+    assert rmse(imputed, whole, gaps) < 1.03 * rmse(expected, whole, gaps)
+
+
+@pytest.mark.parametrize("max_epochs", [0, 5])
+def test_a_missing_day_is_filled_no_worse_than_by_the_decoder_or_other_days(max_epochs):
+    whole, _ = make_load_profiles(200, random_state=0)
+    rng, gaps = np.random.default_rng(0), whole.reshape(200, 7, 48).copy()
+    gaps[np.arange(200), rng.integers(7, size=200)] = np.nan
+    other_days = np.tile(np.nanmean(gaps, axis=1), 7)
+    gaps = gaps.reshape(200, 336)
+    vae = make_vae(max_epochs=max_epochs).fit(gaps)
+    error = rmse(vae.impute(gaps), whole, gaps)
+    assert error < rmse(vae.reconstruct(gaps), whole, gaps)
+    assert error < rmse(other_days, whole, gaps)
+
+
+def test_signals_of_one_shape_and_many_levels_are_filled_up_to_their_noise():
+    rng = np.random.default_rng(0)
+    level = rng.lognormal(0, 0.8, (200, 1))
+    whole = level * np.tile(1 + np.sin(np.arange(24) / 24 * 2 * np.pi) ** 2, 5)
+    whole += 0.1 * rng.standard_normal(whole.shape)
+    gaps = whole.reshape(200, 5, 24).copy()
+    gaps[np.arange(200), rng.integers(5, size=200)] = np.nan
+    gaps = gaps.reshape(200, 120)
+    assert rmse(make_vae(max_epochs=0).fit(gaps).impute(gaps), whole, gaps) < 0.104
+
+
+def test_the_order_of_rows_does_not_matter():
+    rng = np.random.default_rng(0)
+    time = np.arange(60) / 60
+    shapes = np.sin(np.outer((6, 10, 14, 18), np.pi * time))
+    weights = rng.standard_normal((80, 4))
+    weights[::2, :2] = weights[1::2, 2:] = 0  # rows in turns have nothing in common
+    whole = weights @ shapes + 0.05 * rng.standard_normal((80, 60))
+    gaps = whole.copy()
+    gaps[:, 20:35] = np.nan
+    errors = []
+    for order in (np.arange(80), rng.permutation(80)):
+        vae = make_vae(max_epochs=0).fit(whole[order])
+        errors.append(rmse(vae.impute(gaps), whole, gaps))
+    assert max(errors) < 1.2 * min(errors)
+
+
+def test_the_last_round_that_is_not_clearly_worse_is_taken():
+    errors = np.tile(np.arange(10.0), (4, 1))
+    errors[2] += [3, -1] * 5  # worse by 1 of a standard error of less
+    assert last_of_best(errors) == 3
+    errors[3] += 0.1
+    assert last_of_best(errors) == 1
+    errors[3] += [0.5, -0.6] * 5
+    assert last_of_best(errors) == 3
+    assert last_of_best(errors[:, :0]) == 3
+
+
+# How far off it may be
+
+KINDS = ("points", "blocks", "channel")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("trained_on", ["whole", "gaps"])
+def test_errors_are_within_two_standard_deviations_as_often_as_told(kind, trained_on):
+    rng = np.random.default_rng(1)
+    signals, _ = channels_of_sources(400, 3, 0.2, rng)
+    signals += 2 * rng.standard_normal((400, 1, 1)) * np.sin(np.arange(60) / 5)
+    gaps = lose_channels(signals, rng)
+    if kind == "points":
+        gaps = np.where(rng.random(signals.shape) < 0.3, np.nan, signals)
+    elif kind == "blocks":
+        gaps = np.where(np.isnan(gaps).any(axis=1, keepdims=True), np.nan, signals)
+    train = (gaps if trained_on == "gaps" else signals)[:200]
+    vae = make_vae(max_epochs=0).fit(train)
+    filled, std = vae.impute(gaps[200:], return_std=True)
+    is_missing = np.isnan(gaps[200:])
+    assert (std[~is_missing] == 0).all()
+    is_near = np.abs(filled - signals[200:]) < 2 * std
+    assert 0.90 < is_near[is_missing].mean() < 0.99
+    np.testing.assert_array_equal(filled, vae.impute(gaps[200:]))
+
+
+def test_standard_deviations_come_as_X_does_and_in_its_units():
+    vae = make_vae(max_epochs=0).fit(GAPS)
+    _, std = vae.impute(GAPS, return_std=True)
+    filled, of_frame = vae.impute(pd.DataFrame(GAPS, index=range(5, 95)), True)
+    np.testing.assert_array_equal(of_frame, std)
+    assert of_frame.index.equals(filled.index)
+    assert of_frame.columns.equals(filled.columns)
+    _, of_list = vae.impute([GAPS[1], GAPS[2, :30]], return_std=True)
+    np.testing.assert_array_equal(of_list[0], std[1])
+    assert of_list[1].shape == (30,)
+    _, of_tensor = vae.impute(torch.from_numpy(GAPS), return_std=True)
+    np.testing.assert_array_equal(of_tensor, std)
+    _, of_more = (
+        make_vae(max_epochs=0)
+        .fit(5 - 1000 * GAPS)
+        .impute(5 - 1000 * GAPS, return_std=True)
+    )
+    np.testing.assert_allclose(of_more, 1000 * std, rtol=0.01, atol=1)
+    assert (vae.impute(X, return_std=True)[1] == 0).all()
 
 
 # The bound
@@ -212,14 +377,19 @@ def test_every_method_takes_gaps(signals, setting):
     assert np.isfinite(vae.transform(gaps)).all()
 
 
+@pytest.mark.parametrize("signals", SHAPES)
 @pytest.mark.parametrize("setting", ["defaults", "thread's VAE"])
-def test_latents_of_a_signal_depend_on_no_other(setting):
-    vae = make_vae().set_params(**SETTINGS[setting]).fit(GAPS)
-    whole = vae.transform(GAPS), vae.score_samples(GAPS), vae.impute(GAPS)
+def test_latents_of_a_signal_depend_on_no_other(setting, signals):
+    gaps = with_gaps(SHAPES[signals])
+    vae = make_vae().set_params(**SETTINGS[setting]).fit(gaps)
+
+    def results(gaps):
+        imputed = vae.impute(gaps, return_std=True)
+        return vae.transform(gaps), vae.score_samples(gaps), *imputed
+
+    whole = results(gaps)
     for rows in ([1], [0, 1], [5, 1, 7], range(20, 60)):
-        part = GAPS[list(rows)]
-        got = vae.transform(part), vae.score_samples(part), vae.impute(part)
-        for one, all_ in zip(got, whole, strict=True):
+        for one, all_ in zip(results(gaps[list(rows)]), whole, strict=True):
             np.testing.assert_array_equal(one, all_[list(rows)])
 
 

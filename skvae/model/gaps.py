@@ -4,32 +4,45 @@ import numpy as np
 import torch
 from torch import nn
 
-from skvae.model.closed_form import thin_svd
+from skvae.model.sums import thin_svd
 
 # Components of the model, at most; and values, and signals, that each is worth.
 MAX_COMPONENTS = 32
 VALUES_PER_COMPONENT = 3
 SIGNALS_PER_COMPONENT = 6
-# Rounds of filling and learning, where training signals have gaps.
-N_ROUNDS = 3
+# Components of each round of filling and learning, where training signals have gaps:
+# many at once would explain what the first filling made up.
+ROUNDS = (1, 1, 3, 8, MAX_COMPONENTS)
 # Correlation of the noise from one time step to the next, before it is known.
 FIRST_CORRELATION = 0.97
 # A correlation of 1 would be noise that never changes.
 MAX_CORRELATION = 0.9999
-# Smallest standard deviation of the noise, of the signals'.
+# Smallest standard deviation of white noise: of a channel's noise, of the signals.
+MIN_WHITE_STD = 3e-3
 MIN_STD = 1e-4
-# Values of the signals that are filled at a time, of 16 at least.
-FILLED_VALUES = 2**13
+# What repeats is this much larger for the search of components: they are then more
+# those of all periods. How much more alike periods are than halves of them, at least.
+REPEATED = 1.2
+MIN_LIKENESS = 0.3
+# Largest factor of errors beyond, or below, what is expected.
+MAX_EXCESS = 4.0
+# Values of the signals that the number of components is chosen by, of 64 at least.
+CHOICE_VALUES = 2**18
+# Signals that are filled at a time, and numbers that these may take.
+FILLED_SIGNALS = 64
+FILLED_NUMBERS = 2**21
 
 
 class GapFiller(nn.Module):
     """Fill missing values by their expectation, given what was measured of a signal.
 
-    A signal is ``mean + loadings @ z + noise``, z ~ N(0, I), as in probabilistic PCA,
-    but that the noise of a channel is correlated in time, by ``correlation**d`` over d
-    time steps: a short gap is bridged between its edges, a long one filled by what such
-    signals do there. Where training signals have gaps, filling them and learning from
-    them take turns, as in expectation and maximisation.
+    A signal is ``mean + loadings @ z + mixing @ s + e``. As in probabilistic PCA,
+    z ~ N(0, I) tells how such signals differ. Of the noise, s has one source for each
+    channel, mixed into all of them; each is correlated in time, by
+    ``correlation**d`` over d time steps. e is white, of the variance ``white``. So a
+    short gap is bridged between its edges and by the other channels, a long one filled
+    by what such signals do there. Where training signals have gaps, filling them and
+    learning from them take turns, as in expectation and maximisation.
 
     Parameters
     ----------
@@ -48,117 +61,297 @@ class GapFiller(nn.Module):
         shape = (n_channels, n_timepoints)
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("loadings", torch.zeros(*shape, n_components))
-        self.register_buffer("std", torch.ones(n_channels, 1))
-        self.register_buffer("correlation", torch.zeros(n_channels, 1))
+        self.register_buffer("mixing", torch.eye(n_channels))
+        self.register_buffer("correlation", torch.zeros(n_channels))
+        self.register_buffer("white", torch.ones(n_channels))
+        self.register_buffer("excess", torch.ones(()))
         # Always so many at a time: the last bit of a product may depend on it.
-        self.n_filled = max(16, FILLED_VALUES // n_values)
+        numbers = n_values * (n_channels + n_components + 1)
+        self.n_filled = max(1, min(FILLED_SIGNALS, FILLED_NUMBERS // numbers))
 
     @torch.no_grad()
-    def fit(self, x):
+    def fit(self, x, seed=0):
         """Learn from signals x (n, c, t), each channel of which is measured."""
-        x = x.double().cpu().numpy()
-        is_measured = ~np.isnan(x)
-        mean = mean_signal(x)
-        std = np.sqrt(mean_measured(np.square(x - mean), axis=(0, 2)))
-        self.mean.copy_(torch.from_numpy(mean))
-        self.std.copy_(torch.from_numpy(std[:, None]).clamp(min=1e-30))
-        self.correlation.fill_(FIRST_CORRELATION)
-        for _ in range(1 if is_measured.all() else N_ROUNDS):
-            filled = self(torch.from_numpy(x).to(self.mean.device)).cpu().numpy()
-            self.learn(filled, is_measured)
+        x = x.double().cpu()
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(len(x))
+        if not x.isnan().any():
+            excess = self.excess_in_blocks(x[order])
+            self.learn(x, order)
+            self.excess.fill_(excess)
+            return self
+        n_some = max(64, CHOICE_VALUES // x[0].numel())
+        n_rounds, excess = self.choose(x[order[:n_some]], rng)
+        self.start(x)
+        for n_components in ROUNDS[:n_rounds]:
+            self.learn(x, order, n_components)
+        self.excess.fill_(excess)
         return self
 
-    def learn(self, x, is_measured):
-        """Set the model to filled signals x (n, c, t), ndarrays.
-
-        Noise, and what the components explain, are those in each half of the signals
-        by the components of the other.
+    def excess_in_blocks(self, x):
+        """By how much errors exceed what is expected, where whole x (n, c, t) lose a
+        fifth of their time steps; of some that are not learned from.
         """
+        self.excess.fill_(1)
+        n_some = min(len(x) // 4, self.n_filled)
+        if n_some == 0:
+            return 1.0
+        some, length = x[:n_some], -(-x.shape[2] // 5)
+        starts = torch.linspace(0, x.shape[2] - length, n_some).long()
+        after = torch.arange(x.shape[2]) - starts[:, None, None]  # (n, 1, t)
+        is_missing = ((after >= 0) & (after < length)).expand(some.shape)
+        self.learn(x[n_some:], np.arange(len(x) - n_some))
+        gaps = some.masked_fill(is_missing, torch.nan)
+        filled, std = self.fill_all(gaps, return_std=True).unbind(1)
+        return excess((filled - some)[is_missing], std[is_missing])
+
+    def choose(self, x, rng):
+        """How many of the rounds serve signals x (n, c, t), in random order, best.
+
+        And by how much errors exceed what is expected. Both of what the signals lose
+        beyond their own gaps.
+        """
+        less = with_more_gaps(x, rng)
+        is_held_out = less.isnan() & ~x.isnan()
+        rows = is_held_out.flatten(1).any(dim=1)
+        is_held_out = is_held_out[rows]
+        self.start(less)
+        errors, excesses = [], []
+        for n_components in ROUNDS:
+            self.learn(less, np.arange(len(x)), n_components)
+            filled, std = self.fill_all(less[rows], return_std=True).unbind(1)
+            error = torch.where(is_held_out, filled - x[rows], 0.0)
+            errors.append(error.square().sum(dim=(1, 2)))
+            excesses.append(excess(error[is_held_out], std[is_held_out]))
+        n_rounds = 1 + last_of_best(torch.stack(errors).numpy())
+        return n_rounds, excesses[n_rounds - 1]
+
+    def fill_all(self, x, return_std=False):
+        """As `forward`, of signals on the CPU, where they stay."""
+        return self(x.to(self.mean.device), return_std).cpu()
+
+    def start(self, x):
+        """Set the model to noise around the mean of signals x (n, c, t)."""
+        x = x.numpy()
+        mean = mean_signal(x)
+        variance = mean_measured(np.square(x - mean), axis=(0, 2)).clip(min=1e-30)
+        self.mean.copy_(torch.from_numpy(mean))
+        self.loadings.zero_()
+        self.mixing.copy_(torch.from_numpy(np.diag(np.sqrt(variance))))
+        self.excess.fill_(1)
+        self.correlation.fill_(FIRST_CORRELATION)
+        self.white.copy_(torch.from_numpy(MIN_WHITE_STD**2 * variance))
+
+    def learn(self, x, order, n_components=MAX_COMPONENTS):
+        """Set the model to signals x (n, c, t), filled by the model so far.
+
+        Noise, and what the components explain, are those in each half of the signals,
+        in this order, by the components of the other.
+        """
+        is_missing, x = x.isnan().numpy(), self.fill_all(x).numpy()
         n_samples, *shape = x.shape
         rows = x.reshape(n_samples, -1)
-        n_components = min(self.loadings.shape[-1], n_samples // SIGNALS_PER_COMPONENT)
+        n_components = min(
+            n_components, self.loadings.shape[-1], n_samples // SIGNALS_PER_COMPONENT
+        )
         n_components = max(1, n_components)
         mean = rows.mean(axis=0)
-        _, _, directions = thin_svd(rows - mean, n_components)
+        centred = (rows - mean).reshape(x.shape)
+        if period := period_of(centred):
+            repeats = REPEATED * repeated(centred, period).reshape(rows.shape)
+        else:
+            repeats = np.zeros_like(rows)
+        _, _, directions = thin_svd(rows - mean + repeats, n_components)
 
         noise = np.zeros_like(rows)
         explained = np.zeros(n_components)
         for half in range(2):
-            part, others = rows[half::2], rows[1 - half :: 2]
-            centred = part - others.mean(axis=0)
+            part, others = order[half::2], order[1 - half :: 2]
+            centred = rows[part] - rows[others].mean(axis=0)
+            others = rows[others] + repeats[others]
             _, _, found = thin_svd(others - others.mean(axis=0), n_components)
             scores = centred @ found.T
-            noise[half::2] = centred - scores @ found
+            noise[part] = centred - scores @ found
             explained[: len(found)] += np.square(scores).sum(axis=0)
         n_found = len(directions)
-        gains = np.sqrt(explained[:n_found] / n_samples)
-        noise = np.where(is_measured, noise.reshape(x.shape), np.nan)
-        std = np.sqrt(mean_measured(np.square(noise), axis=(0, 2)))
-        floor = max(MIN_STD * rows.std(), 1e-30)
+        noise = noise.reshape(x.shape)
+        noise[is_missing] = np.nan
+        # Scores have their share of the noise, too.
+        explained = explained[:n_found] / n_samples - np.nanmean(np.square(noise))
+        gains = np.sqrt(explained.clip(min=0))
+        mixing, correlation, white = sources_of(noise)
+        floor = max((MIN_STD * rows.std()) ** 2, 1e-30)
 
         loadings = (directions * gains[:, None]).T.reshape(*shape, n_found)
         self.mean.copy_(torch.from_numpy(mean.reshape(shape)))
         self.loadings.zero_()[..., :n_found] = torch.from_numpy(loadings)
-        self.std.copy_(torch.from_numpy(np.maximum(std, floor)[:, None]))
-        self.correlation.copy_(torch.from_numpy(correlation(noise)[:, None]))
+        self.mixing.copy_(torch.from_numpy(mixing))
+        self.correlation.copy_(torch.from_numpy(correlation))
+        self.white.copy_(torch.from_numpy(np.maximum(white, floor)))
 
     @torch.no_grad()
-    def forward(self, x):
-        """Signals x (n, c, t) with their missing values, NaN, filled; else x itself."""
+    def forward(self, x, return_std=False):
+        """Signals x (n, c, t) with their missing values, NaN, filled; else x itself.
+
+        With `return_std` (n, 2, c, t): these, and the standard deviation of each value.
+        """
         has_gaps = x.isnan().flatten(1).any(dim=1)
-        if not has_gaps.any():
+        if return_std:
+            filled = torch.stack([x, torch.zeros_like(x)], dim=1)
+        elif has_gaps.any():
+            filled = x.clone()
+        else:
             return x
-        filled = x.clone()
         for rows in has_gaps.nonzero().squeeze(1).split(self.n_filled):
             some = x.new_zeros(self.n_filled, *x.shape[1:])
             some[: len(rows)] = x[rows]
-            filled[rows] = self.fill(some.double())[: len(rows)].to(x.dtype)
+            values = self.fill(some.double(), return_std)
+            filled[rows] = values[: len(rows)].to(x.dtype)
         return filled
 
-    def fill(self, x):
-        """As `forward`, of signals in float64."""
-        is_measured = ~x.isnan()
-        n_timepoints = x.shape[2]
-        time = torch.arange(n_timepoints, device=x.device)
-        before = torch.where(is_measured, time, -1).cummax(dim=2).values
-        after = torch.where(is_measured, time, n_timepoints).flip(2)
-        after = after.cummin(dim=2).values.flip(2)
-        steps = torch.arange(n_timepoints + 1, device=x.device)
-        decay = self.correlation.double() ** steps  # (c, t + 1)
-        # With a last column, of zeros, for the innovations.
-        loadings = nn.functional.pad(self.loadings.double(), (0, 1))
-        loadings = (loadings / self.std[..., None]).flatten(0, 1)  # (c * t, k + 1)
-        x_scaled = (x.nan_to_num() - self.mean) / self.std
+    def fill(self, x, return_std=False):
+        """As `forward`, of signals in float64.
 
-        # Innovations: measured values less what the measured one before tells of them.
-        last = nn.functional.pad(before[..., :-1], (1, 0), value=-1)
-        channel = torch.arange(x.shape[1], device=x.device)[:, None]
-        share = torch.where(last >= 0, decay[channel, time - last], 0.0)
-        weight = is_measured / (1 - share.square()).sqrt()
-        last = last.clamp(min=0)
-        innovations = weight * (x_scaled - share * x_scaled.gather(2, last))
-        # weight * (loadings - share * loadings of last), in place: memory takes longest
-        rows = (channel * n_timepoints + last).flatten()
-        inputs = loadings.index_select(0, rows).view(len(x), *loadings.shape)
-        inputs *= (-share * weight).flatten(1)[..., None]
-        inputs.addcmul_(weight.flatten(1)[..., None], loadings)
-        inputs[..., -1] = innovations.flatten(1)
-        products = inputs.mT @ inputs  # (n, k + 1, k + 1)
-        precision = products[:, :-1, :-1] + torch.eye(len(products[0]) - 1).to(x)
-        information = products[:, :-1, -1:]
-        z = torch.linalg.solve(precision, information)
-        signal = (loadings[:, :-1] @ z).view(x.shape)
+        As in generalised least squares: z explains of x what the loadings explain, once
+        both are relieved of their noise. Then the noise is that of x less the signal.
+        """
+        is_missing = x.isnan().permute(2, 0, 1)  # (t, n, c)
+        is_used = (self.loadings != 0).flatten(0, 1).any(dim=0)
+        loadings = self.loadings[..., is_used].double().movedim(1, 0)  # (t, c, k)
+        n_components = loadings.shape[2]
+        columns = x.new_empty(*is_missing.shape, n_components + 1)
+        columns[..., :-1] = loadings[:, None]
+        columns[..., -1] = (x.nan_to_num() - self.mean).permute(2, 0, 1)
+        weight = ~is_missing[..., None] / self.white.double().sqrt()[:, None]
+        measured = columns * weight
+        mixing = self.mixing.double()
+        sources = Sources(mixing * weight, self.correlation.double())
+        pull, noise = sources.eliminate(measured)
+        products = inner(measured, measured) - inner(pull, noise)  # (n, k + 1, k + 1)
+        precision = products[:, :-1, :-1] + torch.eye(n_components).to(x)
+        factor = torch.linalg.cholesky(precision)
+        z = torch.cholesky_solve(products[:, :-1, -1:], factor)
 
-        # The noise at both edges of a gap, carried inwards.
-        noise = torch.where(is_measured, x_scaled - signal, 0.0)
-        left = decay[channel, time - before] * (before >= 0)
-        right = decay[channel, after - time] * (after < n_timepoints)
-        both = (1 - (left * right).square()).clamp(min=1e-12)
-        noise_before = noise.gather(2, before.clamp(min=0))
-        noise_after = noise.gather(2, after.clamp(max=n_timepoints - 1))
-        signal += left * (1 - right.square()) / both * noise_before
-        signal += right * (1 - left.square()) / both * noise_after
-        return torch.where(is_measured, x, self.mean + self.std * signal)
+        loaded, noise = noise[..., :-1], noise[..., -1:] - noise[..., :-1] @ z
+        signal = columns[..., :-1] @ z + times(mixing, sources.substitute(noise))
+        filled = self.mean + signal.squeeze(3).permute(1, 2, 0)
+        filled = torch.where(x.isnan(), filled, x)
+        if not return_std:
+            return filled
+        rest = columns[..., :-1] - times(mixing, sources.substitute(loaded))
+        rest = torch.linalg.solve_triangular(factor, by_signal(rest).mT, upper=False)
+        of_z = rest.square().sum(dim=1).unflatten(1, (-1, x.shape[1])).movedim(1, 0)
+        of_noise = (times(mixing, sources.variance()) * mixing).sum(dim=3)
+        std = self.excess * (of_noise + of_z + self.white).sqrt()
+        std = torch.where(is_missing, std, 0.0).permute(1, 2, 0)
+        return torch.stack([filled, std], dim=1)
+
+
+class Sources:
+    """Expected sources s of ``x = mixing @ s + e``, e ~ N(0, I), over time.
+
+    By elimination forwards and substitution backwards in the equations of their
+    precision, which holds each time step and its neighbours only.
+
+    Parameters
+    ----------
+    mixing : Tensor of shape (n_timepoints, n_samples, n_channels, n_sources)
+        Zero where nothing was measured.
+    correlation : Tensor of shape (n_sources,)
+        Of each source, of variance 1, from one time step to the next.
+    """
+
+    def __init__(self, mixing, correlation):
+        self.mixing = mixing
+        own = 1 / (1 - correlation**2)
+        self.link = (-correlation * own)[:, None]  # of a time step to the next
+        inverse = mixing.mT @ mixing
+        inverse += (own * (1 + correlation**2)).diag()
+        for end in (0, -1):  # which have no neighbour
+            inverse[end] -= (own * correlation**2).diag()
+        # Of the precision, where all that comes later is unknown.
+        self.inverse = inverse
+        for t, now in enumerate(inverse):
+            if t:
+                now -= self.link * inverse[t - 1] * self.link.T
+            now.copy_(torch.cholesky_inverse(torch.linalg.cholesky(now)))
+
+    def eliminate(self, x):
+        """Half of the solution, of x (t, n, c, m): both sides of the equations."""
+        pull = self.mixing.mT @ x
+        half = torch.empty_like(pull)
+        for t, now in enumerate(pull):
+            if t:
+                now -= self.link * half[t - 1]
+            torch.bmm(self.inverse[t], now, out=half[t])
+        return pull, half
+
+    def substitute(self, half):
+        """The other half: expected sources (t, n, s, m)."""
+        mean = half.clone()
+        for t in range(len(mean) - 2, -1, -1):
+            mean[t] -= self.inverse[t] @ (self.link * mean[t + 1])
+        return mean
+
+    def variance(self):
+        """Their covariances at each time step, (t, n, s, s)."""
+        covariance = self.inverse.clone()
+        for t in range(len(covariance) - 2, -1, -1):
+            share = covariance[t] * self.link.T
+            covariance[t] += share @ covariance[t + 1] @ share.mT
+        return covariance
+
+
+def by_signal(x):
+    """x (t, n, c, m) as (n, t * c, m)."""
+    return x.movedim(1, 0).flatten(1, 2)
+
+
+def inner(x, y):
+    """Inner products of the columns of x and y (t, n, c, m), (n, m, m)."""
+    return by_signal(x).mT @ by_signal(y)
+
+
+def times(matrix, x):
+    """``matrix @ x`` for each of x (..., d, m): one product would mix their bits."""
+    flat = x.flatten(0, -3)
+    product = torch.bmm(matrix.expand(len(flat), *matrix.shape), flat)
+    return product.view(*x.shape[:-2], *product.shape[1:])
+
+
+def with_more_gaps(x, rng):
+    """Signals x (n, c, t), half of which lack what others lack, too.
+
+    Half of what a signal has is left at least.
+    """
+    is_missing = x.isnan().numpy()
+    patterns = is_missing[is_missing.any(axis=(1, 2))]
+    more = patterns[rng.integers(len(patterns), size=len(x))]
+    more[rng.permutation(len(x))[len(x) // 2 :]] = False
+    n_left = (~is_missing & ~more).sum(axis=(1, 2))
+    more[2 * n_left < (~is_missing).sum(axis=(1, 2))] = False
+    return torch.where(torch.from_numpy(more), torch.nan, x)
+
+
+def excess(errors, std):
+    """Root mean square of errors in units of std, within limits; 1 if there are none.
+
+    A channel that was dead as far as was learned would have no limit.
+    """
+    if not len(errors):
+        return 1.0
+    found = float((errors / std).square().mean().sqrt())
+    return min(max(found, 1 / MAX_EXCESS), MAX_EXCESS)
+
+
+def last_of_best(errors):
+    """Index of the last of errors (m, n) that are not clearly larger than the best.
+
+    By more than the standard error of the sum over n signals.
+    """
+    more = errors - errors[errors.sum(axis=1).argmin()]
+    total, squares = more.sum(axis=1), np.square(more).sum(axis=1)
+    return int(np.flatnonzero(np.square(total) <= squares)[-1])
 
 
 def mean_measured(x, axis):
@@ -178,23 +371,144 @@ def mean_signal(x):
     return mean
 
 
-def correlation(noise):
-    """Correlation from one time step to the next, (c,), of noise (n, c, t) with NaN.
+def sources_of(noise):
+    """What noise (n, c, t), with NaN, is made of: `GapFiller`'s mixing, correlation
+    and white.
 
-    The root that belongs to the longest of the lags 1, 2, 4, ... over which half of it
-    is left: long gaps depend on how far it reaches, and short ones little.
+    Sources are uncorrelated with each other, at once and at the next time step (AMUSE).
+
+    References
+    ----------
+    Tong et al. (1991), Indeterminacy and identifiability of blind identification,
+    https://doi.org/10.1109/31.76486
     """
-    found = np.zeros(noise.shape[1])
-    variance = np.maximum(mean_measured(np.square(noise), axis=(0, 2)), 1e-300)
-    lag, reaches = 1, np.ones_like(found, dtype=bool)
-    while reaches.any() and lag < noise.shape[2]:
-        products = noise[..., lag:] * noise[..., :-lag]
-        share = mean_measured(products, axis=(0, 2)) / variance
-        reaches &= (share > 0.5) | (lag == 1)
-        root = np.clip(share, 0.0, 1.0) ** (1 / lag)
-        found = np.where(reaches, root, found)
-        lag *= 2
-    return np.minimum(found, MAX_CORRELATION)
+    covariances, n_free = lagged_covariances(noise)
+    variance = np.maximum(covariances[0].diagonal(), 1e-300)
+    std = np.sqrt(variance)
+    covariances = covariances / np.outer(std, std)
+    own = covariances.diagonal(axis1=1, axis2=2)  # (lags, c)
+    white = np.array([white_share(shares) for shares in own.T])
+    white = white.clip(MIN_WHITE_STD**2, 1.0)
+    reach = np.mean([correlation(*pair) for pair in zip(own.T, white, strict=True)])
+    n_free *= max(1.0, noise.shape[2] * (1 - reach) / (1 + reach))
+    covariances *= 1 - shrinkage(covariances[0], n_free)
+    covariances[0] -= np.diag(white)
+    squares, vectors = np.linalg.eigh(covariances[0])
+    squares = squares.clip(min=0)
+    is_real = squares > MIN_WHITE_STD**2
+    roots = np.sqrt(squares)
+    whitened = vectors * np.where(is_real, 1 / np.where(is_real, roots, 1), 0)
+    covariances = whitened.T @ covariances @ whitened
+    _, rotation = np.linalg.eigh(covariances[min(1, len(covariances) - 1)])
+    own = np.einsum("is,lij,js->sl", rotation, covariances, rotation)
+    found = np.array([correlation(shares) for shares in own])
+    return std[:, None] * (vectors * roots) @ rotation, found, white * variance
+
+
+def period_of(x):
+    """Time steps after which signals x (n, c, t), of mean 0, repeat; 0 if they do not.
+
+    Those, four of which fit in at least, after which they are most alike,
+    compared with half a period earlier and later.
+    """
+    n_timepoints = x.shape[2]
+    power = np.square(np.abs(np.fft.rfft(x, 2 * n_timepoints))).sum(axis=(0, 1))
+    likeness = np.fft.irfft(power)[:n_timepoints] / np.arange(n_timepoints, 0, -1)
+    found = np.zeros(n_timepoints // 4 + 2)
+    for period in range(2, len(found) - 1):
+        lags = np.arange(period, n_timepoints - period // 2, period)
+        around = (likeness[lags - period // 2] + likeness[lags + period // 2]) / 2
+        found[period] = np.average(likeness[lags] - around, weights=n_timepoints - lags)
+    # Of a period and what are multiples of it, the first.
+    is_peak = (found[1:-1] >= found[:-2]) & (found[1:-1] >= found[2:])
+    is_peak &= found[1:-1] > max(MIN_LIKENESS * likeness[0], 0.9 * found.max())
+    return int(np.flatnonzero(is_peak)[0]) + 1 if is_peak.any() else 0
+
+
+def repeated(rows, period):
+    """Rows (n, c, t), each time step the mean of those a period apart."""
+    n_timepoints = rows.shape[2]
+    n_periods = -(-n_timepoints // period)
+    padded = np.full((*rows.shape[:2], n_periods * period), np.nan)
+    padded[..., :n_timepoints] = rows
+    means = np.nanmean(padded.reshape(*rows.shape[:2], n_periods, period), axis=2)
+    return np.tile(means, n_periods)[..., :n_timepoints]
+
+
+def lagged_covariances(noise):
+    """Of noise (n, c, t) with NaN, of mean 0, over 0, 1, 2, 4, ... time steps.
+
+    Returns
+    -------
+    covariances : ndarray of shape (n_lags, n_channels, n_channels)
+        Symmetric: the mean of both directions in time.
+    n_measured : float
+        Signals of this length that would have as many values measured.
+    """
+    n_samples, n_channels, n_timepoints = noise.shape
+    is_measured = ~np.isnan(noise)
+    values = np.where(is_measured, noise, 0.0).swapaxes(0, 1)
+    counted = None if is_measured.all() else is_measured.swapaxes(0, 1).astype(float)
+    lags = [0, *2 ** np.arange(np.ceil(np.log2(n_timepoints)), dtype=int)]
+    covariances = np.empty((len(lags), n_channels, n_channels))
+    for k, lag in enumerate(lags):
+        counts = n_samples * (n_timepoints - lag)
+        if counted is not None:
+            counts = np.maximum(products_over(counted, lag), 1)
+        mean = products_over(values, lag) / counts
+        covariances[k] = (mean + mean.T) / 2
+    return covariances, n_samples * is_measured.mean()
+
+
+def products_over(x, lag):
+    """Sums (c, c) of products of x (c, n, t) with itself so many time steps earlier."""
+    later, earlier = x[..., lag:], x[..., : x.shape[2] - lag]
+    return later.reshape(len(x), -1) @ earlier.reshape(len(x), -1).T
+
+
+def correlation(shares, white=0.0):
+    """Correlation from one time step to the next, of covariances over 0, 1, 2, 4, ...
+
+    The root that belongs to the longest of these lags over which half of it is left:
+    long gaps depend on how far it reaches, and short ones little. Of the variance this
+    much is white noise.
+    """
+    found = 0.0
+    for k, share in enumerate(shares[1:] / max(shares[0] - white, 1e-12)):
+        if k and share <= 0.5:
+            break
+        found = min(max(share, 0.0), 1.0) ** 0.5**k
+    return min(found, MAX_CORRELATION)
+
+
+def white_share(shares):
+    """Share of white noise in the variance, of correlations over 0, 1, 2, 4, ... .
+
+    It is what the other lags, carried on to lag 0, leave: the first and the longest of
+    them over which half of the first is left.
+    """
+    if len(shares) < 3 or shares[1] <= 0:
+        return 0.0
+    k = 2
+    while k + 1 < len(shares) and shares[k + 1] > shares[1] / 2:
+        k += 1
+    step = max(shares[k] / shares[1], 0.0) ** (1 / (2 ** (k - 1) - 1))
+    return 1 - shares[1] / step if shares[1] < step else 0.0
+
+
+def shrinkage(correlations, n_free):
+    """Shares by which correlations (c, c) of so many values are too large, 0 to 1.
+
+    References
+    ----------
+    Schaefer and Strimmer (2005), A shrinkage approach to large-scale covariance matrix
+    estimation, https://doi.org/10.2202/1544-6115.1175
+    """
+    is_other = ~np.eye(len(correlations), dtype=bool)
+    squares = np.square(correlations[is_other]).clip(max=1)
+    error = np.square(1 - squares).sum() / n_free
+    share = 1.0 if error >= squares.sum() else error / squares.sum()
+    return share * is_other
 
 
 def conditioned_on_measured(z_mean, z_log_var, x, filled, x_hat, loadings, noise):

@@ -199,7 +199,7 @@ def start_of(job, net, scaler, data, y, before):
         latent_scale = before.latent_scale if params.linear_path else None
     else:
         share = USUAL_SHARE * n_seen / (n_seen + HALF_USUAL)
-        module.gaps.fit(data.kept.x_of_all())
+        module.gaps.fit(data.kept.x_of_all(), job.seed)
         if params.linear_path:
             rows = rows_of(job, module, data, y, memory)
             linear, latent_scale, noise = closed_form(job, net, data, rows, before)
