@@ -603,6 +603,6 @@ def test_a_head_needs_its_labels_to_go_on():
     X = np.random.default_rng(0).standard_normal((30, 20))
     vae = ConvVAETransformer(2, label_weight=2.0, max_epochs=1, warm_start=True)
     vae.fit(X, np.arange(30) % 7)
-    with pytest.raises(ValueError, match="label_weight is 0.0, but was 2.0"):
+    with pytest.raises(ValueError, match=r"label_weight is 0\.0, but was 2\.0"):
         vae.set_params(label_weight=0.0).fit(X)
     assert vae.set_params(label_weight=2.0).fit(X, np.arange(30) % 7) is vae
