@@ -673,8 +673,9 @@ class ConvVAETransformer(
     def impute(self, X, return_std=False):
         """X with its gaps filled by their expectation, given what was measured.
 
-        By the closed form of `skvae.model.gaps.GapFiller`: principal components of
-        the training signals, and noise that is correlated in time and over channels.
+        By the closed form of `skvae.model.gaps.GapFiller`, principal components of the
+        training signals and noise that is correlated in time and over channels, and
+        where that is unsure by a share of `reconstruct`, at most half.
 
         Parameters
         ----------
@@ -692,17 +693,19 @@ class ConvVAETransformer(
             Of each value, given what was measured of its signal; 0 where it was
             measured itself. Only with ``return_std=True``.
         """
-        gaps = partial(self._module_in_use().gaps, return_std=return_std)
+        module, likelihood = self._module_in_use(), self.net_.criterion_.likelihood
+        decoder_std = partial(likelihood.std, self.reconstruction_weight_)
+        fill = partial(module.impute, decoder_std=decoder_std, return_std=return_std)
         signals = check_signals(self, X, reset=False)
         missing = np.isnan(signals)
         rows = np.flatnonzero(missing.any(axis=(1, 2)))
         filled = np.zeros(signals.shape, self.scaler_.dtype_)
         std = np.zeros(signals.shape, np.float32)
         if len(rows):
-            values = self._map_checked(gaps, signals[rows])
+            values = self._map_checked(fill, signals[rows])
             if return_std:
                 values, std[rows] = values[:, 0], values[:, 1] * self.scaler_.scale_
-            if self.net_.criterion_.likelihood.is_unit_range:
+            if likelihood.is_unit_range:
                 values = values.clip(0, 1)
             filled[rows] = self.scaler_.inverse_transform(values)
 

@@ -65,6 +65,8 @@ class GapFiller(nn.Module):
         self.register_buffer("correlation", torch.zeros(n_channels))
         self.register_buffer("white", torch.ones(n_channels))
         self.register_buffer("excess", torch.ones(()))
+        # How much of a reconstruction is mixed with what is filled, see `ConvVAE`.
+        self.register_buffer("blend", torch.zeros(()))
         # Always so many at a time: the last bit of a product may depend on it.
         numbers = n_values * (n_channels + n_components + 1)
         self.n_filled = max(1, min(FILLED_SIGNALS, FILLED_NUMBERS // numbers))
@@ -96,14 +98,11 @@ class GapFiller(nn.Module):
         n_some = min(len(x) // 4, self.n_filled)
         if n_some == 0:
             return 1.0
-        some, length = x[:n_some], -(-x.shape[2] // 5)
-        starts = torch.linspace(0, x.shape[2] - length, n_some).long()
-        after = torch.arange(x.shape[2]) - starts[:, None, None]  # (n, 1, t)
-        is_missing = ((after >= 0) & (after < length)).expand(some.shape)
+        some = x[:n_some]
         self.learn(x[n_some:], np.arange(len(x) - n_some))
-        gaps = some.masked_fill(is_missing, torch.nan)
+        gaps = without_blocks(some)
         filled, std = self.fill_all(gaps, return_std=True).unbind(1)
-        return excess((filled - some)[is_missing], std[is_missing])
+        return excess((filled - some)[gaps.isnan()], std[gaps.isnan()])
 
     def choose(self, x, rng):
         """How many of the rounds serve signals x (n, c, t), in random order, best.
@@ -317,6 +316,14 @@ def times(matrix, x):
     flat = x.flatten(0, -3)
     product = torch.bmm(matrix.expand(len(flat), *matrix.shape), flat)
     return product.view(*x.shape[:-2], *product.shape[1:])
+
+
+def without_blocks(x):
+    """Signals x (n, c, t) that lack a fifth of their time steps, each another."""
+    length = -(-x.shape[2] // 5)
+    starts = torch.linspace(0, x.shape[2] - length, len(x)).long()
+    after = torch.arange(x.shape[2]) - starts[:, None, None]  # (n, 1, t)
+    return x.masked_fill((after >= 0) & (after < length), torch.nan)
 
 
 def with_more_gaps(x, rng):

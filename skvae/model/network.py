@@ -4,11 +4,17 @@ import math
 from itertools import chain, pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
 from skvae.model.features import RandomConvolutions
-from skvae.model.gaps import GapFiller, conditioned_on_measured
+from skvae.model.gaps import (
+    GapFiller,
+    conditioned_on_measured,
+    with_more_gaps,
+    without_blocks,
+)
 from skvae.model.layers import (
     AlignedLinear,
     SameConv,
@@ -165,6 +171,51 @@ class ConvVAE(nn.Module):
             self.decoder.linear.weight,
             noise,
         )
+
+    def impute(self, x, decoder_std, return_std=False):
+        """Signals x (n, c, t), what is missing of which is filled.
+
+        By their expectation, see `GapFiller`, and where that is unsure by a share of
+        their reconstruction too.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_channels, n_timepoints)
+            NaN where values are missing.
+        decoder_std : callable
+            Mean of p(x|z) to its standard deviation.
+        return_std : bool
+
+        Returns
+        -------
+        Tensor of the shape of x, or (n, 2, c, t) with standard deviations
+        """
+        filled, std = self.gaps(x, return_std=True).unbind(1)
+        z_mean, _ = self.posterior(self.encoder.represent(filled))
+        x_hat = self.decode(z_mean)
+        share = self.gaps.blend * (std / decoder_std(x_hat)).square().clamp(max=1)
+        filled = torch.where(x.isnan(), torch.lerp(filled, x_hat, share), x)
+        return torch.stack([filled, std], dim=1) if return_std else filled
+
+    @torch.no_grad()
+    def blend_errors(self, x, decoder_std, seed):
+        """What tells how much of reconstructions to mix with what is filled.
+
+        Of signals x (n, c, t) that lose more of what was measured: their errors times
+        what the whole share changes, and the squares of that, as sums.
+        """
+        x_cpu = x.cpu()
+        has_gaps = x_cpu.isnan().any()
+        rng = np.random.default_rng(seed)
+        less = with_more_gaps(x_cpu, rng) if has_gaps else without_blocks(x_cpu)
+        is_hidden = less.isnan() & ~x_cpu.isnan()
+        less = less.to(x.device)
+        self.gaps.blend.fill_(0.0)
+        filled = self.impute(less, decoder_std)
+        self.gaps.blend.fill_(1.0)
+        change = (self.impute(less, decoder_std) - filled).cpu()[is_hidden].double()
+        errors = (x - filled).cpu()[is_hidden].double()
+        return np.array([float(errors @ change), float(change @ change)])
 
     def reparameterize(self, z_mean, z_log_var):
         """A draw from q(z|x), (n, latent_dim), from torch's global generator."""

@@ -48,6 +48,9 @@ THRESHOLD_TIMEPOINTS = 2**15
 STATISTICS_VALUES = 2**18
 # Signals over which the slope of the decoder is averaged.
 N_SLOPES = 64
+# Share of reconstructions in what is filled, at most: signals that are fitted look as
+# if they were reconstructed better than others.
+MAX_BLEND = 0.5
 # How far to go from the start of training to its end, where nothing is known but that
 # signals are many; how many signals halve that; and how many tests it is worth.
 USUAL_SHARE, HALF_USUAL, USUAL_TESTS = 0.5, 20, 20
@@ -326,10 +329,24 @@ def finished(net, params, scaler, some, test, start):
     if start.noise is not None:
         expected = likelihood.expected_distortion(start.noise, trained.n_measured)
         distortion = expected * gain
+    weight = net.criterion_.weight(distortion, trained.n_measured)
+    decoder_std = partial(likelihood.std, weight)
+    # Of signals that training has not seen, if there are.
+    unseen = (test if test[0].n_all else some)[0].subset(slice(N_SLOPES))
+    module.gaps.blend.fill_(blend(module, unseen, decoder_std))
     scale = start.latent_scale
     if scale is None:
         scale = in_units_of_X(decoder_scale(net, some[0]), scaler, params.whiten)
     return sum_up(net, scaler, scale, some[0], trained, distortion)
+
+
+def blend(module, dataset, decoder_std):
+    """Share of reconstructions in what is filled, by gaps made into a dataset."""
+    sums = np.zeros(2)
+    if len(dataset):
+        sums = module.blend_errors(dataset.x(slice(None)), decoder_std, seed=0)
+    errors, squares = sum_over_processes(sums)
+    return float(np.clip(errors / max(squares, 1e-30), 0, MAX_BLEND))
 
 
 def begin(tasks, net):
