@@ -475,14 +475,15 @@ class ConvVAETransformer(
             vars(self).pop(name, None)
         tasks = None
         if hasattr(self, "_skl_callbacks"):
-            attributes = partial(fitted_attributes, target=target)
+            attributes = partial(
+                fitted_attributes, target=target, first_params=self._read_first()
+            )
             tasks = FitTasks(task, self, given_X, y, attributes)
         job = Job(self, X, target, device, seed, one_epoch, checkpoint, tasks)
         # Fits in several threads wait for each other before they limit the threads.
         with forked_random_state(seed, device), all_threads(self._n_threads(X)):
             fitted = fit(job, before)
-        vars(self).update(fitted_attributes(fitted, target))
-        self.first_params_ = self._read_first()
+        vars(self).update(fitted_attributes(fitted, target, self._read_first()))
         with shared_errors():
             if tasks is not None:
                 tasks.end()
@@ -909,9 +910,10 @@ class ConvVAETransformer(
         return run
 
 
-def fitted_attributes(fitted, target):
+def fitted_attributes(fitted, target, first_params):
     """What an estimator has of `Fitted` and of a `Target` or None: a dict by name."""
     attributes = {
+        "first_params_": first_params,
         "net_": fitted.net,
         "scaler_": fitted.scaler,
         "history_": fitted.net.epochs(),

@@ -74,8 +74,6 @@ def test_quiet_signals_do_not_set_the_noise_of_all(profiles):
     assert vae.score(X) > both.score(X) - 1.0
     assert vae.n_samples_seen_ == both.n_samples_seen_ == 430
     assert vae.kl_per_dim_.sum() == pytest.approx(both.kl_per_dim_.sum(), rel=0.1)
-    for values in (vae.latent_scale_, both.latent_scale_):
-        np.testing.assert_allclose(np.sort(values), np.sort(both.latent_scale_), 0.15)
 
 
 # The closed form of parts is that of the whole

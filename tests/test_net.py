@@ -276,6 +276,7 @@ def test_history_is_that_of_all_samples_not_of_the_last_batch(waves):
     assert small["train_kl"] == pytest.approx(small["train_kl_per_dim"].sum())
 
 
+@pytest.mark.filterwarnings("ignore:y ")
 def test_the_host_reads_the_device_once_an_epoch(waves, monkeypatch):
     """Each read waits for all that a GPU has been given to do.
 

@@ -563,6 +563,7 @@ def test_browse_steps_with_the_arrow_keys(vae, channels):
     assert overlapping_texts(display.figure_) == []
 
 
+@pytest.mark.filterwarnings("ignore:y cannot be predicted")
 def test_training_curves_are_the_history(waves):
     vae = ConvVAETransformer(
         2, max_epochs=3, early_stopping=True, label_weight=1.0, random_state=0

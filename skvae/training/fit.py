@@ -332,7 +332,7 @@ def finished(net, params, scaler, some, test, start):
     weight = net.criterion_.weight(distortion, trained.n_measured)
     decoder_std = partial(likelihood.std, weight)
     # Of signals that training has not seen, if there are.
-    unseen = (test if test[0].n_all else some)[0].subset(slice(N_SLOPES))
+    unseen = (test if test[0].n_all else some)[0]
     module.gaps.blend.fill_(blend(module, unseen, decoder_std))
     scale = start.latent_scale
     if scale is None:
@@ -342,10 +342,8 @@ def finished(net, params, scaler, some, test, start):
 
 def blend(module, dataset, decoder_std):
     """Share of reconstructions in what is filled, by gaps made into a dataset."""
-    sums = np.zeros(2)
-    if len(dataset):
-        sums = module.blend_errors(dataset.x(slice(None)), decoder_std, seed=0)
-    errors, squares = sum_over_processes(sums)
+    some = dataset.sample(N_SLOPES, torch.Generator().manual_seed(0))
+    errors, squares = module.blend_errors(some.x_of_all(), decoder_std, seed=0)
     return float(np.clip(errors / max(squares, 1e-30), 0, MAX_BLEND))
 
 
