@@ -75,9 +75,8 @@ class ConvVAETransformer(
 
     A few numbers for each signal, for a classifier, a plot or a cluster analysis, and
     signals back from them. The numbers are principal components of the signal beside
-    its convolution features and, where there are labels, what these predict of them:
-    a closed form, in which a decoder of convolutions is trained by the variational
-    bound, and a small correction of the encoder.
+    its convolution features and, where there are labels, of what both predict of them:
+    a closed form. A decoder of convolutions is trained by the variational bound.
 
     Parameters
     ----------
@@ -90,9 +89,10 @@ class ConvVAETransformer(
         w in the objective of a sample, ``w * SSE + beta * KL`` (for laplace the sum of
         absolute errors, for bernoulli the cross-entropy). "auto": the weight at which
         the likelihood is largest (Rybkin et al. 2021), in the end that of signals not
-        trained on.
+        trained on. A smaller w shrinks the latents that explain little.
     beta : float, default=1.0
-        Weight of the KL term (Higgins et al. 2017).
+        Weight of the KL term (Higgins et al. 2017). A larger one shrinks the latents
+        that explain little (Lucas et al. 2019).
     feature_weight : float, default=1.0
         What the latents tell of the signal's convolution features, in units of what
         they tell of the signal. 0 is probabilistic PCA (Tipping and Bishop 1999) plus
@@ -118,10 +118,12 @@ class ConvVAETransformer(
     stride : int, default=4
         Of the convolutions, in time steps.
     hidden_dims : tuple of int, default=(64,)
-        Widths of the encoder's dense layers.
+        Widths of the dense layers of the encoder's network. It has one without
+        `linear_path`, with ``feature_weight=0``, where a head is trained (see
+        `label_weight`) or `module__correct_mean` asks for it.
     dropout : float, default=0.2
-        After each dense layer of the encoder; without `linear_path` after each
-        convolution of it.
+        Dropout after each of these layers; without `linear_path` after each convolution
+        of the encoder. Without such a network it has no effect.
     batch_norm : bool, default=False
         BatchNorm after each convolution.
     linear_path : bool, default=True
@@ -167,8 +169,7 @@ class ConvVAETransformer(
         What only experiments need, by the names in the table below, and any other
         argument of the skorch net.
     warm_start : bool, default=False
-        `fit` goes on from the weights of the last fit, and the optimizer's state as
-        `partial_fit` does.
+        `fit` goes on from the last fit, as `partial_fit` does, for all `max_epochs`.
     checkpoint : str or os.PathLike, default=None
         File in which each epoch is saved. The same fit started again, after it was
         killed, goes on from there and ends with the same bits. The file stays, and is
@@ -182,8 +183,9 @@ class ConvVAETransformer(
         mode: a loop of your own calls ``.train()`` after them.
     history_ : dict of ndarray
         Of the last `fit` or `partial_fit`: one value an epoch, a mean over its steps,
-        dropout on, of the network as it trains; what is fitted lies between the closed
-        form and its end, the nearer to this the more signals there are for each latent.
+        dropout on, of the network as it trains. What is fitted lies between the closed
+        form and the end of training: as far as signals that training leaves out, a
+        fifth of up to some thousands, are reconstructed best.
         Nats per sample, in scaled units: ``train_loss`` and its terms
         ``train_reconstruction`` (-log p(x|z)), ``train_kl``, ``train_kl_per_dim``,
         ``train_label`` (in the loss times `label_weight` and half the measured values
@@ -201,10 +203,15 @@ class ConvVAETransformer(
         Factor of each latent, in the units of X, the root mean square of the scales of
         channels that vary; 1 if ``whiten=True``. With `linear_path` the standard
         deviation of the component, shrunk, without it how far the latent moves the
-        decoded signal, found anew by each `fit` and `partial_fit`.
+        decoded signal.
     held_back_excess_ : float
-        Distortion expected of signals not trained on, over that of training signals;
-        `partial_fit` and `warm_start` go on with it.
+        Distortion expected of signals not trained on, over that of training signals.
+    n_samples_seen_ : int
+        Signals of all calls since the first fit. One that comes again counts once.
+    n_epochs_total_ : int
+        Epochs of all these calls.
+    first_params_ : dict
+        Parameters that `partial_fit` and `warm_start` refuse to find changed.
     network_share_ : dict of float
         How much of the ``"latents"`` and of the ``"reconstruction"`` goes through the
         networks: the mean square of what they add, over the sum of that and the mean
@@ -231,6 +238,10 @@ class ConvVAETransformer(
     Names in `net_params`, besides those of `skorch.NeuralNet`:
 
     ================================== ============================================
+    ``"module__correct_mean"``         True trains a network that corrects the latent
+                                       mean: a higher bound and a smaller error, often
+                                       at the price of accuracy. By default where a head
+                                       is trained, or ``feature_weight=0``
     ``"module__init"``                 "he" (default), "glorot" as in Keras, "torch"
     ``"module__hidden_dropout"``       after each dense layer but the last, without
                                        linear path
@@ -412,17 +423,24 @@ class ConvVAETransformer(
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, classes=None):
-        """Train for one epoch on X, at the constant learning rate `lr`.
+        """Take the signals into the closed form, and train for one epoch.
 
-        The first call fixes the shape, the scaling, the closed form and the classes;
-        later ones go on from the weights and the optimizer's state. A pickle holds no
-        such state, nor does a file unless `save` is asked for it: it starts anew then.
-        Labels that come later teach a head on the latents, where there is one, see
-        `label_weight`.
+        The first call fixes the shape, the scaling, the thresholds of the features and
+        the classes. Each call then ends with the closed form of all signals so far, and
+        with statistics over all of them; a signal that comes again, value for value,
+        counts once. Training is on X and on as many earlier signals, at the constant
+        learning rate `lr`. The latents change, on axes that keep their order and sign
+        where they can: what is fitted to latents has to be fitted again.
+
+        For this the estimator keeps some of its signals, about a million values, and of
+        more signals the sums of their products, about 50 MB. A pickle holds neither,
+        nor does a file without ``save(path, training=True)``: the latents then stay
+        as they are, with a warning, and only the decoder is trained.
 
         Parameters
         ----------
         X, y : as for `fit`
+            After the first call one signal suffices.
         classes : array-like of shape (n_classes,), optional
             All labels that will come, in the first call; by default those in `y`.
 

@@ -44,6 +44,7 @@ OWN_OF_A_PROCESS = {"callbacks", "device", "random_state", "verbose"}
 # What the values in `net_params` may be.
 NET_PARAMS = {
     "lr_schedule": [StrOptions(set(SCHEDULES)), None],
+    "module__correct_mean": ["boolean"],
     "module__init": [StrOptions({"he", "glorot", "torch"})],
     "module__hidden_dropout": [Interval(Real, 0, 1, closed="left")],
     "module__output_activation": [StrOptions({"sigmoid"}), None],

@@ -87,6 +87,7 @@ def test_parameters_are_not_set_twice(waves, name):
 
 
 WRONG_NET_PARAMS = {
+    "module__correct_mean": ["yes", 2],
     "module__init": ["zeros", None],
     "module__hidden_dropout": [-0.1, 1.0, np.nan, "0.5"],
     "module__output_activation": ["tanh", True],

@@ -101,6 +101,9 @@ class Start(NamedTuple):
     latent_scale : ndarray of shape (latent_dim,) or None
         Of the closed form.
     was_trained : bool
+    excess : float
+        Distortion of other signals, over that of training signals, where no closed
+        form knows it.
     """
 
     closed: list[torch.Tensor]
@@ -109,6 +112,7 @@ class Start(NamedTuple):
     noise: float | None
     latent_scale: np.ndarray | None
     was_trained: bool
+    excess: float = 1.0
 
 
 def fit(job, before=None):
@@ -222,7 +226,8 @@ def start_of(job, net, scaler, data, y, before):
                 parameter.copy_(value)
     was_trained = before is not None
     learned = learned if was_trained else closed
-    return Start(closed, learned, share, noise, latent_scale, was_trained)
+    excess = before.held_back_excess if is_forgotten(before) else 1.0
+    return Start(closed, learned, share, noise, latent_scale, was_trained, excess)
 
 
 def warn_of_few(job, before):
@@ -325,7 +330,7 @@ def finished(net, params, scaler, some, test, start):
         variances = posterior_variance(params.beta * noise, slopes)
         module.encoder.set_variances(torch.from_numpy(variances))
     trained = describe(net, *some)
-    distortion = trained.distortion
+    distortion = trained.distortion * start.excess
     if start.noise is not None:
         expected = likelihood.expected_distortion(start.noise, trained.n_measured)
         distortion = expected * gain
