@@ -29,7 +29,7 @@ from skvae.scaling import ChannelScaler
 from skvae.training.callbacks import LOGGER
 from skvae.training.data import ScaledSignals, SignalDataset
 from skvae.training.make_net import make_net
-from skvae.training.memory import first_datasets, next_datasets
+from skvae.training.memory import first_datasets, next_datasets, seeded
 from skvae.training.sum_up import (
     decoder_scale,
     describe,
@@ -38,8 +38,8 @@ from skvae.training.sum_up import (
     sum_up,
 )
 
-# Signals for each latent, of 8 at least, of which half of training is trusted.
-HALF_TRUSTED = 10
+# Signals for each latent that a first `partial_fit` should have.
+ENOUGH_PER_LATENT = 10
 # Numbers to tell of y, for each latent, above which a linear map loses too many.
 TOO_MANY_DIMS = 1.25
 # Time steps that the thresholds of features are quantiles of, of 16 signals at least;
@@ -179,7 +179,7 @@ def datasets(job, scaler, before, has_head):
     if memory is None:
         return first_datasets(given, job.seed, has_test), y, valid
     remembered = dataset.subset(slice(len(X), None))
-    data = next_datasets(given, remembered, y, memory, job.seed, has_test)
+    data = next_datasets(given, valid, remembered, y, memory, job.seed, has_test)
     return data, y, valid
 
 
@@ -234,11 +234,11 @@ def warn_of_few(job, before):
     """Warn of a first `partial_fit` that fixes too much by too few signals."""
     latent_dim, n_samples = job.params.latent_dim, sum(from_all(len(job.X)))
     is_first = job.one_epoch and job.params.linear_path and not before
-    if is_first and n_samples < HALF_TRUSTED * latent_dim and rank() == 0:
+    if is_first and n_samples < ENOUGH_PER_LATENT * latent_dim and rank() == 0:
         warn_user(
             f"The first call of partial_fit got {n_samples} signals for {latent_dim} "
             "latents, and fixes the scaling and the thresholds of the features. Give "
-            f"it {HALF_TRUSTED} for each latent at least."
+            f"it {ENOUGH_PER_LATENT} for each latent at least."
         )
 
 
@@ -326,7 +326,7 @@ def finished(net, params, scaler, some, test, start):
     gain = trust(net, start, *test) if is_trained else 1.0
     if start.noise is not None and is_trained:
         noise = decoder_variance(net.criterion_, start.noise * gain)
-        slopes = decoder_scale(net, some[0].subset(slice(N_SLOPES)))
+        slopes = decoder_scale(net, some[0].sample(N_SLOPES, seeded(0)))
         variances = posterior_variance(params.beta * noise, slopes)
         module.encoder.set_variances(torch.from_numpy(variances))
     trained = describe(net, *some)
@@ -347,7 +347,7 @@ def finished(net, params, scaler, some, test, start):
 
 def blend(module, dataset, decoder_std):
     """Share of reconstructions in what is filled, by gaps made into a dataset."""
-    some = dataset.sample(N_SLOPES, torch.Generator().manual_seed(0))
+    some = dataset.sample(N_SLOPES, seeded(0))
     errors, squares = module.blend_errors(some.x_of_all(), decoder_std, seed=0)
     return float(np.clip(errors / max(squares, 1e-30), 0, MAX_BLEND))
 
@@ -420,7 +420,8 @@ def warn_of_unpredicted(choice, blocks, views):
 
 def share_of_measured(fitted, module, dataset, latent_dim):
     """Mean square that `Components` leave of what was measured, to that of all."""
-    some = dataset.subset(slice(max(64, STATISTICS_VALUES // len(fitted.loadings))))
+    n_drawn = max(64, STATISTICS_VALUES // len(fitted.loadings))
+    some = dataset.sample(n_drawn, seeded(0))
     index = np.arange(len(some))
     is_measured = ~some.x(slice(None)).isnan().flatten(1).cpu().numpy()
     rows = read_rows(module, some, np.zeros((len(some), 0)), index)

@@ -108,47 +108,56 @@ class Datasets(NamedTuple):
 
 def first_datasets(given, seed, has_test):
     """`Datasets` of signals that nothing was seen before."""
-    seeded = torch.Generator().manual_seed(seed)
-    kept = given.sample(n_remembered(given), seeded)
-    test = kept.sample(n_tests(kept) if has_test else 0, seeded)
+    generator = seeded(seed)
+    kept = given.sample(n_remembered(given), generator)
+    test = kept.sample(n_tests(kept) if has_test else 0, generator)
     return Datasets(given - test, given, given, kept, test)
 
 
-def next_datasets(given, before, y, memory, seed, has_test):
+def next_datasets(given, valid, before, y, memory, seed, has_test):
     """`Datasets` of signals after those of a `Memory`.
 
     Training is on as many of the latter, which it would forget.
 
     Parameters
     ----------
-    given, before : SignalDataset
-        Those that came now, and those of the memory.
+    given, valid, before : SignalDataset
+        Those that came now, less those that are held back; these, or None; and those
+        of the memory.
     y : ndarray of shape (n, n_targets)
-        Targets of both.
+        Targets of all of them.
     """
-    seeded = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     own, others = fingerprints_of(given, y), fingerprints_of(before, y)
     was_test = memory.is_test[rank() :: n_processes()]
     new = given - among(given, own, memory.fingerprints)
     n_seen, n_kept = memory.n_seen + new.n_all, n_remembered(given)
-    n_new = new.n_all if n_seen <= n_kept else round(n_kept * new.n_all / n_seen)
-    kept_before = before.sample(n_kept - n_new, seeded)
-    kept_new = new.sample(n_new, seeded)
+    n_new = new.n_all
+    if n_seen > n_kept:  # rounded at random, or single signals would never be kept
+        chance = torch.rand((), generator=generator).item()
+        n_new = int(n_kept * new.n_all / n_seen + chance)
+    kept_before = before.sample(n_kept - n_new, generator)
+    kept_new = new.sample(n_new, generator)
     kept = kept_before | kept_new
 
     test_before = before.subset(torch.from_numpy(was_test))
     test = kept_before - (kept_before - test_before)
     n_test = n_tests(kept) - test.n_all if has_test else 0
     n_test = min(n_test, (kept_new.n_all + 1) // 2)  # the others are trained on
-    test = test | kept_new.sample(max(0, n_test), seeded)
+    test = test | kept_new.sample(max(0, n_test), generator)
     tested = np.concatenate(from_all(others[was_test]))
-    again = among(before, others, np.concatenate(from_all(own)))
+    now = own if valid is None else np.append(own, fingerprints_of(valid, y))
+    again = among(before, others, np.concatenate(from_all(now)))
     replayed = before - test_before - again
     train = given - test - among(given, own, tested)
-    train = train | replayed.sample(given.n_all, seeded)
+    train = train | replayed.sample(given.n_all, generator)
     if not len(train):
         train = given
     return Datasets(train, new, before | new if memory.holds_all else new, kept, test)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
 
 
 def n_remembered(dataset):
