@@ -48,9 +48,11 @@ THRESHOLD_TIMEPOINTS = 2**15
 STATISTICS_VALUES = 2**18
 # Signals over which the slope of the decoder is averaged.
 N_SLOPES = 64
-# Share of reconstructions in what is filled, at most: signals that are fitted look as
-# if they were reconstructed better than others.
-MAX_BLEND = 0.5
+# Share of reconstructions in what is filled. Gaps are filled better in signals that
+# this is learned from than in others, so what they show is multiplied. Where training
+# has seen them, they are reconstructed better too, and show too much.
+MAX_BLEND, BLEND_FACTOR = 0.5, 3
+MAX_BLEND_TRAINED = 0.25
 # How far to go from the start of training to its end, where nothing is known but that
 # signals are many; how many signals halve that; and how many tests it is worth.
 USUAL_SHARE, HALF_USUAL, USUAL_TESTS = 0.5, 20, 20
@@ -336,9 +338,12 @@ def finished(net, params, scaler, some, test, start):
         distortion = expected * gain
     weight = net.criterion_.weight(distortion, trained.n_measured)
     decoder_std = partial(likelihood.std, weight)
-    # Of signals that training has not seen, if there are.
-    unseen = (test if test[0].n_all else some)[0]
-    module.gaps.blend.fill_(blend(module, unseen, decoder_std))
+    if test[0].n_all:
+        share = BLEND_FACTOR * blend(module, test[0], decoder_std)
+        module.gaps.blend.fill_(min(share, MAX_BLEND))
+    else:
+        share = blend(module, some[0], decoder_std)
+        module.gaps.blend.fill_(min(share, MAX_BLEND_TRAINED))
     scale = start.latent_scale
     if scale is None:
         scale = in_units_of_X(decoder_scale(net, some[0]), scaler, params.whiten)
@@ -346,10 +351,10 @@ def finished(net, params, scaler, some, test, start):
 
 
 def blend(module, dataset, decoder_std):
-    """Share of reconstructions in what is filled, by gaps made into a dataset."""
+    """The best share of reconstructions in what is filled, of gaps made in signals."""
     some = dataset.sample(N_SLOPES, seeded(0))
     errors, squares = module.blend_errors(some.x_of_all(), decoder_std, seed=0)
-    return float(np.clip(errors / max(squares, 1e-30), 0, MAX_BLEND))
+    return max(0.0, errors / max(squares, 1e-30))
 
 
 def begin(tasks, net):
