@@ -190,12 +190,17 @@ class ConvVAE(nn.Module):
         -------
         Tensor of the shape of x, or (n, 2, c, t) with standard deviations
         """
+        filled, std, change = self.fill(x, decoder_std)
+        filled = filled + self.gaps.blend * change
+        return torch.stack([filled, std], dim=1) if return_std else filled
+
+    def fill(self, x, decoder_std):
+        """Filled x, standard deviations, and what the whole share would change."""
         filled, std = self.gaps(x, return_std=True).unbind(1)
         z_mean, _ = self.posterior(self.encoder.represent(filled))
         x_hat = self.decode(z_mean)
-        share = self.gaps.blend * (std / decoder_std(x_hat)).square().clamp(max=1)
-        filled = torch.where(x.isnan(), torch.lerp(filled, x_hat, share), x)
-        return torch.stack([filled, std], dim=1) if return_std else filled
+        share = (std / decoder_std(x_hat)).square().clamp(max=1)
+        return filled, std, torch.where(x.isnan(), share * (x_hat - filled), 0.0)
 
     @torch.no_grad()
     def blend_errors(self, x, decoder_std, seed):
@@ -209,11 +214,8 @@ class ConvVAE(nn.Module):
         rng = np.random.default_rng(seed)
         less = with_more_gaps(x_cpu, rng) if has_gaps else without_blocks(x_cpu)
         is_hidden = less.isnan() & ~x_cpu.isnan()
-        less = less.to(x.device)
-        self.gaps.blend.fill_(0.0)
-        filled = self.impute(less, decoder_std)
-        self.gaps.blend.fill_(1.0)
-        change = (self.impute(less, decoder_std) - filled).cpu()[is_hidden].double()
+        filled, _, change = self.fill(less.to(x.device), decoder_std)
+        change = change.cpu()[is_hidden].double()
         errors = (x - filled).cpu()[is_hidden].double()
         return np.array([float(errors @ change), float(change @ change)])
 
