@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sklearn.decomposition import PCA
 from skorch.callbacks import Callback
 
 from skvae import ConvVAETransformer
@@ -269,3 +270,33 @@ def test_a_first_call_of_few_signals_is_warned_of():
     vae.partial_fit(low_rank(9))  # the second
     ConvVAETransformer(3, conv_channels=()).partial_fit(low_rank(30))
     ConvVAETransformer(3, conv_channels=()).fit(low_rank(29))
+
+
+@pytest.mark.parametrize(
+    "params", [{"beta": 1e3}, {"reconstruction_weight": 1e-4}], ids=str
+)
+def test_a_kl_term_that_outweighs_all_empties_the_latents(waves, params):
+    """As in a linear VAE, whose latents explain less than it asks for."""
+    with pytest.warns(UserWarning, match="No latent dimension is active"):
+        vae = ConvVAETransformer(2, random_state=0, **params).fit(waves)
+    assert vae.n_active_dims_ == 0
+
+
+def test_beta_is_noise_that_is_so_much_larger(waves):
+    """Latents of pPCA with the noise variance times beta, and its posterior."""
+    settings = {"feature_weight": 0, "max_epochs": 0, "scale": None, "whiten": True}
+    first, other = (
+        ConvVAETransformer(2, beta=beta, **settings).fit(waves) for beta in (1.0, 3.0)
+    )
+    pca = PCA(2).fit(waves)
+    for vae, beta in ((first, 1.0), (other, 3.0)):
+        left = beta * pca.noise_variance_ / pca.explained_variance_
+        expected = pca.transform(waves) / np.sqrt(pca.explained_variance_)
+        found = np.abs(vae.transform(waves))
+        np.testing.assert_allclose(
+            found, np.abs(expected) * np.sqrt(1 - left), rtol=1e-3, atol=1e-4
+        )
+        _, std = vae.posterior(waves[:1])
+        slopes = pca.explained_variance_ * (1 - left)
+        variance = beta * pca.noise_variance_ / (beta * pca.noise_variance_ + slopes)
+        np.testing.assert_allclose(std[0], np.sqrt(variance), rtol=1e-3)

@@ -301,11 +301,10 @@ def closed_form(job, net, data, rows, before):
     if data.kept.signals.has_gaps:
         share = share_of_measured(fitted, module, data.kept, latent_dim)
         noise, own_noise = noise * share, own_noise * share
-    variances = (
-        decoder_variance(net.criterion_, found)
-        for found in (noise, min(noise, own_noise))
-    )
-    linear = linear_start(fitted, latent_dim, n_components, *variances, params.beta)
+    # A weight that is given acts as beta does, which stands beside the noise.
+    beta = params.beta * decoder_variance(net.criterion_, noise) / noise
+    noises = noise, min(noise, own_noise)
+    linear = linear_start(fitted, latent_dim, n_components, *noises, beta)
     latent_scale = np.ones(latent_dim)
     n_found = min(latent_dim, len(fitted.std))
     latent_scale[:n_found] = fitted.std[:n_found] * linear.shrinkage[:n_found].numpy()
