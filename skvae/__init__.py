@@ -6,4 +6,4 @@ __all__ = ["ConvVAETransformer", "__version__", "load"]
 
 load = ConvVAETransformer.load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -27,7 +27,7 @@ MIN_LIKENESS = 0.3
 # Largest factor of errors beyond, or below, what is expected.
 MAX_EXCESS = 4.0
 # Values of the signals that the number of components is chosen by, of 64 at least.
-CHOICE_VALUES = 2**15
+CHOICE_VALUES = 2**16
 # Signals that are filled at a time, and numbers that these may take.
 FILLED_SIGNALS = 32
 FILLED_NUMBERS = 2**21
