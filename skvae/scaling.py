@@ -82,7 +82,8 @@ class ChannelScaler:
         varies = scale > 0
         is_coarse = varies & (float32_step(offset) > MAX_STEP * scale)
         if self.kind is None:
-            offset, scale = np.where(is_coarse, offset, 0.0), np.ones(len(scalers))
+            is_far = is_coarse & (np.abs(offset) > 1)  # beyond what a sigmoid models
+            offset, scale = np.where(is_far, offset, 0.0), np.ones(len(scalers))
         elif varies.any():
             scale[~varies] = root_mean_square(scale[varies])
         else:

@@ -35,7 +35,7 @@ from skvae.runtime import (
 )
 from skvae.saving.checkpoint import Checkpoint
 from skvae.saving.estimator import load, save
-from skvae.saving.files import versions, warn_if_versions_differ
+from skvae.saving.files import FORMAT, versions, warn_if_versions_differ
 from skvae.scaling import SCALERS
 from skvae.target import Target, check_target
 from skvae.training.callbacks import CallbackSupportMixin, FitTasks
@@ -183,9 +183,8 @@ class ConvVAETransformer(
         mode: a loop of your own calls ``.train()`` after them.
     history_ : dict of ndarray
         Of the last `fit` or `partial_fit`: one value an epoch, a mean over its steps,
-        dropout on, of the network as it trains. What is fitted lies between the closed
-        form and the end of training: as far as signals that training leaves out, a
-        fifth of up to some thousands, are reconstructed best.
+        dropout on, of the network as it trains. What is fitted may lie between the
+        closed form and the end of training, see the README, "How it works".
         Nats per sample, in scaled units: ``train_loss`` and its terms
         ``train_reconstruction`` (-log p(x|z)), ``train_kl``, ``train_kl_per_dim``,
         ``train_label`` (in the loss times `label_weight` and half the measured values
@@ -432,8 +431,8 @@ class ConvVAETransformer(
         learning rate `lr`. The latents change, on axes that keep their order and sign
         where they can: what is fitted to latents has to be fitted again.
 
-        For this the estimator keeps some of its signals, about a million values, and of
-        more signals the sums of their products, about 50 MB. A pickle holds neither,
+        For this the estimator keeps some of its signals, about a million values or 64
+        signals, and of more signals the sums of their products, tens of MB. A pickle holds neither,
         nor does a file without ``save(path, training=True)``: the latents then stay
         as they are, with a warning, and only the decoder is trained.
 
@@ -694,7 +693,8 @@ class ConvVAETransformer(
 
         By the closed form of `skvae.model.gaps.GapFiller`, principal components of the
         training signals and noise that is correlated in time and over channels, and
-        where that is unsure by a share of `reconstruct`, at most half.
+        where that is unsure by a share of `reconstruct`, at most half. The standard
+        deviation is that of the former.
 
         Parameters
         ----------
@@ -844,12 +844,19 @@ class ConvVAETransformer(
         return summarize(module, self.n_channels_in_, self.n_timepoints_in_, share)
 
     def __getstate__(self):
-        return super().__getstate__() | {"_versions": versions()}
+        return super().__getstate__() | {"_versions": versions(), "_format": FORMAT}
 
     def __setstate__(self, state):
         written = state.get("_versions", {})
+        if "net_" in state and state.get("_format") != FORMAT:
+            raise ValueError(
+                f"This {type(self).__name__} was pickled by skvae "
+                f"{written.get('skvae', 'of an older version')}, whose fitted models "
+                "this version does not read. Install that version, or fit anew."
+            )
         warn_if_versions_differ(f"A pickled {type(self).__name__}", written)
-        super().__setstate__({k: v for k, v in state.items() if k != "_versions"})
+        own = ("_versions", "_format")
+        super().__setstate__({k: v for k, v in state.items() if k not in own})
 
     def _validate_params(self):
         if n_processes() == 1:  # else within `fit`, for all processes to be told
@@ -924,6 +931,7 @@ class ConvVAETransformer(
             run["fitted"] = {
                 "module": dict(before.net.module_.state_dict()),
                 "optimizer": optimizer and optimizer.state_dict(),
+                "memory": before.net.memory_ and before.net.memory_._asdict(),
             }
         return run
 

@@ -348,6 +348,10 @@ def check_group(estimator, goes_on):
         scaler = estimator.scaler_
         arrays += [scaler.offset_, scaler.scale_, estimator.latent_scale_]
         facts["The fitted model, as a hash,"] = joblib.hash(arrays)
+        memory = estimator.net_.memory_
+        facts["What is remembered of signals, as a hash,"] = memory and joblib.hash(
+            (memory.X, memory.y, memory.n_seen)
+        )
     for name, value in estimator.get_params(deep=False).items():
         if name not in OWN_OF_A_PROCESS:
             facts[name] = repr(value)

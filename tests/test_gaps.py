@@ -490,3 +490,11 @@ def test_a_search_over_a_pipeline_takes_gaps():
     assert get_tags(pipeline[0]).input_tags.allow_nan
     again = pickle.loads(pickle.dumps(search.best_estimator_))
     np.testing.assert_array_equal(again.predict(GAPS), search.predict(GAPS))
+
+
+def test_a_gap_in_one_of_many_long_signals_is_filled():
+    X = np.random.default_rng(0).standard_normal((300, 600)).cumsum(axis=1)
+    X[7, 3] = np.nan
+    vae = ConvVAETransformer(2, max_epochs=0, feature_weight=0, random_state=0)
+    low, high = np.sort(X[7, [2, 4]])
+    assert low - 1 < vae.fit(X).impute(X)[7, 3] < high + 1

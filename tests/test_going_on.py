@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
-from skvae.model.sums import Rows, merge
+from skvae.model.sums import Rows, gather, merge
 from skvae.scaling import ChannelScaler
 from skvae.training import memory
 from skvae.training.data import ScaledSignals, SignalDataset
@@ -275,3 +275,47 @@ def test_a_file_for_training_goes_on_with_the_closed_form(profiles, tmp_path):
         each.partial_fit(others[:50])
     np.testing.assert_array_equal(vae.transform(X), other.transform(X))
     assert other.n_samples_seen_ == 450
+
+
+# Few of them, and many
+
+
+def test_single_signals_fill_all_folds():
+    """Of a memory that is full: the closed form is judged by folds of one size."""
+    found = []
+    for seed in range(40):
+        [block] = gather(lambda index: np.ones((len(index), 2)), 2, ONE_UNKNOWN, seed)
+        found.append(block.fold)
+    assert sorted(set(found)) == [0, 1, 2, 3, 4]
+
+
+ONE_UNKNOWN = np.zeros((1, 0), dtype=bool)
+
+
+def test_short_signals_by_the_hundred_thousand():
+    X = np.random.default_rng(0).standard_normal((140_000, 4))
+    vae = ConvVAETransformer(1, conv_channels=(), max_epochs=0, random_state=0).fit(X)
+    assert vae.partial_fit(X[:3] + 1).n_samples_seen_ == 140_003
+
+
+def test_a_decoder_that_training_makes_worse_is_not_kept():
+    """Of white noise nothing is to be learned."""
+    rng = np.random.default_rng(0)
+    X, others = rng.standard_normal((100, 30)), rng.standard_normal((500, 30))
+    closed = ConvVAETransformer(3, max_epochs=0, random_state=0).fit(X)
+    vae = ConvVAETransformer(3, random_state=0).fit(X)
+    assert vae.score(others) > closed.score(others) - 0.1
+
+
+def test_what_is_held_back_again_was_not_trained_on(profiles):
+    vae = make_vae(early_stopping=True, warm_start=True, max_epochs=2)
+    for _ in range(3):
+        vae.fit(profiles[0][:100])
+        assert vae.n_samples_seen_ == 90
+
+
+def test_a_pickle_of_an_older_format_is_refused(profiles):
+    vae = make_vae(max_epochs=0).fit(profiles[0])
+    state = vae.__getstate__() | {"_format": 1, "_versions": {"skvae": "0.1.0"}}
+    with pytest.raises(ValueError, match=r"by skvae 0.1.0.*fit anew"):
+        ConvVAETransformer().__setstate__(state)

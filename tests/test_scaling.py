@@ -235,3 +235,10 @@ def test_log_det_matches_the_jacobian(X):
     whole, first_only = scaler.log_det(np.array([[7, 7], [3, 0]]))
     assert whole == pytest.approx(expected, rel=1e-4)
     assert first_only == pytest.approx(-3 * np.log(scaler.scale_[0, 0]))
+
+
+def test_without_scaling_no_offset_leads_out_of_the_unit_range():
+    X = 0.5 + 1e-5 * np.random.default_rng(0).random((40, 20))
+    scaler = ChannelScaler(None).fit(X[:, None])
+    assert not scaler.offset_.any()
+    np.testing.assert_allclose(scaler.transform(X[:, None])[:, 0], X, rtol=1e-6)

@@ -82,8 +82,11 @@ class GapFiller(nn.Module):
             self.learn(x, order)
             self.excess.fill_(excess)
             return self
-        n_some = max(64, CHOICE_VALUES // x[0].numel())
-        n_rounds, excess = self.choose(x[order[:n_some]], rng)
+        # Those with gaps first: what they lack is what others are to lose.
+        is_whole = ~x.isnan().flatten(1).any(dim=1).numpy()
+        chosen = order[np.argsort(is_whole[order], kind="stable")]
+        chosen = chosen[: max(64, CHOICE_VALUES // x[0].numel())]
+        n_rounds, excess = self.choose(x[chosen], rng)
         self.start(x)
         for n_components in ROUNDS[:n_rounds]:
             self.learn(x, order, n_components)

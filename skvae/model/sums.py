@@ -46,14 +46,20 @@ class Rows(NamedTuple):
 def merge(blocks, others):
     """`Rows` with the sums of both lists, no more than there are columns of each kind.
 
-    The triangular factor of rows has their sums of products.
+    The triangular factor of rows has their sums of products. Of wide rows a random part
+    is kept, which then counts for all.
     """
     merged = {}
     for values, *kind in (*blocks, *others):
         merged.setdefault(tuple(kind), []).append(values)
     for kind, parts in merged.items():
         values = np.concatenate(parts)
-        if len(values) > values.shape[1]:
+        width = values.shape[1]
+        limit = max(64, MAX_VALUES // (width * N_FOLDS))
+        if width > MAX_WIDTH and len(values) > limit:
+            kept = np.random.RandomState(len(values)).permutation(len(values))[:limit]
+            values = values[kept] * np.sqrt(len(values) / limit)
+        elif len(values) > width:
             [values] = qr(values, mode="r", overwrite_a=True, check_finite=False)
             values = values[: values.shape[1]]
         merged[kind] = values
@@ -151,10 +157,12 @@ def gather(read, width, known, seed):
         order = order[: max(2 * N_FOLDS, MAX_VALUES // width)]
     n_folds = max(1, min(N_FOLDS, len(order)))
     folds = np.full(n_all, -1)
-    for fold, part in enumerate(np.array_split(order, n_folds)):
+    # By the seed, so that small parts, one after the other, do not fill the first fold.
+    numbers = (np.arange(n_folds) + seed) % N_FOLDS
+    for fold, part in zip(numbers, np.array_split(order, n_folds), strict=True):
         folds[part] = fold
     blocks = []
-    for fold in range(n_folds):
+    for fold in numbers.tolist():
         index = np.flatnonzero(folds[own] == fold)
         with shared_errors():
             values = read(index)

@@ -29,7 +29,13 @@ from skvae.scaling import ChannelScaler
 from skvae.training.callbacks import LOGGER
 from skvae.training.data import ScaledSignals, SignalDataset
 from skvae.training.make_net import make_net
-from skvae.training.memory import first_datasets, next_datasets, seeded
+from skvae.training.memory import (
+    among,
+    fingerprints_of,
+    first_datasets,
+    next_datasets,
+    seeded,
+)
 from skvae.training.sum_up import (
     decoder_scale,
     describe,
@@ -129,6 +135,8 @@ def fit(job, before=None):
     has_head = needs_head(job, before)
     warn_of_few(job, before)
     data, y, valid = datasets(job, scaler, before, has_head)
+    if params.batch_norm and min(from_all(len(data.train))) == 1:
+        data = data._replace(train=data.train | data.train)  # which one alone has not
     net = make_net(job, has_head, data.train).initialize()
     begin(job.tasks, net)
     if before:
@@ -176,7 +184,10 @@ def datasets(job, scaler, before, has_head):
         others, y = [X_before], np.concatenate([y, y_before])
     signals = ScaledSignals(X, scaler, job.device, others)
     dataset = SignalDataset(signals, y if has_head else None)
-    given, valid = hold_back(job, dataset.subset(slice(len(X))))
+    given, unseen = dataset.subset(slice(len(X))), None
+    if memory is not None:
+        unseen = given - among(given, fingerprints_of(given, y), memory.fingerprints)
+    given, valid = hold_back(job, given, unseen)
     # A head is trusted anyway; the signals of now say nothing of those forgotten.
     has_test = job.params.linear_path and not has_head and not is_forgotten(before)
     if memory is None:
@@ -375,8 +386,11 @@ def train_net(job, net, parts, finish):
     take_from_first(net.module_)
 
 
-def hold_back(job, dataset):
-    """What to train on, and what is held back or None, of a dataset."""
+def hold_back(job, dataset, unseen):
+    """What to train on, and what is held back or None, of a dataset.
+
+    If there are enough, of the part of it that is unseen.
+    """
     params, n_samples = job.params, len(job.X)
     if job.one_epoch or not params.early_stopping:
         return dataset, None
@@ -391,6 +405,9 @@ def hold_back(job, dataset):
             "train on. At least 2 are required, and one to validate: pass more "
             "samples, or use early_stopping=False."
         )
+    if unseen is not None and min(from_all(len(unseen) - n_valid)) >= 0:
+        valid, _ = unseen.split(n_valid)
+        return dataset - valid, valid
     return dataset.split(n_train)
 
 
@@ -475,6 +492,9 @@ def trust(net, start, test, draws):
         weight = test.n_all / (test.n_all + USUAL_TESTS)
         trusted = between(usual, between(start.before, end, share), weight)
     left = distortion_at(trusted)
+    if left > closed:
+        distortion_at(start.closed)
+        return 1.0
     return min(1.0, left / closed) if closed else 1.0
 
 

@@ -12,8 +12,9 @@ from skvae.processes import from_all, n_processes, rank
 from skvae.scaling import BLOCK_VALUES
 from skvae.training.data import SignalDataset
 
-# Values that are remembered, of 64 signals at least; and signals that are recognised.
-REMEMBERED_VALUES = 2**20
+# Values that are remembered, of 64 signals at least, if these have no more than the
+# second number; and signals that are recognised.
+REMEMBERED_VALUES, MAX_REMEMBERED = 2**20, 2**26
 MAX_FINGERPRINTS = 2**17
 # One in so many signals, of those remembered, tests what training gains; where they
 # are fewer than `MIN_TESTS`, none does.
@@ -111,6 +112,8 @@ def first_datasets(given, seed, has_test):
     generator = seeded(seed)
     kept = given.sample(n_remembered(given), generator)
     test = kept.sample(n_tests(kept) if has_test else 0, generator)
+    # Two at least are left to train on, in each process.
+    test = test.subset(slice(max(0, len(given) - 2)))
     return Datasets(given - test, given, given, kept, test)
 
 
@@ -151,8 +154,8 @@ def next_datasets(given, valid, before, y, memory, seed, has_test):
     replayed = before - test_before - again
     train = given - test - among(given, own, tested)
     train = train | replayed.sample(given.n_all, generator)
-    if not len(train):
-        train = given
+    if not min(from_all(len(train))):
+        train, test = given, test - given
     return Datasets(train, new, before | new if memory.holds_all else new, kept, test)
 
 
@@ -161,7 +164,9 @@ def seeded(seed):
 
 
 def n_remembered(dataset):
-    return max(64, REMEMBERED_VALUES // math.prod(dataset.signals.X.shape[1:]))
+    n_values = math.prod(dataset.signals.X.shape[1:])
+    least = max(2, min(64, MAX_REMEMBERED // n_values))
+    return min(MAX_FINGERPRINTS, max(least, REMEMBERED_VALUES // n_values))
 
 
 def n_tests(dataset):
