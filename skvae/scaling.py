@@ -49,10 +49,11 @@ class ChannelScaler:
     def __repr__(self):
         return f"ChannelScaler({self.kind!r})"
 
-    def fit(self, X):
+    def fit(self, X, may_shift=True):
         """Learn offset and scale of X of shape (n_samples, n_channels, n_timepoints).
 
-        X is read in blocks: it is never copied whole.
+        X is read in blocks: it is never copied whole. Without scaling it is shifted
+        only if that is allowed: a decoder that ends in a sigmoid needs X in [0, 1].
         """
         scalers = [SCALERS[self.kind or "standard"]() for _ in range(X.shape[1])]
         with shared_errors():
@@ -82,8 +83,8 @@ class ChannelScaler:
         varies = scale > 0
         is_coarse = varies & (float32_step(offset) > MAX_STEP * scale)
         if self.kind is None:
-            is_far = is_coarse & (np.abs(offset) > 1)  # beyond what a sigmoid models
-            offset, scale = np.where(is_far, offset, 0.0), np.ones(len(scalers))
+            offset = np.where(is_coarse & may_shift, offset, 0.0)
+            scale = np.ones(len(scalers))
         elif varies.any():
             scale[~varies] = root_mean_square(scale[varies])
         else:

@@ -432,9 +432,9 @@ class ConvVAETransformer(
         where they can: what is fitted to latents has to be fitted again.
 
         For this the estimator keeps some of its signals, about a million values or 64
-        signals, and of more signals the sums of their products, tens of MB. A pickle holds neither,
-        nor does a file without ``save(path, training=True)``: the latents then stay
-        as they are, with a warning, and only the decoder is trained.
+        signals, and of more signals the sums of their products, tens of MB. A pickle
+        holds neither, nor does a file without ``save(path, training=True)``. The
+        latents then stay as they are, with a warning, and only the decoder is trained.
 
         Parameters
         ----------

@@ -292,6 +292,7 @@ def test_single_signals_fill_all_folds():
 ONE_UNKNOWN = np.zeros((1, 0), dtype=bool)
 
 
+@pytest.mark.filterwarnings("ignore:X has")
 def test_short_signals_by_the_hundred_thousand():
     X = np.random.default_rng(0).standard_normal((140_000, 4))
     vae = ConvVAETransformer(1, conv_channels=(), max_epochs=0, random_state=0).fit(X)

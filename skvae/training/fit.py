@@ -14,6 +14,7 @@ from skvae.model.closed_form import (
     linear_start,
     posterior_variance,
 )
+from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.sums import gather, merge
 from skvae.processes import (
     from_all,
@@ -131,7 +132,7 @@ def fit(job, before=None):
     scaling and features, towards the closed form of all that has been seen.
     """
     params = job.params
-    scaler = before.scaler if before else ChannelScaler(params.scale).fit(job.X)
+    scaler = before.scaler if before else fit_scaler(job)
     has_head = needs_head(job, before)
     warn_of_few(job, before)
     data, y, valid = datasets(job, scaler, before, has_head)
@@ -160,6 +161,13 @@ def fit(job, before=None):
 
     train_net(job, net, (data.train, valid), finish)
     return finish(net)
+
+
+def fit_scaler(job):
+    """The `ChannelScaler` of a first fit."""
+    activation = (job.params.net_params or {}).get("module__output_activation")
+    is_unit_range = LIKELIHOODS[job.params.likelihood].is_unit_range or activation
+    return ChannelScaler(job.params.scale).fit(job.X, may_shift=not is_unit_range)
 
 
 def is_forgotten(before):
