@@ -31,7 +31,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skvae import ConvVAETransformer, apply
 from skvae.datasets import load_watch
-from skvae.mistakes import sentinels
+from skvae.inputs.suspicions import sentinels
 from skvae.progress import Progress
 from skvae.scaling import ChannelScaler
 from skvae.signal_files import MISSING, read

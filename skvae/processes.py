@@ -23,10 +23,15 @@ classes are those of all.
 """
 
 import contextlib
+import inspect
 
+import joblib
 import numpy as np
 import torch
 import torch.distributed as dist
+
+# Parameters that may differ between the processes of a group.
+OWN_OF_A_PROCESS = {"callbacks", "device", "random_state", "verbose"}
 
 
 def n_processes():
@@ -151,3 +156,51 @@ def take_from_first(module):
     if n_processes() > 1:
         state = {name: values.cpu() for name, values in module.state_dict().items()}
         module.load_state_dict(from_first(state))
+
+
+def check_group(estimator, goes_on):
+    """Check that the processes of a group, if there is one, fit one model.
+
+    `goes_on`: from what was fitted before.
+    """
+    if n_processes() == 1:
+        return
+    with shared_errors():
+        frame = inspect.currentframe()
+        while frame is not None:
+            if frame.f_globals.get("__name__", "").startswith(
+                "sklearn.model_selection."
+            ):
+                raise ValueError(
+                    "A search or cross-validation runs within a process group, where "
+                    "each process would score its own share of the signals. Search "
+                    "first, in one process or on Dask, then fit the best in the group."
+                )
+            frame = frame.f_back
+        if estimator.checkpoint is not None:
+            raise ValueError(
+                "checkpoint is for a fit in one process, but this one is of "
+                f"{n_processes()}. Use checkpoint=None."
+            )
+    facts = {
+        "(n_channels, n_timepoints) of X": (
+            estimator.n_channels_in_,
+            estimator.n_timepoints_in_,
+        ),
+        "The number of dimensions of X": estimator.n_dims_in_,
+        "Whether there is a fitted model to go on from": goes_on,
+    }
+    if goes_on:
+        state = estimator.module_.state_dict()
+        arrays = [values.cpu().numpy() for values in state.values()]
+        scaler = estimator.scaler_
+        arrays += [scaler.offset_, scaler.scale_, estimator.latent_scale_]
+        facts["The fitted model, as a hash,"] = joblib.hash(arrays)
+        memory = estimator.net_.memory_
+        facts["What is remembered of signals, as a hash,"] = memory and joblib.hash(
+            (memory.X, memory.y, memory.n_seen)
+        )
+    for name, value in estimator.get_params(deep=False).items():
+        if name not in OWN_OF_A_PROCESS:
+            facts[name] = repr(value)
+    refuse_differences(facts)

@@ -19,11 +19,13 @@ from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.containers import as_frame, cut, fill_in, is_frame, is_list
+from skvae.inputs.containers import as_frame, cut, fill_in, is_frame, is_list
+from skvae.inputs.signals import check_latents, check_signals, unfold
+from skvae.inputs.target import Target, check_target
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.objective import log_importance_weights
 from skvae.model.summary import summarize
-from skvae.processes import from_first, n_processes, shared_errors
+from skvae.processes import check_group, from_first, n_processes, shared_errors
 from skvae.runtime import (
     all_threads,
     documentation_url,
@@ -37,17 +39,10 @@ from skvae.saving.checkpoint import Checkpoint
 from skvae.saving.estimator import load, save
 from skvae.saving.files import FORMAT, versions, warn_if_versions_differ
 from skvae.scaling import SCALERS
-from skvae.target import Target, check_target
 from skvae.training.callbacks import CallbackSupportMixin, FitTasks
 from skvae.training.fit import Job, fit
+from skvae.training.options import check_options
 from skvae.training.sum_up import Fitted
-from skvae.validation import (
-    check_group,
-    check_latents,
-    check_options,
-    check_signals,
-    unfold,
-)
 
 # Draws from q(z|x) behind the ELBO of score_samples.
 N_ELBO_DRAWS = 16

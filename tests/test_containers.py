@@ -10,11 +10,12 @@ import pytest
 import sklearn
 import torch
 
-from skvae import ConvVAETransformer, mistakes
-from skvae.containers import refuse_long
+from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
-from skvae.target import check_target
-from skvae.validation import check_signals
+from skvae.inputs import suspicions
+from skvae.inputs.containers import refuse_long
+from skvae.inputs.signals import check_signals
+from skvae.inputs.target import check_target
 
 X, _ = make_load_profiles(60, n_timepoints=48, random_state=0)
 LENGTHS = np.random.default_rng(0).integers(20, 48, size=60)
@@ -597,12 +598,12 @@ def test_signals_that_are_not_scaled_have_no_units_to_compare():
 
 
 def test_of_many_signals_some_are_looked_at(monkeypatch):
-    monkeypatch.setattr(mistakes, "LOOKED_AT", X.size // 2)
+    monkeypatch.setattr(suspicions, "LOOKED_AT", X.size // 2)
     x = X.copy()
     x[1::2, 0] = -999
-    assert mistakes.sentinels(x[:, None]) == ""
+    assert suspicions.sentinels(x[:, None]) == ""
     x[2, 0] = -999
-    assert "-999" in mistakes.sentinels(x[:, None])
+    assert "-999" in suspicions.sentinels(x[:, None])
 
 
 @pytest.mark.parametrize("kind", ["near", "of two values", "gaps", "steps"])

@@ -7,8 +7,8 @@ import pytest
 from sklearn.utils.estimator_checks import check_estimator
 
 from skvae import ConvVAETransformer, transformer
+from skvae.inputs.signals import check_signals
 from skvae.scaling import ChannelScaler
-from skvae.validation import check_signals
 
 SETTINGS = {
     "default": {},

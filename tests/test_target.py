@@ -10,7 +10,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from skvae import ConvVAETransformer
-from skvae.target import check_target
+from skvae.inputs.target import check_target
 
 NUMBERS = np.random.default_rng(0).standard_normal(60)
 CLOSED = {"max_epochs": 0, "random_state": 0, "device": "cpu"}

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from skvae import ConvVAETransformer
-from skvae.target import check_target
-from skvae.validation import check_signals, unfold
+from skvae.inputs.signals import check_signals, unfold
+from skvae.inputs.target import check_target
 
 
 def check(X, n_channels=None, **kwargs):

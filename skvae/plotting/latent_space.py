@@ -8,7 +8,7 @@ from sklearn.manifold import TSNE
 from sklearn.utils import check_consistent_length, check_random_state
 from threadpoolctl import threadpool_limits
 
-from skvae.containers import is_na
+from skvae.inputs.containers import is_na
 from skvae.plotting import shared
 
 EMBEDDINGS = {"pca": "PCA", "tsne": "t-SNE"}

@@ -5,7 +5,7 @@ import re
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.validation import check_signals
+from skvae.inputs.signals import check_signals
 
 # Of classes, told apart with any kind of colour vision: Petroff (2021),
 # https://arxiv.org/abs/2107.02270.

@@ -1,22 +1,12 @@
-"""What comes in: signals X and latents Z as arrays of one form, and parameters."""
+"""Signals X and latents Z as arrays of one form."""
 
-import inspect
 import re
-from numbers import Integral, Real
 
-import joblib
 import numpy as np
-import torch
 from sklearn.utils import gen_batches
-from sklearn.utils._param_validation import (
-    Interval,
-    StrOptions,
-    validate_parameter_constraints,
-)
 from sklearn.utils.validation import check_array, validate_data
-from skorch.callbacks import Callback
 
-from skvae.containers import (
+from skvae.inputs.containers import (
     is_frame,
     is_list,
     pad,
@@ -26,34 +16,16 @@ from skvae.containers import (
     refuse_masked,
     to_numpy,
 )
-from skvae.mistakes import (
+from skvae.inputs.suspicions import (
     sentinels,
     warn_of_other_units,
     warn_of_shape,
     warn_of_time_in_rows,
     warn_of_unmeasured,
 )
-from skvae.model.likelihoods import LIKELIHOODS
-from skvae.processes import n_processes, refuse_differences, shared_errors
+from skvae.processes import n_processes
 from skvae.runtime import warn_user
 from skvae.scaling import BLOCK_VALUES
-from skvae.training.callbacks import SCHEDULES
-
-# Parameters that may differ between the processes of a group.
-OWN_OF_A_PROCESS = {"callbacks", "device", "random_state", "verbose"}
-# What the values in `net_params` may be.
-NET_PARAMS = {
-    "lr_schedule": [StrOptions(set(SCHEDULES)), None],
-    "module__correct_mean": ["boolean"],
-    "module__init": [StrOptions({"he", "glorot", "torch"})],
-    "module__hidden_dropout": [Interval(Real, 0, 1, closed="left")],
-    "module__output_activation": [StrOptions({"sigmoid"}), None],
-    "module__output_kernel_size": [Interval(Integral, 1, None, closed="left"), None],
-    "criterion__free_bits": [Interval(Real, 0, 1e6, closed="both")],
-    "kl_warmup": [Interval(Real, 0, 1, closed="both")],
-    "cuda_graphs": ["boolean"],
-    "n_threads": [Interval(Integral, 1, None, closed="left")],
-}
 
 
 @np.errstate(invalid="ignore")  # scikit-learn adds infinities of both signs
@@ -256,103 +228,3 @@ def check_latents(estimator, Z, latent_dim):
             "as from transform."
         )
     return Z
-
-
-def check_options(estimator, X):
-    """Check what only several parameters together, or they and X (n, c, t), tell.
-
-    Of `net_params` the values; the names are the net's to check.
-    """
-    net_params = estimator.net_params or {}
-    validate_parameter_constraints(NET_PARAMS, net_params, "net_params")
-    optimizer = net_params.get("optimizer", torch.optim.Adam)
-    is_optimizer = torch.optim.Optimizer in getattr(optimizer, "__mro__", ())
-    if not is_optimizer or optimizer is torch.optim.LBFGS:
-        raise ValueError(
-            f"optimizer={optimizer!r} in net_params, expected a class of torch.optim "
-            "other than LBFGS, which trains on no batches."
-        )
-    for name in ("conv_channels", "hidden_dims"):
-        sizes = getattr(estimator, name)
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
-            raise ValueError(
-                f"{name}={sizes!r}, expected a sequence of positive integers, one for "
-                "each layer."
-            )
-    for entry in estimator.callbacks or []:
-        callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
-        if not isinstance(callback, Callback):
-            raise TypeError(
-                f"callbacks has {entry!r}, expected instances of "
-                "skorch.callbacks.Callback, or pairs of a name and one. Those of "
-                "scikit-learn go to vae.set_callbacks."
-            )
-    if estimator.checkpoint is not None and estimator.callbacks:
-        raise ValueError(
-            "checkpoint with callbacks: what they hold cannot be written to a file "
-            "from which no code is run. Use checkpoint=None, or no callbacks."
-        )
-    if estimator.batch_size == 1 and estimator.batch_norm:
-        raise ValueError(
-            "batch_size=1 with batch_norm=True: the mean and variance of a single "
-            "sample say nothing. Use a larger batch_size, or batch_norm=False."
-        )
-    activation = net_params.get("module__output_activation")
-    is_unit_range = LIKELIHOODS[estimator.likelihood].is_unit_range or activation
-    if is_unit_range and estimator.scale != "minmax":
-        limits = [float(np.nanmin(X)), float(np.nanmax(X))]
-        if estimator.scale == "standard" or limits[0] < 0 or limits[1] > 1:
-            raise ValueError(
-                f"likelihood={estimator.likelihood!r} with output_activation="
-                f"{activation!r} models signals in [0, 1], but X in {limits} with "
-                f"scale={estimator.scale!r} is not. Use scale='minmax', or a gaussian "
-                "likelihood without activation."
-            )
-
-
-def check_group(estimator, goes_on):
-    """Check that the processes of a group, if there is one, fit one model.
-
-    `goes_on`: from what was fitted before.
-    """
-    if n_processes() == 1:
-        return
-    with shared_errors():
-        frame = inspect.currentframe()
-        while frame is not None:
-            if frame.f_globals.get("__name__", "").startswith(
-                "sklearn.model_selection."
-            ):
-                raise ValueError(
-                    "A search or cross-validation runs within a process group, where "
-                    "each process would score its own share of the signals. Search "
-                    "first, in one process or on Dask, then fit the best in the group."
-                )
-            frame = frame.f_back
-        if estimator.checkpoint is not None:
-            raise ValueError(
-                "checkpoint is for a fit in one process, but this one is of "
-                f"{n_processes()}. Use checkpoint=None."
-            )
-    facts = {
-        "(n_channels, n_timepoints) of X": (
-            estimator.n_channels_in_,
-            estimator.n_timepoints_in_,
-        ),
-        "The number of dimensions of X": estimator.n_dims_in_,
-        "Whether there is a fitted model to go on from": goes_on,
-    }
-    if goes_on:
-        state = estimator.module_.state_dict()
-        arrays = [values.cpu().numpy() for values in state.values()]
-        scaler = estimator.scaler_
-        arrays += [scaler.offset_, scaler.scale_, estimator.latent_scale_]
-        facts["The fitted model, as a hash,"] = joblib.hash(arrays)
-        memory = estimator.net_.memory_
-        facts["What is remembered of signals, as a hash,"] = memory and joblib.hash(
-            (memory.X, memory.y, memory.n_seen)
-        )
-    for name, value in estimator.get_params(deep=False).items():
-        if name not in OWN_OF_A_PROCESS:
-            facts[name] = repr(value)
-    refuse_differences(facts)

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from skvae.containers import is_na, refuse_masked, to_numpy
-from skvae.mistakes import FAR, sentinels
+from skvae.inputs.containers import is_na, refuse_masked, to_numpy
+from skvae.inputs.suspicions import FAR, sentinels
 from skvae.processes import from_all, pooled, refuse_differences, shared_errors
 from skvae.runtime import warn_user
 

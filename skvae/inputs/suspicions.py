@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from skvae.containers import is_time
+from skvae.inputs.containers import is_time
 from skvae.runtime import warn_user
 
 # Readings in a table are so many rows of so few values.

@@ -1,0 +1,1 @@
+"""What comes in, as arrays of one form: signals, latents, targets."""
