@@ -19,8 +19,14 @@ from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.inputs.containers import as_frame, cut, fill_in, is_frame, is_list
-from skvae.inputs.signals import check_latents, check_signals, unfold
+from skvae.inputs.as_given import as_frame, fill_in, reconstructed
+from skvae.inputs.containers import is_frame, is_list
+from skvae.inputs.signals import (
+    check_latents,
+    check_signals,
+    read_signals,
+    unfold,
+)
 from skvae.inputs.target import Target, check_target
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.objective import log_importance_weights
@@ -600,8 +606,12 @@ class ConvVAETransformer(
         ndarray of float32, shape (n_samples, latent_dim)
             In the units of X, or with ``whiten=True`` of the prior, N(0, I).
         """
+        self._module_in_use()
+        return self._encode(check_signals(self, X, reset=False))
+
+    def _encode(self, signals):
         encode = self._module_in_use().encode
-        z_mean = self._map_signals(lambda x: encode(x)[0], X)
+        z_mean = self._map_checked(lambda x: encode(x)[0], signals)
         return finite(z_mean, self.latent_scale_)
 
     def inverse_transform(self, Z):
@@ -645,13 +655,14 @@ class ConvVAETransformer(
             one. If a signal of a list is shorter than the fitted ones: a list of arrays
             of the same shapes.
         """
-        signals = self._inverse_transform(self.transform(X))
+        self._module_in_use()
+        signals, places = read_signals(self, X)
+        signals = self._inverse_transform(self._encode(signals))
+        shape = self.n_channels_in_, self.n_timepoints_in_
+        signals = places.restore(signals.reshape(-1, *shape))
         if is_list(X):
-            shape = self.n_channels_in_, self.n_timepoints_in_
-            parts = cut(X, signals.reshape(-1, *shape))
-            if any(part.size < signals[0].size for part in parts):
-                return parts
-        return as_frame(self, signals, X, getattr(X, "columns", None))
+            return as_frame(self, reconstructed(X, signals), X)
+        return as_frame(self, unfold(self, signals), X, getattr(X, "columns", None))
 
     def posterior(self, X):
         """Mean and standard deviation of q(z|x), in the units of `transform`.
@@ -710,7 +721,7 @@ class ConvVAETransformer(
         module, likelihood = self._module_in_use(), self.net_.criterion_.likelihood
         decoder_std = partial(likelihood.std, self.reconstruction_weight_)
         fill = partial(module.impute, decoder_std=decoder_std, return_std=return_std)
-        signals = check_signals(self, X, reset=False)
+        signals, places = read_signals(self, X)
         missing = np.isnan(signals)
         rows = np.flatnonzero(missing.any(axis=(1, 2)))
         filled = np.zeros(signals.shape, self.scaler_.dtype_)
@@ -724,7 +735,7 @@ class ConvVAETransformer(
             filled[rows] = self.scaler_.inverse_transform(values)
 
         def as_X(missing, values):
-            imputed = fill_in(X, missing, values)
+            imputed = fill_in(X, places.restore(missing), places.restore(values))
             return imputed if is_list(X) or is_frame(X) else as_frame(self, imputed, X)
 
         if return_std:
