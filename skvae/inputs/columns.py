@@ -126,6 +126,8 @@ def place(name):
         orders = [(first, middle, last), (last, middle, first), (last, first, middle)]
         if len(found[1]) > 2:
             orders = orders[:1]
+        elif len(found[3]) > 2:
+            orders = orders[1:]
         rest = tuple(map(to_float, rest))
         return Place("date", tuple(order + rest for order in orders))
     figures = [to_float(figure) for figure in DIGITS.findall(name)]
@@ -178,24 +180,27 @@ def out_of_order(columns):
     for name in columns:
         what = place(name)
         kinds.setdefault(what.stem, []).append((name, what.keys))
-    for places in kinds.values():
+    for stem, places in kinds.items():
         names, keys = zip(*places, strict=True)
         n_orders = min(map(len, keys))  # of day, month and year
-        breaks = [first_break([key[k] for key in keys]) for k in range(n_orders)]
+        breaks = [
+            first_break([key[k] for key in keys], may_start_anew=stem != "date")
+            for k in range(n_orders)
+        ]
         if breaks and None not in breaks:
             return names[breaks[0]], names[breaks[0] + 1]
     return None
 
 
-def first_break(keys):
+def first_break(keys, may_start_anew):
     """Number of the first key that the next one goes back from, or None."""
     if len({len(key) for key in keys}) > 1:
         return None
-    pairs = list(zip(keys, keys[1:] + keys[:1], strict=True))
+    pairs = list(zip(keys, keys[1:] + keys[:1] * may_start_anew, strict=False))
     rises = [k for k, (a, b) in enumerate(pairs) if a < b]
     falls = [k for k, (a, b) in enumerate(pairs) if a > b]
     fewer = min(rises, falls, key=len)
-    return fewer[0] if len(fewer) > 1 else None
+    return fewer[0] if len(fewer) > may_start_anew else None
 
 
 def not_numbered(columns):

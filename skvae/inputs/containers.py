@@ -1,6 +1,6 @@
 """What signals come in: arrays, lists, DataFrames, cells of tables."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from reprlib import repr as shortened
 
 import numpy as np
@@ -57,7 +57,7 @@ def is_of(X, *libraries):
 def is_frame(X):
     """Whether X is a DataFrame, of pandas or polars."""
     is_lazy = hasattr(X, "collect") or hasattr(X, "compute")
-    return hasattr(X, "columns") and hasattr(X, "dtypes") and not is_lazy
+    return not is_lazy and hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
 def is_series(X):
@@ -83,18 +83,25 @@ def is_list(X):
     return is_sequence and not is_array and not isinstance(X, others)
 
 
-def holds_signals(values, kinds=(Sequence,)):
+def holds_signals(values):
     """Whether the first value that is not missing is a signal rather than a number."""
-    first = next((value for value in values if not is_missing(value)), None)
-    if isinstance(first, (str, bytes)):
-        return False
-    return isinstance(first, kinds) or getattr(first, "ndim", 0) > 0
+    first = first_known(values)
+    others = str, bytes, Mapping
+    is_long = hasattr(first, "__len__") and getattr(first, "ndim", 1) > 0
+    return is_long and not isinstance(first, others)
+
+
+def first_known(values):
+    return next((value for value in values if not is_missing(value)), None)
 
 
 def cell_columns(X):
     """Numbers of the columns of a DataFrame whose cells are signals, or hold one."""
-    kinds = Sequence, Mapping
-    return [k for k, _, cells in not_of_numbers(X) if holds_signals(cells, kinds)]
+    return [
+        k
+        for k, _, cells in not_of_numbers(X)
+        if holds_signals(cells) or isinstance(first_known(cells), Mapping)
+    ]
 
 
 def read_cells(X, columns):

@@ -28,7 +28,7 @@ MARK_GAP = 0.05
 SMOOTH, ROUGH = 0.1, 0.5
 MIN_ROWS, MIN_COLUMNS = 20, 8
 TIMES_SMOOTHER = 4  # of interleaved channels, over the steps of one of them
-MAX_CHANNELS = 8  # that are looked for
+UNTOLD_CHANNELS = 2, 3  # more may be a period
 MAX_ZEROS = 0.01  # of values, besides those that signals were padded with
 MIN_PADDED = 0.1  # of signals
 TIME = re.compile(r"^(t|time.*|.*_time|.*steps?|date.*|wave.*|freq.*)$", re.IGNORECASE)
@@ -91,7 +91,7 @@ def interleaved(X):
     to the next of its own time steps than from step to step.
     """
     n_channels = X.shape[1]
-    numbers = [n_channels] if n_channels > 1 else range(2, MAX_CHANNELS + 1)
+    numbers = [n_channels] if n_channels > 1 else UNTOLD_CHANNELS
     some = some_of(X, FEW_LOOKED_AT)
     mean = nan_mean(some, axis=0).ravel()
     spread = nan_mean((some - nan_mean(some)) ** 2)
@@ -203,10 +203,10 @@ def ends_early(X):
     measured = ~np.isnan(X)
     n_measured = measured.sum(axis=0)
     is_end = np.arange(len(X))[:, None] >= n_measured
-    is_staircase = (measured[:, 1:] <= measured[:, :-1]).all()  # signals by length
-    return (
-        (n_measured < len(X)).any() and (measured != is_end).all() and not is_staircase
-    )
+    if not is_end.any() or (measured == is_end).any():
+        return False
+    # Signals that are sorted by their lengths look so too.
+    return X.shape[1] < MIN_COLUMNS or (measured[:, 1:] > measured[:, :-1]).any()
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -222,7 +222,9 @@ def is_smooth_down(X):
         / nan_mean((X - nan_mean(X, axis=k, keepdims=True)) ** 2, axis=k)
         for k in (0, 2)
     )  # of each column, and of each row
-    return np.nanmedian(down) < SMOOTH and np.nanmedian(along) > ROUGH
+    down, along = (x[np.isfinite(x)] for x in (down, along))
+    is_known = down.size and along.size  # else X is constant
+    return is_known and np.median(down) < SMOOTH and np.median(along) > ROUGH
 
 
 def warn_of_unmeasured(unmeasured):
