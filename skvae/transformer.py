@@ -227,6 +227,11 @@ class ConvVAETransformer(
         Of the fitted X; its features are channels times timepoints.
     feature_names_in_ : ndarray of str
         If X was a DataFrame.
+    channel_names_in_ : list of str, or None
+        Names of the channels, of columns of signals or of a level of columns.
+    timepoints_in_ : ndarray of shape (n_timepoints_in_,), or None
+        Positions of the time steps, from the names of the columns: numbers, times of
+        day and durations in hours, dates in days from the first.
 
     Notes
     -----
@@ -396,10 +401,13 @@ class ConvVAETransformer(
         ----------
         X : array-like of shape (n_samples, n_timepoints), \
                 (n_samples, n_channels * n_timepoints) or \
-                (n_samples, n_channels, n_timepoints), or list of signals
+                (n_samples, n_channels, n_timepoints), or signals in a list or table
             At least two signals; NaN is a missing value. Two-dimensional X of several
-            channels holds one channel after the other, see `n_channels`. The signals
-            of a list, (t_i,) or (n_channels, t_i), may have unequal lengths.
+            channels holds one channel after the other, see `n_channels`, or is a
+            DataFrame with two levels of columns, channel and time step. Signals in a
+            list, a Series or the cells of a table (pandas, polars, pyarrow), (t_i,) or
+            (n_channels, t_i), may have unequal lengths. Several columns of such cells
+            are a channel each.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), optional
             Used if `label_weight` > 0: class labels or numbers, see `target_type`.
 
@@ -597,9 +605,10 @@ class ConvVAETransformer(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features_in_) or \
-                (n_samples, n_channels_in_, n_timepoints_in_), or list of signals
-            NaN is a missing value. Those of a list, (t_i,) or (n_channels_in_, t_i),
-            may be shorter than the fitted ones.
+                (n_samples, n_channels_in_, n_timepoints_in_), or signals in a list \
+                or table
+            NaN is a missing value. Signals in a list or in the cells of a table may be
+            shorter than the fitted ones.
 
         Returns
         -------
@@ -652,8 +661,8 @@ class ConvVAETransformer(
         ndarray of float32, of the units and the layout of the fitted X
             Of float64 where `inverse_transform` gives that.
             A DataFrame with the columns and the index of X where `set_output` asks for
-            one. If a signal of a list is shorter than the fitted ones: a list of arrays
-            of the same shapes.
+            one. A list of arrays if a signal of a list is shorter than the fitted ones.
+            The signals of a Series, or of cells of a table, come back in such.
         """
         self._module_in_use()
         signals, places = read_signals(self, X)
@@ -711,7 +720,7 @@ class ConvVAETransformer(
 
         Returns
         -------
-        filled : ndarray, Tensor, DataFrame or list, as X
+        filled : ndarray, Tensor, DataFrame, Series or list, as X
             Of its shape, dtype and units: what was measured is X's to the bit. A
             DataFrame also where `set_output` makes one of an array.
         std : as `filled`

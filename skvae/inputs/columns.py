@@ -17,7 +17,7 @@ HALF_DAYS = re.compile(r"[ap]\.?m\.?\W*$", re.IGNORECASE)
 class Place(NamedTuple):
     """What one name says: its text without figures, and the figures in it.
 
-    `keys` are those figures, in each order of a date that they may be in.
+    `keys` are those figures, of a date in each order of year, month and day, or None.
     """
 
     stem: str
@@ -121,15 +121,16 @@ def place(name):
         return Place("", ((to_float(name),),))
     found = DATE.search(name)
     if found:
-        rest = DIGITS.findall(name[found.end() :])
         first, middle, last = map(int, found.groups())
-        orders = [(first, middle, last), (last, middle, first), (last, first, middle)]
-        if len(found[1]) > 2:
-            orders = orders[:1]
-        elif len(found[3]) > 2:
-            orders = orders[1:]
-        rest = tuple(map(to_float, rest))
-        return Place("date", tuple(order + rest for order in orders))
+        rest = tuple(map(to_float, DIGITS.findall(name[found.end() :])))
+        orders = (first, middle, last), (last, middle, first), (last, first, middle)
+        return Place(
+            "date",
+            tuple(
+                (year, month, day, *rest) if month <= 12 and day <= 31 else None
+                for year, month, day in orders
+            ),
+        )
     figures = [to_float(figure) for figure in DIGITS.findall(name)]
     if figures and HALF_DAYS.search(name):
         figures[0] %= 12
@@ -182,11 +183,8 @@ def out_of_order(columns):
         kinds.setdefault(what.stem, []).append((name, what.keys))
     for stem, places in kinds.items():
         names, keys = zip(*places, strict=True)
-        n_orders = min(map(len, keys))  # of day, month and year
-        breaks = [
-            first_break([key[k] for key in keys], may_start_anew=stem != "date")
-            for k in range(n_orders)
-        ]
+        orders = [order for order in zip(*keys, strict=False) if None not in order]
+        breaks = [first_break(order, stem != "date") for order in orders]
         if breaks and None not in breaks:
             return names[breaks[0]], names[breaks[0] + 1]
     return None
