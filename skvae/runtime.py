@@ -83,6 +83,26 @@ def warn_user(message, category=UserWarning):
 
 
 @contextlib.contextmanager
+def plain_torch():
+    """PyTorch as it comes inside, whatever modes the calling thread is in.
+
+    Gradients are recorded, tensors are none of inference mode, which could not be
+    trained later, autocast is off and the default device is the CPU. All of these are
+    the thread's own. The default dtype is the process's, which other threads count on:
+    it stays, and what makes tensors of floats names their dtype.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":  # or each call would take longer
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+@contextlib.contextmanager
 def torch_threads(n_threads):
     """At most so many threads of PyTorch inside, as before outside.
 
@@ -142,6 +162,7 @@ def forked_random_state(seed, device="cpu"):
         yield
 
 
+@plain_torch()
 def map_batches(function, read, n_samples, n_timepoints, device):
     """Apply a function of tensors to samples 0 to `n_samples`, a batch at a time.
 

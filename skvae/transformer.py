@@ -32,6 +32,7 @@ from skvae.runtime import (
     draw_seed,
     forked_random_state,
     map_batches,
+    plain_torch,
     resolve_device,
     warn_user,
 )
@@ -445,6 +446,7 @@ class ConvVAETransformer(
         goes_on = self.__sklearn_is_fitted__()
         return self._fit(X, y, goes_on, one_epoch=True, classes=classes)
 
+    @plain_torch()
     def _fit(self, X, y, goes_on, **options):
         with shared_errors():
             task = self._init_callback_context(max_subtasks=None)
@@ -683,6 +685,7 @@ class ConvVAETransformer(
         std = np.exp(z_log_var / 2)
         return finite(z_mean, self.latent_scale_), finite(std, self.latent_scale_)
 
+    @plain_torch()
     def impute(self, X, return_std=False):
         """X with its gaps filled by their expectation, given what was measured.
 
@@ -757,6 +760,7 @@ class ConvVAETransformer(
             return self._decode(module, z)
         return self._decode(module, z, partial(self._add_decoder_noise, rng))
 
+    @plain_torch()
     def score_samples(self, X, n_importance=1):
         """Lower bound of log p(x) of each sample, in nats, in the units of X.
 
@@ -792,7 +796,8 @@ class ConvVAETransformer(
         n_draws = N_ELBO_DRAWS if is_elbo else n_importance
         weight = self.reconstruction_weight_
         generator = torch.Generator().manual_seed(0)
-        draws = torch.randn(n_draws, self.latent_scale_.size, generator=generator)
+        size = n_draws, self.latent_scale_.size
+        draws = torch.randn(size, generator=generator, dtype=torch.float32)
         draws = draws.to(self.net_.device)
 
         def bound(x):
@@ -806,6 +811,8 @@ class ConvVAETransformer(
             return torch.cat([bounds[:, None], n_measured], dim=1)
 
         bounds, *n_measured = self._map_signals(bound, X).T
+        if likelihood.is_unit_range:  # a probability has no Jacobian
+            return finite(bounds)
         return finite(bounds) + self.scaler_.log_det(np.stack(n_measured, axis=1))
 
     def score(self, X, y=None):
@@ -877,6 +884,7 @@ class ConvVAETransformer(
     def _n_features_out(self):
         return self.latent_scale_.size
 
+    @plain_torch()
     def _module_in_use(self):
         """The fitted network, on the device that `device` means now, to be evaluated.
 

@@ -18,6 +18,7 @@ from skvae.processes import (
     shared_errors,
     sum_over_processes,
 )
+from skvae.runtime import plain_torch
 from skvae.training.cuda_graph import StepGraph, side_stream
 
 
@@ -188,7 +189,7 @@ class VAENet(NeuralNet):
         if n_processes() > 1:  # not the same dropout in each
             torch.manual_seed(torch.initial_seed() + rank())
         # A tensor, so that a CUDA graph reads it anew.
-        self.warmup_ = torch.zeros((), device=self.device)
+        self.warmup_ = torch.zeros((), dtype=torch.float32, device=self.device)
         self.step_graph_ = StepGraph(self) if StepGraph.suits(self) else None
 
     def on_epoch_begin(self, net, **kwargs):
@@ -271,6 +272,10 @@ class VAENet(NeuralNet):
         vars(other).update(vars(self) | dict.fromkeys(only_training))
         return super(VAENet, other).__getstate__() | {"device": "cpu"}
 
+    @plain_torch()
+    def __setstate__(self, state):
+        super().__setstate__(state)
+
     def as_it_is_now(self):
         """A net to be evaluated while this one trains on: what changes is its own."""
         own = {
@@ -284,6 +289,7 @@ class VAENet(NeuralNet):
         vars(other).update(vars(self) | own)
         return other
 
+    @plain_torch()
     def __deepcopy__(self, memo):
         # Of everything: what was pickled would be without the optimizer's state.
         memo[id(self)] = other = self.__new__(type(self))
