@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import os
+import signal
 import threading
 import warnings
 from collections import deque
@@ -28,6 +29,18 @@ RANDOM_STATE_LOCK = threading.RLock()
 # PyTorch's number of threads outside `torch_threads`, of each thread that is inside.
 THREADS_OUTSIDE = {}
 THREADS_LOCK = threading.Lock()
+
+
+def renew_locks():
+    """Let go of what threads held that a fork has left behind, in its child process."""
+    global RANDOM_STATE_LOCK, THREADS_LOCK
+    RANDOM_STATE_LOCK, THREADS_LOCK = threading.RLock(), threading.Lock()
+    for thread in THREADS_OUTSIDE.keys() - {threading.get_ident()}:
+        del THREADS_OUTSIDE[thread]
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=renew_locks)
 
 # Smaller batches take other matrix kernels, whose last bit differs.
 MIN_INFERENCE_BATCH = 16
@@ -100,6 +113,33 @@ def plain_torch():
         if torch.get_default_device().type != "cpu":  # or each call would take longer
             stack.enter_context(torch.device("cpu"))
         yield
+
+
+@contextlib.contextmanager
+def marked_interrupts():
+    """Inside, a KeyboardInterrupt of a signal, as of Ctrl-C, has `from_signal`.
+
+    One that is raised in code, as a callback of skorch stops training, has not.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+
+    def marked(*args):
+        try:
+            handler(*args)
+        except KeyboardInterrupt as error:
+            error.from_signal = True
+            raise
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or not callable(handler):
+        yield
+        return
+    try:
+        signal.signal(signal.SIGINT, marked)
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is marked:
+            signal.signal(signal.SIGINT, handler)
 
 
 @contextlib.contextmanager

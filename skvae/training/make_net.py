@@ -54,8 +54,6 @@ def make_net(job, has_head, train):
         callbacks += schedule_callbacks(lr_schedule, n_steps)
         if params.early_stopping:
             callbacks += stopping_callbacks(params.patience)
-    if rank() == 0:
-        callbacks += progress_callbacks(params.verbose)
     own_callbacks = copies(params.callbacks or [])
     has_split = options.get("train_split") is not None
     if has_split and params.early_stopping:
@@ -67,6 +65,8 @@ def make_net(job, has_head, train):
         refuse_monitors(own_callbacks, job.one_epoch)
     check_schedules(own_callbacks, callbacks)
     callbacks += own_callbacks
+    if rank() == 0:  # after those that may stop
+        callbacks += progress_callbacks(params.verbose)
     if job.checkpoint is not None:
         callbacks.append(("checkpoint", job.checkpoint))
     net_params = {

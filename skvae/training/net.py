@@ -18,8 +18,11 @@ from skvae.processes import (
     shared_errors,
     sum_over_processes,
 )
-from skvae.runtime import plain_torch
+from skvae.runtime import marked_interrupts, plain_torch
 from skvae.training.cuda_graph import StepGraph, side_stream
+
+# Callbacks of skvae's own: what interrupts them is no wish to stop.
+NEVER_STOP = {"lr_schedule", "progress", "checkpoint"}
 
 
 class VAENet(NeuralNet):
@@ -39,7 +42,7 @@ class VAENet(NeuralNet):
 
     memory_ = None  # `Memory` of the signals seen so far
     tasks = None  # `FitTasks`, while it trains
-    stops = False  # whether a callback of scikit-learn asked to
+    stops = False  # whether a callback asked to
 
     def __init__(
         self, module, criterion, *, kl_warmup=0.0, cuda_graphs=False, **kwargs
@@ -114,12 +117,16 @@ class VAENet(NeuralNet):
                     progress = n_epochs / self.max_epochs
                     self.warmup_.fill_(min(1.0, progress / self.kl_warmup))
                 self.notify("on_batch_begin", batch=batch, training=training)
+                if training and self.stops and n_processes() == 1:
+                    break  # a group stops together, after the epoch
                 step = step_fn(batch)
                 total = total + len(batch[0]) * self.terms_
                 n_samples += len(batch[0])
                 self.history.record_batch(prefix + "_batch_size", len(batch[0]))
                 self.notify("on_batch_end", batch=batch, training=training, **step)
         if training:
+            if self.stops and not n_samples:
+                raise KeyboardInterrupt
             average_batch_norm(self.module_, self.share_)
         mean = total / n_samples if n_samples else torch.zeros_like(self.terms_)
         self.record_terms(prefix, sum_over_processes(self.share_ * mean).cpu())
@@ -152,24 +159,40 @@ class VAENet(NeuralNet):
             with side_stream(self):
                 n_left = self.max_epochs - len(self.history)
                 return super().fit_loop(X, y, n_left, **kwargs)
-        except KeyboardInterrupt:
-            # What stops early ends training so too.
-            self.interrupted_ = not self.stops and not any(
-                callback.misses_ == callback.patience for callback in self.stopping()
-            )
+        except KeyboardInterrupt as error:
+            self.interrupted_ = is_interruption(error) or not self.stops
             raise
         finally:
             self.step_graph_ = None  # it holds memory of the GPU
             self.tasks, self.stops = None, False
 
+    def notify(self, method_name, **kwargs):
+        """skorch's, but a callback that raises KeyboardInterrupt asks to stop.
+
+        Then the epoch ends as it would have, after fewer steps.
+        """
+        is_training = method_name not in ("on_train_begin", "on_train_end")
+        getattr(self, method_name)(self, **kwargs)
+        for name, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **kwargs)
+            except KeyboardInterrupt as error:
+                can_stop = is_training and name not in NEVER_STOP
+                if is_interruption(error) or not can_stop:
+                    raise
+                self.stops = True
+
     def partial_fit(self, X, y=None, classes=None, **fit_params):
         """skorch's, but a Ctrl-C is not taken for early stopping: it is raised."""
-        super().partial_fit(X, y, classes, **fit_params)
+        with marked_interrupts():
+            super().partial_fit(X, y, classes, **fit_params)
         if self.interrupted_:
             raise KeyboardInterrupt(
                 f"fit was interrupted in epoch {len(self.history)}; the estimator is "
                 "as it was before."
             )
+        if "train_loss" not in self.history[-1]:  # stopped before its first step
+            del self.history[-1]
         # The loss of an epoch says nothing about the weights after its last step.
         if not all(w.isfinite().all() for w in self.module_.state_dict().values()):
             raise self.divergence("A weight became infinite or NaN")
@@ -233,14 +256,11 @@ class VAENet(NeuralNet):
         names = rows[0] if rows else ()
         return {name: np.array([row[name] for row in rows]) for name in names}
 
-    def stopping(self):
-        """The callbacks that stop early."""
-        return [c for _, c in self.callbacks_ if isinstance(c, EarlyStopping)]
-
     def best_epoch(self):
         """The epoch, from 1, whose weights the module has."""
-        for callback in self.stopping():
-            if callback.load_best and getattr(callback, "best_epoch_", None):
+        for _, callback in self.callbacks_:
+            is_stopping = isinstance(callback, EarlyStopping) and callback.load_best
+            if is_stopping and getattr(callback, "best_epoch_", None):
                 return callback.best_epoch_
         return len(self.history)
 
@@ -307,6 +327,11 @@ class VAENet(NeuralNet):
                         state[name] = value.to(device)
             self.device = str(device)
         return self
+
+
+def is_interruption(error):
+    """Whether a KeyboardInterrupt is of a signal, see `marked_interrupts`."""
+    return getattr(error, "from_signal", False)
 
 
 def load_optimizer(optimizer, state):
