@@ -42,7 +42,7 @@ from skvae.saving.files import FORMAT, versions, warn_if_versions_differ
 from skvae.scaling import SCALERS
 from skvae.training.callbacks import CallbackSupportMixin, FitTasks
 from skvae.training.fit import Job, fit
-from skvae.training.options import check_options
+from skvae.training.options import check_options, plain_numbers
 from skvae.training.sum_up import Fitted
 
 # Draws from q(z|x) behind the ELBO of score_samples.
@@ -450,7 +450,7 @@ class ConvVAETransformer(
     def _fit(self, X, y, goes_on, **options):
         with shared_errors():
             task = self._init_callback_context(max_subtasks=None)
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), plain_numbers(self):
             return self._learn(X, y, goes_on, task, **options)
 
     def _learn(self, given_X, y, goes_on, task, one_epoch=False, classes=None):
@@ -750,7 +750,7 @@ class ConvVAETransformer(
         ndarray of float32, of the units and the layout of the fitted X.
             Of float64 where `inverse_transform` gives that.
         """
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        n_samples = int(check_scalar(n_samples, "n_samples", Integral, min_val=1))
         module = self._module_in_use()
         if random_state is None:
             random_state = self.random_state
@@ -789,7 +789,9 @@ class ConvVAETransformer(
         Kingma & Welling (2014), https://arxiv.org/abs/1312.6114
         Burda, Grosse & Salakhutdinov (2016), https://arxiv.org/abs/1509.00519
         """
-        check_scalar(n_importance, "n_importance", Integral, min_val=1)
+        n_importance = int(
+            check_scalar(n_importance, "n_importance", Integral, min_val=1)
+        )
         module = self._module_in_use()
         likelihood = self.net_.criterion_.likelihood
         is_elbo = n_importance == 1
