@@ -38,6 +38,7 @@ from skvae.runtime import (
     draw_seed,
     forked_random_state,
     map_batches,
+    plain_torch,
     resolve_device,
     warn_user,
 )
@@ -47,7 +48,7 @@ from skvae.saving.files import FORMAT, versions, warn_if_versions_differ
 from skvae.scaling import SCALERS
 from skvae.training.callbacks import CallbackSupportMixin, FitTasks
 from skvae.training.fit import Job, fit
-from skvae.training.options import check_options
+from skvae.training.options import check_options, plain_numbers
 from skvae.training.sum_up import Fitted
 
 # Draws from q(z|x) behind the ELBO of score_samples.
@@ -459,10 +460,11 @@ class ConvVAETransformer(
         goes_on = self.__sklearn_is_fitted__()
         return self._fit(X, y, goes_on, one_epoch=True, classes=classes)
 
+    @plain_torch()
     def _fit(self, X, y, goes_on, **options):
         with shared_errors():
             task = self._init_callback_context(max_subtasks=None)
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), plain_numbers(self):
             return self._learn(X, y, goes_on, task, **options)
 
     def _learn(self, given_X, y, goes_on, task, one_epoch=False, classes=None):
@@ -703,6 +705,7 @@ class ConvVAETransformer(
         std = np.exp(z_log_var / 2)
         return finite(z_mean, self.latent_scale_), finite(std, self.latent_scale_)
 
+    @plain_torch()
     def impute(self, X, return_std=False):
         """X with its gaps filled by their expectation, given what was measured.
 
@@ -767,7 +770,7 @@ class ConvVAETransformer(
         ndarray of float32, of the units and the layout of the fitted X.
             Of float64 where `inverse_transform` gives that.
         """
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        n_samples = int(check_scalar(n_samples, "n_samples", Integral, min_val=1))
         module = self._module_in_use()
         if random_state is None:
             random_state = self.random_state
@@ -777,6 +780,7 @@ class ConvVAETransformer(
             return self._decode(module, z)
         return self._decode(module, z, partial(self._add_decoder_noise, rng))
 
+    @plain_torch()
     def score_samples(self, X, n_importance=1):
         """Lower bound of log p(x) of each sample, in nats, in the units of X.
 
@@ -805,14 +809,17 @@ class ConvVAETransformer(
         Kingma & Welling (2014), https://arxiv.org/abs/1312.6114
         Burda, Grosse & Salakhutdinov (2016), https://arxiv.org/abs/1509.00519
         """
-        check_scalar(n_importance, "n_importance", Integral, min_val=1)
+        n_importance = int(
+            check_scalar(n_importance, "n_importance", Integral, min_val=1)
+        )
         module = self._module_in_use()
         likelihood = self.net_.criterion_.likelihood
         is_elbo = n_importance == 1
         n_draws = N_ELBO_DRAWS if is_elbo else n_importance
         weight = self.reconstruction_weight_
         generator = torch.Generator().manual_seed(0)
-        draws = torch.randn(n_draws, self.latent_scale_.size, generator=generator)
+        size = n_draws, self.latent_scale_.size
+        draws = torch.randn(size, generator=generator, dtype=torch.float32)
         draws = draws.to(self.net_.device)
 
         def bound(x):
@@ -826,6 +833,8 @@ class ConvVAETransformer(
             return torch.cat([bounds[:, None], n_measured], dim=1)
 
         bounds, *n_measured = self._map_signals(bound, X).T
+        if likelihood.is_unit_range:  # a probability has no Jacobian
+            return finite(bounds)
         return finite(bounds) + self.scaler_.log_det(np.stack(n_measured, axis=1))
 
     def score(self, X, y=None):
@@ -897,6 +906,7 @@ class ConvVAETransformer(
     def _n_features_out(self):
         return self.latent_scale_.size
 
+    @plain_torch()
     def _module_in_use(self):
         """The fitted network, on the device that `device` means now, to be evaluated.
 
