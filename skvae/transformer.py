@@ -905,7 +905,6 @@ class ConvVAETransformer(
     def _n_features_out(self):
         return self.latent_scale_.size
 
-    @plain_torch()
     def _module_in_use(self):
         """The fitted network, on the device that `device` means now, to be evaluated.
 
