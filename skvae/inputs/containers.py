@@ -79,8 +79,8 @@ def is_list(X):
         hasattr(X, name) for name in ("__len__", "__iter__", "__getitem__")
     )
     others = str, bytes, Mapping, torch.Tensor
-    is_array = hasattr(X, "__array__") or hasattr(X, "toarray")
-    return is_sequence and not is_array and not isinstance(X, others)
+    is_other = any(hasattr(X, name) for name in ("__array__", "toarray", "array_keys"))
+    return is_sequence and not is_other and not isinstance(X, others)
 
 
 def holds_signals(values):
@@ -165,10 +165,10 @@ def read_signal(x, i):
         signal = np.empty(0, object)
     if signal.dtype.kind not in "biufc":
         raise ValueError(
-            f"Sample {i} of X is not a signal, but a {type(x).__name__}: it has values "
-            "that are no numbers, or channels of unequal lengths. Expected numbers, "
-            f"(t_i,) or (n_channels, t_i), and NaN where nothing was measured."
-            f"{of_text(x)}"
+            f"Sample {i} of X, of type {type(x).__name__}, is not a signal: it has "
+            "values that are no numbers, or channels of unequal lengths. Expected "
+            "numbers, (t_i,) or (n_channels, t_i), and NaN where nothing was measured."
+            f"{remedy_for(x)}"
         )
     if signal.ndim not in (1, 2):
         raise ValueError(
@@ -186,15 +186,19 @@ def refuse_reference(x):
     """A ValueError for one of h5py's references to what is elsewhere in its file."""
     if is_of(x, "h5py") and type(x).__name__ == "Reference":
         raise ValueError(
-            "X holds references of HDF5, as to the cells of MATLAB, no signals. Pass "
-            "what they refer to: list(numpy.squeeze(file[x]) for x in X.flat)."
+            "X holds references of HDF5, as to cells of MATLAB, no signals. Pass what "
+            "they refer to: [numpy.squeeze(file[x][()].T) for x in X[()].flat]."
         )
 
 
-def of_text(x):
-    """What to do where a text is a signal that was written as one."""
+def remedy_for(x):
+    """What to do with a text that is a signal, or an object that holds one; or ""."""
     if isinstance(x, str) and x.lstrip()[:1] in ("[", "("):
         return f" It is the text {shortened(x)}: read it first, as by json.loads."
+    for name in ("samples", "get_data", "data"):
+        if hasattr(x, name) and not isinstance(x, (np.ndarray, list, tuple, str)):
+            call = "()" if callable(getattr(x, name)) else ""
+            return f" It may be what [x.{name}{call} for x in X] gives."
     return ""
 
 
@@ -213,7 +217,7 @@ def read_array_like(X):
                 "its signals have unequal lengths, pass list(X)."
             ) from error
     remedy = "Pass an array, a DataFrame or a list of signals."
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) or hasattr(X, "array_keys"):  # or a Group of zarr
         remedy = f"Pass the one of {shortened([*X])} that holds signals, as X[key]."
     elif readers := [name for name in READERS if hasattr(X, name)]:
         remedy = f"Pass X.{readers[0]}(), and of it the signals alone."
@@ -328,7 +332,7 @@ def refuse_text(X, where=""):
             raise ValueError(
                 f"X has text, first {shortened(str(value))} in {where}sample "
                 f"{position[0]}. Expected numbers, and NaN where nothing was measured. "
-                f"Convert or leave out what is text.{of_text(value)}"
+                f"Convert or leave out what is text.{remedy_for(value)}"
             )
         if X.dtype != object:
             return

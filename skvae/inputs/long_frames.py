@@ -86,6 +86,7 @@ def pivot(X):
     numbers = [n for n in X if frame[n].dtype.kind in "biuf" and frame[n].notna().any()]
     whole = [n for n in names if frame[n].dtype.kind in "iu"]
     texts = [n for n in names if n not in (*numbers, *whole) and not is_time(frame[n])]
+    texts = [n for n in texts if frame[n].notna().all()]  # else pivots leave some out
     times = [n for n in names if is_time(frame[n])] or whole[-1:] * is_indexed
     # Times of day are the columns, where dates are beside them.
     for time in sorted(times, key=lambda n: not is_clock(frame[n])):

@@ -87,18 +87,19 @@ def warn_of_shape(X, n_dims):
 def interleaved(X):
     """Number of channels that take turns in X (n, c, t), which was folded; 0: none do.
 
-    Of one channel, or of those that X was folded into, the mean is smoother from each
-    to the next of its own time steps than from step to step.
+    Signals are smoother from each to the next of a channel's own time steps than from
+    step to step. Of one channel, their mean is: those of a short period are not meant.
     """
     n_channels = X.shape[1]
-    numbers = [n_channels] if n_channels > 1 else UNTOLD_CHANNELS
-    some = some_of(X, FEW_LOOKED_AT)
-    mean = nan_mean(some, axis=0).ravel()
+    some = some_of(X, FEW_LOOKED_AT).reshape(-1, X.shape[1] * X.shape[2])
     spread = nan_mean((some - nan_mean(some)) ** 2)
+    numbers = [n_channels]
+    if n_channels == 1:
+        numbers, some = UNTOLD_CHANNELS, nan_mean(some, axis=0)[None]
     for k in numbers:
-        if mean.size % k or mean.size < 3 * k:
+        if some.shape[1] % k or some.shape[1] < 3 * k:
             continue
-        step, stride = (np.mean((mean[n:] - mean[:-n]) ** 2) for n in (1, k))
+        step, stride = (nan_mean((some[:, n:] - some[:, :-n]) ** 2) for n in (1, k))
         if step > TIMES_SMOOTHER * max(stride, SMOOTH * spread):
             return k
     return 0
