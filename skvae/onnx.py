@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skvae.model.features import LIMIT, MAKES_ROOM, N_KERNELS, N_TAPS
+from skvae.runtime import plain_torch
 from skvae.transformer import ConvVAETransformer
 
 try:
@@ -26,6 +27,7 @@ except ImportError as error:
 MIN_OPSET = 18
 
 
+@plain_torch()
 def decoder_to_onnx(estimator, opset=MIN_OPSET):
     """The decoder as a graph, as `ConvVAETransformer.inverse_transform`.
 
@@ -44,7 +46,7 @@ def decoder_to_onnx(estimator, opset=MIN_OPSET):
         `inverse_transform` gives: float32, or float64 where that is too coarse.
     """
     check_is_fitted(estimator)
-    Z = torch.zeros(2, estimator.latent_scale_.size)
+    Z = torch.zeros(2, estimator.latent_scale_.size, dtype=torch.float32)
     return export(DecoderGraph(estimator), Z, "Z", "signals", opset)
 
 
@@ -120,7 +122,7 @@ class FeatureGraph(nn.Module):
         rows = [tuple(np.flatnonzero(row)) for row in features.inputs.numpy()]
         self.summed = list(dict.fromkeys(rows))  # inputs that kernels sum
         self.order = [self.summed.index(row) for row in rows]
-        weight = torch.full((N_KERNELS, 1, N_TAPS), -1.0)
+        weight = torch.full((N_KERNELS, 1, N_TAPS), -1.0, dtype=torch.float32)
         weight.scatter_(2, features.taps[:, None], 2.0)
         self.register_buffer("weight", weight)
         self.has_own_units = features.has_own_units
@@ -220,6 +222,7 @@ def latents_shape(operator):
     operator.outputs[0].type = of_type([n_samples, latent_dim])
 
 
+@plain_torch()
 def convert(scope, operator, container):
     """skl2onnx's part for an estimator."""
     dtype = torch.float64 if is_double(operator) else torch.float32

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import os
+import signal
 import threading
 import warnings
 from collections import deque
@@ -28,6 +29,18 @@ RANDOM_STATE_LOCK = threading.RLock()
 # PyTorch's number of threads outside `torch_threads`, of each thread that is inside.
 THREADS_OUTSIDE = {}
 THREADS_LOCK = threading.Lock()
+
+
+def renew_locks():
+    """Let go of what threads held that a fork has left behind, in its child process."""
+    global RANDOM_STATE_LOCK, THREADS_LOCK
+    RANDOM_STATE_LOCK, THREADS_LOCK = threading.RLock(), threading.Lock()
+    for thread in THREADS_OUTSIDE.keys() - {threading.get_ident()}:
+        del THREADS_OUTSIDE[thread]
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=renew_locks)
 
 # Smaller batches take other matrix kernels, whose last bit differs.
 MIN_INFERENCE_BATCH = 16
@@ -80,6 +93,53 @@ def warn_user(message, category=UserWarning):
     while frame.f_back is not None and frame.f_code.co_filename.startswith(BETWEEN):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+@contextlib.contextmanager
+def plain_torch():
+    """PyTorch as it comes inside, whatever modes the calling thread is in.
+
+    Gradients are recorded, tensors are none of inference mode, which could not be
+    trained later, autocast is off and the default device is the CPU. All of these are
+    the thread's own. The default dtype is the process's, which other threads count on:
+    it stays, and what makes tensors of floats names their dtype.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":  # or each call would take longer
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
+@contextlib.contextmanager
+def marked_interrupts():
+    """Inside, a KeyboardInterrupt of a signal, as of Ctrl-C, has `from_signal`.
+
+    One that is raised in code, as a callback of skorch stops training, has not.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+
+    def marked(*args):
+        try:
+            handler(*args)
+        except KeyboardInterrupt as error:
+            error.from_signal = True
+            raise
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or not callable(handler):
+        yield
+        return
+    try:
+        signal.signal(signal.SIGINT, marked)
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is marked:
+            signal.signal(signal.SIGINT, handler)
 
 
 @contextlib.contextmanager
@@ -142,6 +202,7 @@ def forked_random_state(seed, device="cpu"):
         yield
 
 
+@plain_torch()
 def map_batches(function, read, n_samples, n_timepoints, device):
     """Apply a function of tensors to samples 0 to `n_samples`, a batch at a time.
 

@@ -19,8 +19,14 @@ from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.inputs.containers import as_frame, cut, fill_in, is_frame, is_list
-from skvae.inputs.signals import check_latents, check_signals, unfold
+from skvae.inputs.as_given import as_frame, fill_in, reconstructed
+from skvae.inputs.containers import is_frame, is_list
+from skvae.inputs.signals import (
+    check_latents,
+    check_signals,
+    read_signals,
+    unfold,
+)
 from skvae.inputs.target import Target, check_target
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.objective import log_importance_weights
@@ -32,6 +38,7 @@ from skvae.runtime import (
     draw_seed,
     forked_random_state,
     map_batches,
+    plain_torch,
     resolve_device,
     warn_user,
 )
@@ -41,7 +48,7 @@ from skvae.saving.files import FORMAT, versions, warn_if_versions_differ
 from skvae.scaling import SCALERS
 from skvae.training.callbacks import CallbackSupportMixin, FitTasks
 from skvae.training.fit import Job, fit
-from skvae.training.options import check_options
+from skvae.training.options import check_options, plain_numbers
 from skvae.training.sum_up import Fitted
 
 # Draws from q(z|x) behind the ELBO of score_samples.
@@ -221,6 +228,11 @@ class ConvVAETransformer(
         Of the fitted X; its features are channels times timepoints.
     feature_names_in_ : ndarray of str
         If X was a DataFrame.
+    channel_names_in_ : list of str, or None
+        Names of the channels, of columns of signals or of a level of columns.
+    timepoints_in_ : ndarray of shape (n_timepoints_in_,), or None
+        Positions of the time steps, from the names of the columns: numbers, times of
+        day and durations in hours, dates in days from the first.
 
     Notes
     -----
@@ -390,10 +402,13 @@ class ConvVAETransformer(
         ----------
         X : array-like of shape (n_samples, n_timepoints), \
                 (n_samples, n_channels * n_timepoints) or \
-                (n_samples, n_channels, n_timepoints), or list of signals
+                (n_samples, n_channels, n_timepoints), or signals in a list or table
             At least two signals; NaN is a missing value. Two-dimensional X of several
-            channels holds one channel after the other, see `n_channels`. The signals
-            of a list, (t_i,) or (n_channels, t_i), may have unequal lengths.
+            channels holds one channel after the other, see `n_channels`, or is a
+            DataFrame with two levels of columns, channel and time step. Signals in a
+            list, a Series or the cells of a table (pandas, polars, pyarrow), (t_i,) or
+            (n_channels, t_i), may have unequal lengths. Several columns of such cells
+            are a channel each.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), optional
             Used if `label_weight` > 0: class labels or numbers, see `target_type`.
 
@@ -445,10 +460,11 @@ class ConvVAETransformer(
         goes_on = self.__sklearn_is_fitted__()
         return self._fit(X, y, goes_on, one_epoch=True, classes=classes)
 
+    @plain_torch()
     def _fit(self, X, y, goes_on, **options):
         with shared_errors():
             task = self._init_callback_context(max_subtasks=None)
-        with unchanged_on_error(self):
+        with unchanged_on_error(self), plain_numbers(self):
             return self._learn(X, y, goes_on, task, **options)
 
     def _learn(self, given_X, y, goes_on, task, one_epoch=False, classes=None):
@@ -591,17 +607,22 @@ class ConvVAETransformer(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features_in_) or \
-                (n_samples, n_channels_in_, n_timepoints_in_), or list of signals
-            NaN is a missing value. Those of a list, (t_i,) or (n_channels_in_, t_i),
-            may be shorter than the fitted ones.
+                (n_samples, n_channels_in_, n_timepoints_in_), or signals in a list \
+                or table
+            NaN is a missing value. Signals in a list or in the cells of a table may be
+            shorter than the fitted ones.
 
         Returns
         -------
         ndarray of float32, shape (n_samples, latent_dim)
             In the units of X, or with ``whiten=True`` of the prior, N(0, I).
         """
+        self._module_in_use()
+        return self._encode(check_signals(self, X, reset=False))
+
+    def _encode(self, signals):
         encode = self._module_in_use().encode
-        z_mean = self._map_signals(lambda x: encode(x)[0], X)
+        z_mean = self._map_checked(lambda x: encode(x)[0], signals)
         return finite(z_mean, self.latent_scale_)
 
     def inverse_transform(self, Z):
@@ -642,16 +663,17 @@ class ConvVAETransformer(
         ndarray of float32, of the units and the layout of the fitted X
             Of float64 where `inverse_transform` gives that.
             A DataFrame with the columns and the index of X where `set_output` asks for
-            one. If a signal of a list is shorter than the fitted ones: a list of arrays
-            of the same shapes.
+            one. A list of arrays if a signal of a list is shorter than the fitted ones.
+            The signals of a Series, or of cells of a table, come back in such.
         """
-        signals = self._inverse_transform(self.transform(X))
+        self._module_in_use()
+        signals, places = read_signals(self, X)
+        signals = self._inverse_transform(self._encode(signals))
+        shape = self.n_channels_in_, self.n_timepoints_in_
+        signals = places.restore(signals.reshape(-1, *shape))
         if is_list(X):
-            shape = self.n_channels_in_, self.n_timepoints_in_
-            parts = cut(X, signals.reshape(-1, *shape))
-            if any(part.size < signals[0].size for part in parts):
-                return parts
-        return as_frame(self, signals, X, getattr(X, "columns", None))
+            return as_frame(self, reconstructed(X, signals), X)
+        return as_frame(self, unfold(self, signals), X, getattr(X, "columns", None))
 
     def posterior(self, X):
         """Mean and standard deviation of q(z|x), in the units of `transform`.
@@ -683,6 +705,7 @@ class ConvVAETransformer(
         std = np.exp(z_log_var / 2)
         return finite(z_mean, self.latent_scale_), finite(std, self.latent_scale_)
 
+    @plain_torch()
     def impute(self, X, return_std=False):
         """X with its gaps filled by their expectation, given what was measured.
 
@@ -700,7 +723,7 @@ class ConvVAETransformer(
 
         Returns
         -------
-        filled : ndarray, Tensor, DataFrame or list, as X
+        filled : ndarray, Tensor, DataFrame, Series or list, as X
             Of its shape, dtype and units: what was measured is X's to the bit. A
             DataFrame also where `set_output` makes one of an array.
         std : as `filled`
@@ -710,7 +733,7 @@ class ConvVAETransformer(
         module, likelihood = self._module_in_use(), self.net_.criterion_.likelihood
         decoder_std = partial(likelihood.std, self.reconstruction_weight_)
         fill = partial(module.impute, decoder_std=decoder_std, return_std=return_std)
-        signals = check_signals(self, X, reset=False)
+        signals, places = read_signals(self, X)
         missing = np.isnan(signals)
         rows = np.flatnonzero(missing.any(axis=(1, 2)))
         filled = np.zeros(signals.shape, self.scaler_.dtype_)
@@ -724,7 +747,7 @@ class ConvVAETransformer(
             filled[rows] = self.scaler_.inverse_transform(values)
 
         def as_X(missing, values):
-            imputed = fill_in(X, missing, values)
+            imputed = fill_in(X, places.restore(missing), places.restore(values))
             return imputed if is_list(X) or is_frame(X) else as_frame(self, imputed, X)
 
         if return_std:
@@ -747,7 +770,7 @@ class ConvVAETransformer(
         ndarray of float32, of the units and the layout of the fitted X.
             Of float64 where `inverse_transform` gives that.
         """
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        n_samples = int(check_scalar(n_samples, "n_samples", Integral, min_val=1))
         module = self._module_in_use()
         if random_state is None:
             random_state = self.random_state
@@ -757,6 +780,7 @@ class ConvVAETransformer(
             return self._decode(module, z)
         return self._decode(module, z, partial(self._add_decoder_noise, rng))
 
+    @plain_torch()
     def score_samples(self, X, n_importance=1):
         """Lower bound of log p(x) of each sample, in nats, in the units of X.
 
@@ -785,14 +809,17 @@ class ConvVAETransformer(
         Kingma & Welling (2014), https://arxiv.org/abs/1312.6114
         Burda, Grosse & Salakhutdinov (2016), https://arxiv.org/abs/1509.00519
         """
-        check_scalar(n_importance, "n_importance", Integral, min_val=1)
+        n_importance = int(
+            check_scalar(n_importance, "n_importance", Integral, min_val=1)
+        )
         module = self._module_in_use()
         likelihood = self.net_.criterion_.likelihood
         is_elbo = n_importance == 1
         n_draws = N_ELBO_DRAWS if is_elbo else n_importance
         weight = self.reconstruction_weight_
         generator = torch.Generator().manual_seed(0)
-        draws = torch.randn(n_draws, self.latent_scale_.size, generator=generator)
+        size = n_draws, self.latent_scale_.size
+        draws = torch.randn(size, generator=generator, dtype=torch.float32)
         draws = draws.to(self.net_.device)
 
         def bound(x):
@@ -806,6 +833,8 @@ class ConvVAETransformer(
             return torch.cat([bounds[:, None], n_measured], dim=1)
 
         bounds, *n_measured = self._map_signals(bound, X).T
+        if likelihood.is_unit_range:  # a probability has no Jacobian
+            return finite(bounds)
         return finite(bounds) + self.scaler_.log_det(np.stack(n_measured, axis=1))
 
     def score(self, X, y=None):
@@ -877,6 +906,7 @@ class ConvVAETransformer(
     def _n_features_out(self):
         return self.latent_scale_.size
 
+    @plain_torch()
     def _module_in_use(self):
         """The fitted network, on the device that `device` means now, to be evaluated.
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import signal
 import sys
 
 import numpy as np
@@ -201,7 +202,7 @@ def test_a_fit_that_is_interrupted_ends_its_line(waves, monkeypatch):
     class CtrlC(Callback):
         def on_batch_begin(self, net, **kwargs):
             if len(net.history) == 3:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
 
     stream = Terminal()
     monkeypatch.setattr(sys, "stdout", stream)

@@ -406,6 +406,34 @@ LONG = {
         ),
         VALUES[:60].reshape(10, 6),
     ),
+    "numbered meters": (METERS.assign(meter=np.repeat([1, 2, 3], 160)), BY_METER),
+    "meters in the index": (METERS.set_index("meter"), BY_METER),
+    "meters in towns": (METERS.assign(town=METERS["meter"]), BY_METER),
+    "start and end": (ALONE.assign(end=TIMES + TIMES.freq), BY_DAY),
+    "set up in two years": (ALONE.assign(since=np.repeat(DAYS[:2], 240)), BY_DAY),
+    # As nemreader gives it, of one meter and two registers.
+    "nine columns": (
+        pd.DataFrame(
+            {
+                "nmi": "N1",
+                "suffix": np.repeat(["E1", "B1"], 480),
+                "serno": "S",
+                "t_start": np.tile(TIMES, 2),
+                "t_end": np.tile(TIMES + TIMES.freq, 2),
+                "value": np.r_[VALUES, -VALUES],
+                "quality": "A",
+                "evt_code": None,
+                "evt_desc": "",
+            }
+        ),
+        np.vstack([-BY_DAY, BY_DAY]),
+    ),
+    "seven columns": (
+        ALONE.rename(columns={"time": "t_start"})
+        .assign(t_end=TIMES + TIMES.freq, B1=-VALUES, nmi="N1", quality="A", code="")
+        .set_index("nmi"),
+        np.hstack([-BY_DAY, BY_DAY]),
+    ),
     "index, time zone": (
         pd.DataFrame({"kWh": VALUES}, index=TIMES.tz_localize("Asia/Tokyo")),
         BY_DAY,
@@ -413,9 +441,6 @@ LONG = {
 }
 # No line is sure to reshape them.
 UNSURE = {
-    "numbered meters": METERS.assign(meter=np.repeat([1, 2, 3], 160)),
-    "meters in the index": METERS.set_index("meter"),
-    "meters in towns": METERS.assign(town=METERS["meter"]),
     "readings twice": pd.concat([LEVELS, LEVELS]),
     "a name twice": METERS.set_axis(["meter", "time", "time"], axis=1),
     "a name in the index too": ALONE.set_index("time", drop=False),
@@ -425,8 +450,6 @@ UNSURE = {
     "periods": ALONE.assign(time=TIMES.to_period("30min")),
     "dates alone": pd.DataFrame({"kWh": VALUES[:10]}, index=DAYS.date),
     "durations alone": pd.DataFrame({"kWh": VALUES}, index=TIMES - TIMES[0]),
-    "start and end": ALONE.assign(end=TIMES + TIMES.freq),
-    "set up in two years": ALONE.assign(since=np.repeat(DAYS[:2], 240)),
     "no numbers": METERS[["meter", "time"]],
     "no rows": METERS[:0],
     "polars": pl.DataFrame({"time": list(TIMES), "kWh": VALUES}),
@@ -443,7 +466,7 @@ def test_a_long_frame_is_refused_with_a_line_that_reshapes_it(case, vae):
     wide = eval(line, {"X": frame})
     np.testing.assert_array_equal(wide.to_numpy(), expected)
     signals = check_signals(ConvVAETransformer(), wide, reset=True)
-    np.testing.assert_array_equal(signals[:, 0], expected)
+    np.testing.assert_array_equal(signals.reshape(expected.shape), expected)
     with pytest.raises(ValueError, match="is a long DataFrame"):
         vae.transform(frame)
 
@@ -489,7 +512,9 @@ WIDE = {
 @pytest.mark.parametrize("case", WIDE)
 def test_wide_frames_are_taken(case):
     signals = check_signals(ConvVAETransformer(), WIDE[case], reset=True)
-    np.testing.assert_array_equal(signals[:, 0], WIDE[case].to_numpy())
+    expected = WIDE[case].to_numpy()
+    np.testing.assert_array_equal(signals.reshape(expected.shape), expected)
+    assert signals.shape[1] == (2 if case == "columns have levels" else 1)
 
 
 def test_a_column_of_times_beside_a_wide_frame_is_refused():

@@ -21,7 +21,7 @@ LAYERS = [
     ("processes",),
     ("model.features", "model.layers", "model.likelihoods", "scaling", "runtime",
      "datasets.", "signal_files", "progress"),
-    ("model.", "inputs."),
+    ("inputs.", "model."),
     ("training.",),
     ("saving.",),
     ("transformer",),

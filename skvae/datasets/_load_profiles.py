@@ -70,9 +70,9 @@ def make_load_profiles(
     >>> X.shape, y.shape
     ((100, 336), (100,))
     """
-    check_scalar(n_samples, "n_samples", Integral, min_val=1)
-    check_scalar(n_classes, "n_classes", Integral, min_val=1)
-    check_scalar(n_timepoints, "n_timepoints", Integral, min_val=1)
+    n_samples = int(check_scalar(n_samples, "n_samples", Integral, min_val=1))
+    n_classes = int(check_scalar(n_classes, "n_classes", Integral, min_val=1))
+    n_timepoints = int(check_scalar(n_timepoints, "n_timepoints", Integral, min_val=1))
     check_scalar(noise, "noise", Real, min_val=0)
     if not np.isfinite(noise):
         raise ValueError(f"noise={noise}, but it must be finite. Give 0 for none.")

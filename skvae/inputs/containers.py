@@ -1,19 +1,235 @@
-"""What signals come in and go back in: lists of any lengths, tensors, DataFrames."""
+"""What signals come in: arrays, lists, DataFrames, cells of tables."""
 
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
+from reprlib import repr as shortened
 
 import numpy as np
 import torch
-from sklearn.utils._set_output import _get_container_adapter
 
-# A signal of so few time steps is rarer than a table of so many readings; 7 are a week.
-MAX_READINGS = 6
+from skvae.inputs.long_frames import column, not_of_numbers, refuse_long
+
+# Methods by which tables of other libraries become DataFrames.
+READERS = ("collect", "compute", "toPandas", "to_pandas", "df", "get_data")
+
+
+def read(X):
+    """X as an array, a DataFrame of numbers or a list of signals.
+
+    Parameters
+    ----------
+    X : array-like, DataFrame, or signals in a list, a Series or the cells of a table
+        Cells are of pandas, polars, pyarrow or an array of objects. Several columns of
+        signals are a channel each.
+
+    Returns
+    -------
+    X : ndarray, DataFrame or list of ndarray of shape (t_i,) or (c, t_i)
+        Or what scikit-learn refuses.
+    channels : list of str, or None
+        Names of several columns of signals.
+    """
+    refuse_masked(X)
+    if is_of(X, "pyarrow"):
+        X = X.to_pandas()
+    if is_frame(X):
+        columns = cell_columns(X)
+        return read_cells(X, columns) if columns else (read_frame(X), None)
+    if is_series(X):
+        X = X.to_numpy()
+    if is_list(X):
+        rows = X
+        if isinstance(X, np.ndarray) and X.ndim == 2 and 1 in X.shape:
+            # A cell array of MATLAB, of (1, t_i) or (t_i, 1).
+            rows = [np.squeeze(to_numpy(x)) for x in X.flat]
+        return [read_signal(x, i) for i, x in enumerate(rows)], None
+    if not isinstance(X, (np.ndarray, torch.Tensor)):
+        X = read_array_like(X)
+        return read(X) if isinstance(X, np.ndarray) else (X, None)
+    X = to_numpy(X)
+    return read_objects(X) if isinstance(X, np.ndarray) else X, None
+
+
+def is_of(X, *libraries):
+    """Whether X is of one of these libraries, which need not be imported."""
+    return type(X).__module__.partition(".")[0] in libraries
+
+
+def is_frame(X):
+    """Whether X is a DataFrame, of pandas or polars."""
+    is_lazy = hasattr(X, "collect") or hasattr(X, "compute")
+    return not is_lazy and hasattr(X, "columns") and hasattr(X, "dtypes")
+
+
+def is_series(X):
+    """Whether X is a Series, of pandas or polars."""
+    return is_of(X, "pandas", "polars") and hasattr(X, "to_frame")
+
+
+def is_list(X):
+    """Whether X has a signal, of any length, in each element, row or cell."""
+    if isinstance(X, np.ndarray):
+        return X.dtype == object and (X.ndim == 1 or holds_signals(X.flat))
+    if is_frame(X):
+        return bool(cell_columns(X))
+    if is_of(X, "pyarrow"):
+        return is_list(X.to_pandas())
+    if is_series(X):
+        return True
+    is_sequence = all(
+        hasattr(X, name) for name in ("__len__", "__iter__", "__getitem__")
+    )
+    others = str, bytes, Mapping, torch.Tensor
+    is_array = hasattr(X, "__array__") or hasattr(X, "toarray")
+    return is_sequence and not is_array and not isinstance(X, others)
+
+
+def holds_signals(values):
+    """Whether the first value that is not missing is a signal rather than a number."""
+    first = first_known(values)
+    others = str, bytes, Mapping
+    is_long = hasattr(first, "__len__") and getattr(first, "ndim", 1) > 0
+    return is_long and not isinstance(first, others)
+
+
+def first_known(values):
+    return next((value for value in values if not is_missing(value)), None)
+
+
+def cell_columns(X):
+    """Numbers of the columns of a DataFrame whose cells are signals, or hold one."""
+    return [
+        k
+        for k, _, cells in not_of_numbers(X)
+        if holds_signals(cells) or isinstance(first_known(cells), Mapping)
+    ]
+
+
+def read_cells(X, columns):
+    """Signals in cells of a DataFrame, and names of several such columns."""
+    names = [X.columns[k] for k in columns]
+    if len(columns) < len(X.columns):
+        others = [name for k, name in enumerate(X.columns) if k not in columns]
+        raise ValueError(
+            f"X has signals in the cells of its columns {shortened(names)}, and none "
+            f"in {shortened(others)}. Pass the signals alone: X[{shortened(names)}]."
+        )
+    cells = [column(X, k) for k in columns]
+    if len(cells) == 1:
+        return [read_signal(x, i) for i, x in enumerate(cells[0])], None
+    return [
+        read_channels(row, i, names) for i, row in enumerate(zip(*cells, strict=True))
+    ], [str(name) for name in names]
+
+
+def read_channels(cells, i, names):
+    """Sample i, (c, t_i), of cells that hold a channel each; a missing one is NaN."""
+    are_missing = [is_missing(x) for x in cells]
+    known = [
+        np.squeeze(read_signal(x, i))
+        for x, is_missing in zip(cells, are_missing, strict=True)
+        if not is_missing
+    ]
+    shapes = sorted({x.shape for x in known})
+    if len(shapes) != 1 or len(shapes[0]) != 1:
+        found = ", ".join(
+            f"{name!r}: {'nothing' if gone else np.shape(x)}"
+            for name, x, gone in zip(names, cells, are_missing, strict=True)
+        )
+        raise ValueError(
+            f"Sample {i} of X has channels of several shapes, {shortened(found)[1:-1]}."
+            " Expected as many time steps in each column. Resample them, or pass the "
+            "columns one by one."
+        )
+    filled = np.full((len(cells), *shapes[0]), np.nan)
+    filled[~np.array(are_missing)] = known
+    return np.stack(known) if len(known) == len(cells) else filled
+
+
+def read_signal(x, i):
+    """Sample i of a list as an array of numbers, of one or two dimensions."""
+    refuse_masked(x)
+    if isinstance(x, Mapping):
+        raise ValueError(
+            f"Sample {i} of X is a {type(x).__name__} of {shortened([*x])}. Pass the "
+            "one of these that is the signal, as [x[key] for x in X]."
+        )
+    if is_missing(x):
+        raise ValueError(f"Sample {i} of X is missing: {x}. Leave it out.")
+    refuse_reference(x)
+    try:
+        signal = np.asarray(to_numpy(x))
+        if signal.dtype == object and signal.ndim == 1 and holds_signals(signal):
+            signal = np.stack([np.asarray(to_numpy(channel)) for channel in signal])
+        signal = read_objects(signal) if signal.ndim else signal
+    except (TypeError, ValueError):
+        signal = np.empty(0, object)
+    if signal.dtype.kind not in "biufc":
+        raise ValueError(
+            f"Sample {i} of X is not a signal, but a {type(x).__name__}: it has values "
+            "that are no numbers, or channels of unequal lengths. Expected numbers, "
+            f"(t_i,) or (n_channels, t_i), and NaN where nothing was measured."
+            f"{of_text(x)}"
+        )
+    if signal.ndim not in (1, 2):
+        raise ValueError(
+            f"Sample {i} of X has {signal.ndim} dimensions, shape {signal.shape}. "
+            "Expected (t_i,) or (n_channels, t_i); one signal alone is [signal]."
+        )
+    if not signal.size:
+        raise ValueError(
+            f"Sample {i} of X is empty, shape {signal.shape}. Leave it out."
+        )
+    return signal
+
+
+def refuse_reference(x):
+    """A ValueError for one of h5py's references to what is elsewhere in its file."""
+    if is_of(x, "h5py") and type(x).__name__ == "Reference":
+        raise ValueError(
+            "X holds references of HDF5, as to the cells of MATLAB, no signals. Pass "
+            "what they refer to: list(numpy.squeeze(file[x]) for x in X.flat)."
+        )
+
+
+def of_text(x):
+    """What to do where a text is a signal that was written as one."""
+    if isinstance(x, str) and x.lstrip()[:1] in ("[", "("):
+        return f" It is the text {shortened(x)}: read it first, as by json.loads."
+    return ""
+
+
+def read_array_like(X):
+    """What NumPy makes of X, which may be lazy; what it cannot read is refused."""
+    kind = f"{type(X).__module__.partition('.')[0]}.{type(X).__name__}"
+    kind = kind.removeprefix("builtins.")
+    if hasattr(X, "toarray"):  # sparse: scikit-learn's to refuse
+        return X
+    if hasattr(X, "__array__") and not isinstance(X, Mapping):
+        try:
+            return np.asanyarray(X)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"X is a {kind}, which NumPy cannot read: {shortened(str(error))}. If "
+                "its signals have unequal lengths, pass list(X)."
+            ) from error
+    remedy = "Pass an array, a DataFrame or a list of signals."
+    if isinstance(X, Mapping):
+        remedy = f"Pass the one of {shortened([*X])} that holds signals, as X[key]."
+    elif readers := [name for name in READERS if hasattr(X, name)]:
+        remedy = f"Pass X.{readers[0]}(), and of it the signals alone."
+    elif isinstance(X, (str, bytes)) or hasattr(X, "__fspath__"):
+        remedy = "Read the file first, as by numpy.load or pandas.read_csv."
+    elif isinstance(X, Iterable):
+        remedy = "Pass list(X), a list of signals."
+    raise ValueError(f"X is a {kind}, which is no array. {remedy}")
 
 
 def to_numpy(X, name="X"):
     """Lists and tensors, from any device, as arrays; the rest is scikit-learn's."""
     if isinstance(X, torch.Tensor):
-        return X.detach().cpu().numpy()
+        return of_tensor(X, name)
+    if isinstance(X, np.ndarray) and X.dtype.name == "bfloat16":  # of ml_dtypes
+        return X.astype(np.float32)
     if not isinstance(X, (list, tuple)):
         return X
     try:
@@ -25,24 +241,106 @@ def to_numpy(X, name="X"):
         ) from error
 
 
-def is_list(X):
-    """Whether X is a list of signals, which may have any lengths."""
-    return isinstance(X, (list, tuple)) or (
-        isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
-    )
+def of_tensor(X, name="X"):
+    """A Tensor as an array; what NumPy has no type for as float32."""
+    if X.layout != torch.strided:
+        raise ValueError(f"{name} is a sparse Tensor. Pass {name}.to_dense().")
+    X = X.detach().cpu().resolve_conj().resolve_neg()
+    try:
+        return X.numpy()
+    except TypeError:  # bfloat16 and narrower ones
+        return X.float().numpy()
 
 
-def is_frame(X):
-    """Whether X is a DataFrame, of pandas or polars."""
-    return hasattr(X, "columns") and hasattr(X, "dtypes")
+def read_objects(X):
+    """An array of objects as one of float64, NaN for None and pandas.NA."""
+    if X.dtype.names:
+        raise ValueError(
+            f"X is an array of records with the fields {shortened(X.dtype.names)}. "
+            "Pass numbers, for example of some fields: numpy.array(X[fields].tolist())."
+        )
+    if X.dtype.kind in "SUO":
+        for x in X.flat:
+            refuse_reference(x)
+            break
+        refuse_text(X)
+    if X.dtype != object:
+        return X
+    missing = np.frompyfunc(is_na, 1, 1)(X).astype(bool)
+    return np.where(missing, np.nan, X).astype(np.float64)
 
 
-def pad(X, n_channels, n_timepoints, name):
+def is_na(value):
+    """Whether it is pandas.NA, of which no comparison is true or false."""
+    return type(value).__name__ == "NAType"
+
+
+def is_missing(value):
+    """Whether it is None, pandas.NA or NaN."""
+    if value is None or is_na(value):
+        return True
+    return np.isscalar(value) and bool(value != value)
+
+
+def read_frame(X):
+    """A DataFrame of numbers, NaN where they are missing.
+
+    An error if it holds text, or a reading in each row.
+    """
+    refuse_long(X)
+    if hasattr(X, "sparse"):  # of pandas, where all columns are
+        return X.sparse.to_dense()
+    others = not_of_numbers(X)
+    for _, name, values in others:
+        refuse_text(values.to_numpy(), f"column {shortened(name)}, ")
+    if not others:
+        return X
+    if not hasattr(X, "iloc"):
+        decimals = [c.cast(float) for _, _, c in others if c.dtype.is_numeric()]
+        return X.with_columns(decimals)
+    X = X.copy(deep=False)
+    for k, _, values in others:
+        if values.dtype.kind not in "Mm":
+            numbers = values.astype(object).where(values.notna(), np.nan)
+            X.isetitem(k, numbers.astype(float))
+    return X
+
+
+def refuse_masked(X, name="X"):
+    """A ValueError for masked values of X, y or Z."""
+    remedy = {
+        "X": "Pass X.astype(float).filled(numpy.nan): NaN is a missing value.",
+        "y": "Pass y.astype(float).filled(numpy.nan) if y holds numbers, y.filled(-1) "
+        "if labels: these are unlabelled.",
+        "Z": "Leave out such rows.",
+    }
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError(
+            f"{name} has masked values, which would be read as if they were measured. "
+            f"{remedy[name]}"
+        )
+
+
+def refuse_text(X, where=""):
+    """A ValueError for the first string in an array, of strings or objects."""
+    for position, value in np.ndenumerate(X):
+        if isinstance(value, (str, bytes)):
+            raise ValueError(
+                f"X has text, first {shortened(str(value))} in {where}sample "
+                f"{position[0]}. Expected numbers, and NaN where nothing was measured. "
+                f"Convert or leave out what is text.{of_text(value)}"
+            )
+        if X.dtype != object:
+            return
+
+
+def pad(signals, n_channels, n_timepoints, name):
     """One array of a list of signals, NaN after the end of each shorter one.
 
     Parameters
     ----------
-    X : list of array-like of shape (c, t_i), or (t_i,), of c channels (c * t_i,)
+    signals : list of ndarray of shape (c, t_i), or (t_i,), of c channels (c * t_i,)
+        As from `read`.
     n_channels : int
         Of signals (c * t_i,), which hold one channel after the other.
     n_timepoints : int or None
@@ -54,7 +352,6 @@ def pad(X, n_channels, n_timepoints, name):
     -------
     ndarray of shape (n_samples, c, n_timepoints) or (n_samples, c * n_timepoints)
     """
-    signals = [read_signal(x, i) for i, x in enumerate(X)]
     if not signals:
         raise ValueError("X is an empty list. Expected at least one signal.")
     first = signals[0].shape
@@ -90,240 +387,3 @@ def pad(X, n_channels, n_timepoints, name):
     for row, signal, length in zip(padded, signals, lengths, strict=True):
         row[:, :length] = signal.reshape(n_channels, length)
     return padded if len(first) == 2 else padded.reshape(len(signals), -1)
-
-
-def read_signal(x, i):
-    """Sample i of a list as an array of numbers, of one or two dimensions."""
-    refuse_masked(x)
-    try:
-        signal = np.asarray(to_numpy(x))
-        signal = read_objects(signal) if signal.ndim else signal
-    except (TypeError, ValueError):
-        signal = np.empty(0, object)
-    if signal.dtype.kind not in "biufc":
-        raise ValueError(
-            f"Sample {i} of X is not a signal: it has values that are no numbers, or "
-            "channels of unequal lengths. Expected numbers, (t_i,) or (n_channels, "
-            "t_i), and NaN where nothing was measured."
-        )
-    if signal.ndim not in (1, 2):
-        raise ValueError(
-            f"Sample {i} of X has {signal.ndim} dimensions, shape {signal.shape}. "
-            "Expected (t_i,) or (n_channels, t_i); one signal alone is [signal]."
-        )
-    if not signal.size:
-        raise ValueError(
-            f"Sample {i} of X is empty, shape {signal.shape}. Leave it out."
-        )
-    return signal
-
-
-def read_array(X):
-    """X as an array of numbers, or what scikit-learn reads or refuses."""
-    refuse_masked(X)
-    X = to_numpy(X)
-    return read_objects(X) if isinstance(X, np.ndarray) else X
-
-
-def read_objects(X):
-    """An array of objects as one of float64, NaN for None and pandas.NA."""
-    if X.dtype.kind in "SUO":
-        refuse_text(X)
-    if X.dtype != object:
-        return X
-    missing = np.frompyfunc(is_na, 1, 1)(X).astype(bool)
-    return np.where(missing, np.nan, X).astype(np.float64)
-
-
-def is_na(value):
-    """Whether it is pandas.NA, of which no comparison is true or false."""
-    return type(value).__name__ == "NAType"
-
-
-def read_frame(X):
-    """A DataFrame without pandas.NA among objects; an error if it holds text."""
-    others = not_of_numbers(X)
-    for name, column in others:
-        refuse_text(column.to_numpy(), f"column {name!r}, ")
-    return X.where(X.notna(), np.nan) if others and hasattr(X, "iloc") else X
-
-
-def not_of_numbers(X):
-    """Pairs of a name and a column, of those whose dtype is none of numbers."""
-    return [
-        (X.columns[k], X.iloc[:, k] if hasattr(X, "iloc") else X.to_series(k))
-        for k, dtype in enumerate(X.dtypes)
-        if (dtype.kind in "OMm" if hasattr(dtype, "kind") else not dtype.is_numeric())
-    ]
-
-
-def refuse_masked(X, name="X"):
-    """A ValueError for masked values of X, y or Z."""
-    remedy = {
-        "X": "Pass X.astype(float).filled(numpy.nan): NaN is a missing value.",
-        "y": "Pass y.astype(float).filled(numpy.nan) if y holds numbers, y.filled(-1) "
-        "if labels: these are unlabelled.",
-        "Z": "Leave out such rows.",
-    }
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        raise ValueError(
-            f"{name} has masked values, which would be read as if they were measured. "
-            f"{remedy[name]}"
-        )
-
-
-def refuse_text(X, where=""):
-    """A ValueError for the first string in an array, of strings or objects."""
-    for position, value in np.ndenumerate(X):
-        if isinstance(value, (str, bytes)):
-            raise ValueError(
-                f"X has text, first {str(value)!r} in {where}sample {position[0]}. "
-                "Expected numbers, and NaN where nothing was measured. Convert or "
-                "leave out what is text."
-            )
-        if X.dtype != object:
-            return
-
-
-def cut(X, signals):
-    """Signals (n, c, t) as a list, each of the shape of that in list X."""
-    return [
-        signal[:, : np.size(x) // len(signal)].reshape(np.shape(x))
-        for x, signal in zip(map(to_numpy, X), signals, strict=True)
-    ]
-
-
-def fill_in(X, missing, filled):
-    """Copy of X, in its own container, with other values where they are missing.
-
-    Parameters
-    ----------
-    X : ndarray, Tensor, DataFrame of pandas or polars, or list of signals
-    missing : ndarray of bool, shape (n_samples, n_channels, n_timepoints)
-    filled : ndarray of that shape
-    """
-    if is_list(X):
-        parts = [
-            fill_array(x, where, values)
-            for x, where, values in zip(X, cut(X, missing), cut(X, filled), strict=True)
-        ]
-        return np.fromiter(parts, object) if isinstance(X, np.ndarray) else parts
-    shape = np.shape(to_numpy(X))
-    fill = fill_frame if is_frame(X) else fill_array
-    return fill(X, missing.reshape(shape), filled.reshape(shape))
-
-
-def fill_array(X, missing, filled):
-    """Copy of an array, Tensor or list, with arrays of its shape, as `fill_in`."""
-    if isinstance(X, torch.Tensor):
-        result = X.detach().clone()
-        values = torch.as_tensor(filled).to(result)
-        return torch.where(torch.as_tensor(missing, device=X.device), values, result)
-    result = np.array(X)
-    result[missing] = filled[missing]
-    is_typed = isinstance(X, np.ndarray) or result.dtype != object
-    return result if is_typed else result.astype(np.float64)
-
-
-def fill_frame(X, missing, filled):
-    """Copy of a DataFrame; whole numbers with gaps become floating ones."""
-    gaps = np.flatnonzero(missing.any(axis=0))
-    if hasattr(X, "iloc"):
-        result = X.copy()
-        for k in gaps:
-            if getattr(X.dtypes.iloc[k], "kind", "O") in "biu":
-                result.isetitem(k, result.iloc[:, k].astype("Float64"))
-        return result.mask(missing, filled) if len(gaps) else result
-    result = X.clone()
-    for k in gaps:
-        column, rows = X.to_series(k).clone(), np.flatnonzero(missing[:, k])
-        if not column.dtype.is_float():
-            column = column.cast(float)
-        values = filled[rows, k].astype(float).tolist()
-        result.replace_column(int(k), column.scatter(rows, values))
-    return result
-
-
-def as_frame(estimator, X, like, columns=None):
-    """X as a DataFrame where `set_output`, or the global configuration, says so.
-
-    Parameters
-    ----------
-    X : ndarray or Tensor of signals; of three dimensions it stays one
-    like : what it came from, for its index
-    columns : names, by default those of the fitted DataFrame
-    """
-    adapter = _get_container_adapter("transform", estimator)
-    if adapter is None or X.ndim != 2:
-        return X
-    if columns is None:
-        columns = getattr(estimator, "feature_names_in_", None)
-    if columns is not None and adapter.container_lib == "polars":
-        columns = [str(name) for name in columns]
-    return adapter.create_container(to_numpy(X), like, columns=columns)
-
-
-def refuse_long(X):
-    """A ValueError for a DataFrame whose rows are readings rather than signals.
-
-    Few columns, and time in one of them, in the index, or an index of several levels;
-    unless the columns are times. A column of time among many columns is refused too:
-    no signal goes on in it.
-    """
-    times = [name for name, column in not_of_numbers(X) if is_time(column)]
-    index = getattr(X, "index", None)  # polars has none
-    is_stacked = index is not None and (index.nlevels > 1 or is_time(index))
-    n_rows, n_columns = X.shape
-    is_wide = n_columns > 1 and is_stacked and is_time(X.columns)
-    if n_columns > MAX_READINGS:
-        if times:
-            raise ValueError(
-                f"X has the column {times[0]!r} of dates or times beside its numbers. "
-                "Make it the index, or leave it out."
-            )
-    elif times or (is_stacked and n_rows > n_columns and not is_wide):
-        line = None if index is None else reshaping(X, is_stacked)
-        example = f", for example:\n    X = {line}\n" if line else ". "
-        raise ValueError(
-            f"X is a long DataFrame of shape {X.shape}: a row is a reading. Expected a "
-            "row for each signal, and a column for each time step. Pivot X: what tells "
-            "signals apart (a meter, a day) becomes the index, the time step the "
-            f"columns{example}Several columns of readings become channels, one after "
-            "the other, see n_channels. If rows are signals all the same, pass their "
-            "numbers as an array."
-        )
-
-
-def is_time(values):
-    """Whether a column or an index is of dates, times, periods or durations."""
-    if hasattr(values.dtype, "is_temporal"):
-        return values.dtype.is_temporal()
-    if values.dtype.kind in "Mm":
-        return True
-    first = next(iter(values.dropna()), None) if values.dtype.kind == "O" else None
-    return hasattr(first, "strftime") or isinstance(first, timedelta)
-
-
-def reshaping(X, is_stacked):
-    """The line of pandas that gives each series, or each day, a row; None: unsure."""
-    names = [n for n in (*X.index.names, *X.columns) if n is not None]
-    if X.empty or len({n for n in names if isinstance(n, str)}) < len(names):
-        return None
-    frame, source = (X.reset_index(), "X.reset_index()") if is_stacked else (X, "X")
-    values = [n for n in X if X[n].dtype.kind in "biuf"]
-    times = [n for n in frame if is_time(frame[n])]
-    *keys, time = [*frame.columns.drop([*values, *times]), *times]
-    if len(keys) == 1:
-        signals, steps = frame[keys[0]], frame[time]
-        call = f"{source}.pivot(index={keys[0]!r}, columns={time!r}"
-    elif not keys and frame[time].dtype.kind == "M":
-        signals, steps = frame[time].dt.date, frame[time].dt.time
-        stamps = "X.index" if is_stacked else f"X[{time!r}].dt"
-        call = f"X.pivot_table(index={stamps}.date, columns={stamps}.time"
-    else:
-        return None
-    # A signal has several time steps, and a time step several signals, once each.
-    is_table = not (signals.is_unique or steps.is_unique)
-    if not (values and is_table) or frame.duplicated([*keys, time]).any():
-        return None
-    return f"{call}, values={values[0] if len(values) == 1 else values!r})"

@@ -1,34 +1,19 @@
 """Signals X and latents Z as arrays of one form."""
 
 import re
+from reprlib import repr as shortened
 
 import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_array, validate_data
 
-from skvae.inputs.containers import (
-    is_frame,
-    is_list,
-    pad,
-    read_array,
-    read_frame,
-    refuse_long,
-    refuse_masked,
-    to_numpy,
-)
-from skvae.inputs.suspicions import (
-    sentinels,
-    warn_of_other_units,
-    warn_of_shape,
-    warn_of_time_in_rows,
-    warn_of_unmeasured,
-)
-from skvae.processes import n_processes
+from skvae.inputs.columns import Layout, layout
+from skvae.inputs.containers import is_frame, pad, read, refuse_masked, to_numpy
+from skvae.inputs.suspicions import warn_of_mistakes, warn_of_other_units
 from skvae.runtime import warn_user
 from skvae.scaling import BLOCK_VALUES
 
 
-@np.errstate(invalid="ignore")  # scikit-learn adds infinities of both signs
 def check_signals(estimator, X, *, reset, min_samples=1):
     """Check X and view it as signals.
 
@@ -57,8 +42,20 @@ def check_signals(estimator, X, *, reset, min_samples=1):
         If X is not numeric and dense, holds infinity, has a signal without any measured
         value, is of another shape, or is a DataFrame of one reading a row.
     """
-    X = _as_array(estimator, X, reset)
+    return read_signals(estimator, X, reset=reset, min_samples=min_samples)[0]
+
+
+@np.errstate(invalid="ignore")  # scikit-learn adds infinities of both signs
+def read_signals(estimator, X, *, reset=False, min_samples=1):
+    """What `check_signals` returns, and the `Layout` of X."""
+    given = X
+    X, places = as_array(estimator, X, reset)
     n_dims = getattr(X, "ndim", 0)
+    if n_dims == 1:
+        raise ValueError(
+            f"Expected 2D array, got 1D array instead, of shape {X.shape}. Reshape "
+            "your data: X[numpy.newaxis] if it is one signal."
+        )
     if n_dims > 3:
         raise ValueError(
             f"X has {n_dims} dimensions, shape {tuple(X.shape)}. Expected 2, "
@@ -84,32 +81,79 @@ def check_signals(estimator, X, *, reset, min_samples=1):
             "with X.astype(np.float32)."
         )
     if reset:
-        warn_of_shape(X)
-        _learn_shape(estimator, X)
+        _learn_shape(estimator, X, places)
     X = _fold(estimator, X)
     unmeasured = check_measured(X)
-    if not reset:
+    if reset:
+        warn_of_mistakes(given, X, unmeasured, estimator.n_dims_in_)
+    else:
         warn_of_other_units(X, estimator.scaler_)
-        return X
-    if n_processes() == 1:  # another process may have measured them
-        warn_of_unmeasured(unmeasured)
-    if message := sentinels(X):
-        warn_user(message)
-    return X
+    return X, places
 
 
-def _as_array(estimator, X, reset):
-    """X as an array or a DataFrame that scikit-learn can read."""
-    if is_list(X):
-        n_channels = estimator.n_channels if reset else estimator.n_channels_in_
+def as_array(estimator, X, reset):
+    """X as an array or a DataFrame that scikit-learn can read, and its `Layout`.
+
+    Columns are brought into the order of channels and time steps: that of the names, or
+    of the fit.
+    """
+    X, channels = read(X)
+    n_channels = estimator.n_channels if reset else estimator.n_channels_in_
+    if isinstance(X, list):
         n_timepoints = None if reset else estimator.n_timepoints_in_
-        return pad(X, n_channels or 1, n_timepoints, type(estimator).__name__)
-    if is_frame(X):
-        refuse_long(X)
-        if reset:
-            warn_of_time_in_rows(X)
-        return read_frame(X)
-    return read_array(X)
+        X = pad(X, n_channels or 1, n_timepoints, type(estimator).__name__)
+        if channels is None:
+            return X, Layout()
+        order = np.arange(len(channels))[:, None]
+        places = Layout(order, channels, None)
+        if not reset:
+            places = as_fitted(estimator, places)
+        return X[:, places.order[:, 0]], places
+    if not is_frame(X):
+        return X, Layout()
+    places = layout(X.columns, n_channels)
+    if not reset and not hasattr(estimator, "feature_names_in_"):
+        places = as_fitted(estimator, places)
+    order = places.order.ravel()
+    if (order != np.arange(len(order))).any():
+        X = X.iloc[:, order] if hasattr(X, "iloc") else X[:, order.tolist()]
+    return X, places
+
+
+def as_fitted(estimator, places):
+    """`Layout` with channels and time steps in the order of the fitted ones.
+
+    Where these are others, an error says so of channels, a warning of time steps.
+    """
+    order, channels, positions = places
+    fitted = estimator.channel_names_in_
+    if channels is not None and fitted is not None and channels != fitted:
+        if sorted(channels) != sorted(fitted):
+            raise ValueError(
+                f"X has the channels {shortened(channels)}, but this "
+                f"{type(estimator).__name__} was fitted on {shortened(fitted)}. Pass "
+                "these."
+            )
+        order = order[[channels.index(name) for name in fitted]]
+    fitted = estimator.timepoints_in_
+    if positions is None or fitted is None or positions.shape != fitted.shape:
+        return Layout(order, estimator.channel_names_in_, positions)
+    if not is_close(positions, fitted):
+        to_sorted, from_sorted = np.argsort(positions), np.argsort(np.argsort(fitted))
+        if is_close(positions[to_sorted], np.sort(fitted)):
+            order = order[:, to_sorted[from_sorted]]
+        else:
+            k = int(np.argmax(~np.isclose(positions, fitted)))
+            warn_user(
+                f"X has columns at {positions[k]:.6g} where the fitted ones were at "
+                f"{fitted[k]:.6g}, first of those that differ: they are taken in their "
+                "order. Resample X to the fitted columns if they are others."
+            )
+    return Layout(order, estimator.channel_names_in_, fitted)
+
+
+def is_close(positions, fitted):
+    return np.allclose(positions, fitted, rtol=1e-6, atol=1e-9)
 
 
 def width_remedy(estimator, X, error):
@@ -165,8 +209,15 @@ def check_measured(X):
     return unmeasured
 
 
-def _learn_shape(estimator, X):
+def _learn_shape(estimator, X, places):
     n_channels = estimator.n_channels
+    if places.channels is not None:
+        if n_channels not in (None, len(places.channels)):
+            raise ValueError(
+                f"X has the channels {shortened(places.channels)}, but n_channels="
+                f"{n_channels}. Leave n_channels=None for columns that name channels."
+            )
+        n_channels = len(places.channels)
     if X.ndim == 3:
         if n_channels not in (None, X.shape[1]):
             raise ValueError(
@@ -191,6 +242,8 @@ def _learn_shape(estimator, X):
     estimator.n_dims_in_ = X.ndim
     estimator.n_channels_in_ = X.shape[1] if X.ndim == 3 else n_channels or 1
     estimator.n_timepoints_in_ = estimator.n_features_in_ // estimator.n_channels_in_
+    estimator.channel_names_in_ = places.channels
+    estimator.timepoints_in_ = places.positions
 
 
 def _fold(estimator, X):

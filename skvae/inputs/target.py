@@ -1,13 +1,14 @@
 """What latents are taught: y as class indicators, or as standardised numbers."""
 
 import logging
+from numbers import Number
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from skvae.inputs.containers import is_na, refuse_masked, to_numpy
+from skvae.inputs.containers import is_missing, refuse_masked, to_numpy
 from skvae.inputs.suspicions import FAR, sentinels
 from skvae.processes import from_all, pooled, refuse_differences, shared_errors
 from skvae.runtime import warn_user
@@ -122,14 +123,10 @@ def target_array(y):
     if is_text:
         return y
     missing = missing | np.frompyfunc(is_missing, 1, 1)(y).astype(bool)
-    if not missing.any():
+    is_numbers = all(isinstance(value, Number) for value in y[~missing].ravel())
+    if not missing.any() and not (is_numbers and y.dtype == object):
         return np.array(y.tolist())
     return np.where(missing, np.nan, y).astype(np.float64)
-
-
-def is_missing(value):
-    """Whether it is None, pandas.NA or NaN."""
-    return value is None or is_na(value) or bool(value != value)
 
 
 def check_size(y):

@@ -80,7 +80,7 @@ class RandomConvolutions(nn.Module):
         inputs = torch.zeros(N_KERNELS, n_inputs, dtype=torch.bool)
         for row in inputs:
             largest = math.log2(1 + min(n_inputs, MAX_SUMMED))
-            n_summed = int(2 ** (largest * torch.rand(()).item()))
+            n_summed = int(2 ** (largest * torch.rand((), dtype=torch.float32).item()))
             row[torch.randperm(n_inputs)[: max(1, n_summed)]] = True
         thresholds = torch.zeros(
             N_KERNELS, n_dilations, len(QUANTILES), dtype=torch.int16
@@ -88,8 +88,8 @@ class RandomConvolutions(nn.Module):
         self.register_buffer("taps", triples[drawn])
         self.register_buffer("inputs", inputs)
         self.register_buffer("thresholds", thresholds)
-        self.register_buffer("offset", torch.zeros(n_inputs, 1, 1))
-        self.register_buffer("scale", torch.zeros(n_inputs, 1, 1))
+        self.register_buffer("offset", torch.zeros(n_inputs, 1, 1, dtype=torch.float32))
+        self.register_buffer("scale", torch.zeros(n_inputs, 1, 1, dtype=torch.float32))
         # Of signals of unequal gain: the typical spread of each channel, all 0 of those
         # of equal gain, and whether channels have gains of their own.
         self.register_buffer("typical", torch.zeros(n_channels, 1, dtype=torch.float64))
@@ -115,7 +115,7 @@ class RandomConvolutions(nn.Module):
             measures = measures.sort(dim=0, stable=True).values
             columns = torch.arange(len(self.bounds), device=x.device)
             n_each = len(columns) // 2
-            quantiles = (columns % n_each + 0.5) / n_each
+            quantiles = ((columns % n_each).float() + 0.5) / n_each
             positions = (quantiles * (len(x) - 1)).long()
             self.bounds.copy_(measures[positions, columns])
         inputs = channels_and_differences(x)

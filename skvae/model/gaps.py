@@ -67,6 +67,7 @@ class GapFiller(nn.Module):
         self.register_buffer("excess", torch.ones(()))
         # How much of a reconstruction is mixed with what is filled, see `ConvVAE`.
         self.register_buffer("blend", torch.zeros(()))
+        self.float()  # whatever the default dtype is
         # Always so many at a time: the last bit of a product may depend on it.
         numbers = n_values * (n_channels + n_components + 1)
         self.n_filled = max(1, min(FILLED_SIGNALS, FILLED_NUMBERS // numbers))
@@ -324,7 +325,7 @@ def times(matrix, x):
 def without_blocks(x):
     """Signals x (n, c, t) that lack a fifth of their time steps, each another."""
     length = -(-x.shape[2] // 5)
-    starts = torch.linspace(0, x.shape[2] - length, len(x)).long()
+    starts = torch.linspace(0, x.shape[2] - length, len(x), dtype=torch.float32).long()
     after = torch.arange(x.shape[2]) - starts[:, None, None]  # (n, 1, t)
     return x.masked_fill((after >= 0) & (after < length), torch.nan)
 

@@ -14,6 +14,9 @@ class AlignedLinear(nn.Linear):
     filled up with zeros to multiples of 16, 64 bytes.
     """
 
+    def __init__(self, n_in, n_out):
+        super().__init__(n_in, n_out, dtype=torch.float32)
+
     def forward(self, h):
         n_in, n_out = -self.in_features % 16, -self.out_features % 16
         if self.training or not (n_in or n_out):
@@ -33,7 +36,7 @@ class SameConv(nn.Conv2d):
         left, right = same_padding(n_timepoints, kernel_size, stride)
         self_padded = (0, left) if left == right else 0
         size = {"stride": (1, stride), "padding": self_padded}
-        super().__init__(n_in, n_out, (1, kernel_size), **size)
+        super().__init__(n_in, n_out, (1, kernel_size), **size, dtype=torch.float32)
         self.pad = nn.Identity() if left == right else nn.ZeroPad2d((left, right, 0, 0))
 
     def forward(self, h):
@@ -57,6 +60,7 @@ class SameConvTranspose(nn.ConvTranspose2d):
             stride=(1, stride),
             padding=(0, left),
             output_padding=(0, max(0, shortfall)),
+            dtype=torch.float32,
         )
         self.n_timepoints = n_timepoints
 
@@ -91,7 +95,7 @@ def block(layer, batch_norm=False, dropout=0.0):
     layers = [layer, nn.ReLU(inplace=True)]
     if batch_norm:
         norm = nn.BatchNorm1d if isinstance(layer, nn.Linear) else nn.BatchNorm2d
-        layers.append(norm(layer.bias.numel()))
+        layers.append(norm(layer.bias.numel(), dtype=torch.float32))
     if dropout:
         is_dense = isinstance(layer, nn.Linear)
         layers.append(nn.Dropout(dropout) if is_dense else Dropout(dropout))

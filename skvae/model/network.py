@@ -119,7 +119,9 @@ class ConvVAE(nn.Module):
         last_size = output_kernel_size or kernel_size - 1 + kernel_size % 2
         activation = OUTPUT_ACTIVATIONS[output_activation]()
         self.decoder = Decoder(parts, latent_dim, last_size, activation, linear_path)
-        self.head = nn.Linear(latent_dim, n_targets) if n_targets else None
+        self.head = None
+        if n_targets:
+            self.head = nn.Linear(latent_dim, n_targets, dtype=torch.float32)
         draw_weights(self, init)
         if linear_path:
             self.forget_training()
@@ -309,8 +311,8 @@ class LinearEncoder(nn.Module):
         n_inputs = n_values + (features.n_features if features else 0)
         n_components = correction.n_components if correction else latent_dim
         self.components = AlignedLinear(n_inputs, n_components).requires_grad_(False)
-        self.register_buffer("shrinkage", torch.ones(latent_dim))
-        self.register_buffer("z_log_var", torch.zeros(latent_dim))
+        self.register_buffer("shrinkage", torch.ones(latent_dim, dtype=torch.float32))
+        self.register_buffer("z_log_var", torch.zeros(latent_dim, dtype=torch.float32))
         self.correction = correction
 
     def train(self, mode=True):

@@ -5,6 +5,8 @@ import functools
 import torch
 from torch import nn
 
+from skvae.runtime import plain_torch
+
 
 class Summary(list):
     """Layers of a network: tuples ``(name, output_shape, n_parameters)``.
@@ -42,6 +44,7 @@ class Summary(list):
         return "\n".join(lines)
 
 
+@plain_torch()
 @torch.no_grad()
 def summarize(module, n_channels, n_timepoints, network_share):
     """`Summary` of a `ConvVAE` in evaluation mode, in the order of use.
@@ -64,7 +67,8 @@ def summarize(module, n_channels, n_timepoints, network_share):
         if layer is not module.gaps  # which is no layer
     ]
     device = next(module.parameters()).device
-    z_mean, _ = module.encode(torch.zeros(1, n_channels, n_timepoints, device=device))
+    x = torch.zeros(1, n_channels, n_timepoints, dtype=torch.float32, device=device)
+    z_mean, _ = module.encode(x)
     module.decode(z_mean)
     if module.head is not None:
         module.head(z_mean)

@@ -69,8 +69,8 @@ class LatentTraversalDisplay(shared.Display):
         """
         shared.pyplot()
         check_is_fitted(estimator)
-        check_scalar(n_dims, "n_dims", Integral, min_val=1)
-        check_scalar(n_steps, "n_steps", Integral, min_val=2)
+        n_dims = int(check_scalar(n_dims, "n_dims", Integral, min_val=1))
+        n_steps = int(check_scalar(n_steps, "n_steps", Integral, min_val=2))
         kl = estimator.kl_per_dim_
         if plane == "auto":
             plane = len(kl) == 2

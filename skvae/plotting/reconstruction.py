@@ -117,7 +117,7 @@ class ReconstructionDisplay(shared.Display):
         """
         n_samples, n_channels, _ = self.signals.shape
         self.axes_ = shared.make_axes(None, n_channels, 1, (8.0, 2.2))
-        self.position_ = start % n_samples
+        self.position_ = int(start) % n_samples
 
         def draw():
             for ax in self.axes_[:, 0]:  # quicker than to clear it

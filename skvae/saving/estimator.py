@@ -4,7 +4,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae.model.network import ConvVAE
 from skvae.model.objective import Objective
-from skvae.runtime import forked_random_state
+from skvae.runtime import forked_random_state, plain_torch
 from skvae.saving import files
 from skvae.scaling import ChannelScaler
 from skvae.training.memory import Memory
@@ -65,6 +65,7 @@ def save(estimator, path, *, training=False):
     files.write(path, "estimator", content)
 
 
+@plain_torch()
 def load(estimator_class, path):
     """Read an estimator that `save` wrote. No code from the file is run.
 

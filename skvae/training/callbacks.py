@@ -112,11 +112,11 @@ class Progress(Callback):
         epoch, n_epochs = len(net.history), net.max_epochs
         is_tenth = 10 * epoch // n_epochs > 10 * (epoch - 1) // n_epochs
         stays = self.verbose > 1 or is_tenth
-        if stays or self.updates_:
+        if (stays or self.updates_) and not net.stops:
             self.show(net, n_epochs - epoch, stays)
 
     def on_train_end(self, net, **kwargs):
-        # Early stopping ends the last epoch before it is shown, Ctrl-C before its end.
+        # A callback makes an epoch the last, of which Ctrl-C leaves no row.
         if self.n_shown_ < self.n_epochs_ and "train_loss" in net.history[-1]:
             self.show(net, 0, True)
         if self.updates_ and self.n_shown_:

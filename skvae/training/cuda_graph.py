@@ -41,7 +41,8 @@ class StepGraph:
         self.may_capture = True
         # Read by the graph, written by schedules.
         n_groups = len(net.optimizer_.param_groups)
-        self.rates = list(torch.zeros(n_groups, device=net.device))
+        rates = torch.zeros(n_groups, dtype=torch.float32, device=net.device)
+        self.rates = list(rates)
 
     @staticmethod
     def suits(net):

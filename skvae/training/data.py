@@ -74,7 +74,7 @@ class ScaledSignals:
         return 4 * self.X.size <= limit
 
     def _read_all(self):
-        x = torch.empty(self.X.shape, device=self.device)
+        x = torch.empty(self.X.shape, dtype=torch.float32, device=self.device)
         n_rows = max(1, READ_VALUES // math.prod(self.X.shape[1:]))
         for start in range(0, len(x), n_rows):
             rows = slice(start, start + n_rows)

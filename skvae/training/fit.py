@@ -208,7 +208,8 @@ def datasets(job, scaler, before, has_head):
 def draws_for(dataset, latent_dim):
     """Standard normal numbers for the samples of a dataset here, (n, latent_dim)."""
     first = dataset.n_before
-    return torch.randn(dataset.n_all, latent_dim)[first : first + len(dataset)]
+    draws = torch.randn(dataset.n_all, latent_dim, dtype=torch.float32)
+    return draws[first : first + len(dataset)]
 
 
 def start_of(job, net, scaler, data, y, before):

@@ -32,6 +32,10 @@ LABEL_STEPS = 75
 OWN_OPTIONS = ("lr_schedule", "n_threads")
 # Of a history, where signals are held back.
 VALID_COLUMNS = {"valid_loss", "valid_reconstruction", "valid_kl", "valid_label"}
+# Arguments of a skorch net that are the model, its data and the batches of these.
+SET_BY_NET = {
+    *("module", "criterion", "dataset", "iterator_train", "iterator_valid", "kwargs"),
+}
 # Of a `ConvVAE`, what is no parameter of the estimator and follows from X and y.
 SET_BY_FIT = {"n_timepoints", "with_features", "n_targets"}
 
@@ -40,7 +44,7 @@ def make_net(job, has_head, train):
     """The skorch net of a `Job`, not initialized, to train on a `SignalDataset`."""
     params, target = job.params, job.target
     options = params.net_params or {}
-    check_names(options, params.get_params(deep=False))
+    check_names(options, params)
     lr_schedule = options.get("lr_schedule", "one_cycle")
     max_epochs, callbacks = 1, []
     if job.one_epoch:
@@ -54,8 +58,6 @@ def make_net(job, has_head, train):
         callbacks += schedule_callbacks(lr_schedule, n_steps)
         if params.early_stopping:
             callbacks += stopping_callbacks(params.patience)
-    if rank() == 0:
-        callbacks += progress_callbacks(params.verbose)
     own_callbacks = copies(params.callbacks or [])
     has_split = options.get("train_split") is not None
     if has_split and params.early_stopping:
@@ -67,6 +69,8 @@ def make_net(job, has_head, train):
         refuse_monitors(own_callbacks, job.one_epoch)
     check_schedules(own_callbacks, callbacks)
     callbacks += own_callbacks
+    if rank() == 0:  # after those that may stop
+        callbacks += progress_callbacks(params.verbose)
     if job.checkpoint is not None:
         callbacks.append(("checkpoint", job.checkpoint))
     net_params = {
@@ -74,10 +78,10 @@ def make_net(job, has_head, train):
         "module__n_channels": job.X.shape[1],
         "module__n_timepoints": job.X.shape[2],
         "module__latent_dim": params.latent_dim,
-        "module__conv_channels": tuple(params.conv_channels),
+        "module__conv_channels": params.conv_channels,
         "module__kernel_size": params.kernel_size,
         "module__stride": params.stride,
-        "module__hidden_dims": tuple(params.hidden_dims),
+        "module__hidden_dims": params.hidden_dims,
         "module__dropout": params.dropout,
         "module__batch_norm": params.batch_norm,
         "module__linear_path": params.linear_path,
@@ -116,30 +120,53 @@ def make_net(job, has_head, train):
     return VAENet(**net_params)
 
 
-def check_names(options, parameters):
+def check_names(options, params):
     """Refuse a name in `net_params` that reaches nothing, or is a parameter."""
-    of_net = {*OWN_OPTIONS, *arguments(NeuralNet), *arguments(VAENet)}
-    of_net -= {"module", "criterion", "dataset"}  # which are the model and its data
+    parameters = params.get_params(deep=False).keys()
+    own = {*OWN_OPTIONS, *arguments(VAENet) - arguments(NeuralNet)}
+    of_net = own | arguments(NeuralNet) - SET_BY_NET
+    of_optimizer = arguments(options.get("optimizer", torch.optim.Adam))
     of_parts = {
-        "module": arguments(ConvVAE) - SET_BY_FIT - parameters.keys(),
-        "criterion": arguments(Objective) - {"classes"} - parameters.keys(),
+        "module": arguments(ConvVAE) - SET_BY_FIT - parameters,
+        "criterion": arguments(Objective) - {"classes"} - parameters,
+        "optimizer": of_optimizer - {"params"} - parameters | {"param_groups"},
+        "iterator_train": {"shuffle"},
+        "callbacks": names_of(params.callbacks or []),
+        "compile": arguments(torch.compile) - {"model"},
     }
     for name in map(str, options):
-        if name.rpartition("__")[2] in parameters:
+        part, is_nested, argument = name.partition("__")
+        if is_nested and part == "callbacks":  # whose own arguments may have any name
+            argument = argument.partition("__")[0]
+        elif name.rpartition("__")[2] in parameters:
             raise ValueError(
                 f"net_params has {name!r}, which is a parameter of the estimator. Set "
                 "it there."
             )
-        part, is_nested, argument = name.partition("__")
-        known = of_parts.get(part) if is_nested else of_net
-        if known is not None and (argument or name) not in known:
-            own = [*OWN_OPTIONS, *arguments(VAENet) - arguments(NeuralNet)]
-            raise ValueError(
-                f"net_params has {name!r}, which nothing takes. Expected an argument "
-                f"of skorch.NeuralNet, one of {sorted(own)}, 'module__' and one of "
-                f"{sorted(of_parts['module'])}, or 'criterion__' and one of "
-                f"{sorted(of_parts['criterion'])}."
+        known = of_parts.get(part, set()) if is_nested else of_net
+        takes_any = part == "optimizer" and "kwargs" in known
+        if (argument if is_nested else name) in known or takes_any:
+            continue
+        if is_nested and known:
+            expected = f"'{part}__' and one of {sorted(known)}"
+        else:
+            expected = (
+                f"an argument of skorch.NeuralNet, one of {sorted(own)}, or after "
+                f"'module__' one of {sorted(of_parts['module'])}, after 'criterion__' "
+                f"one of {sorted(of_parts['criterion'])}. Signals are read by slices, "
+                "without a DataLoader"
             )
+        raise ValueError(
+            f"net_params has {name!r}, which nothing takes. Expected {expected}."
+        )
+
+
+def names_of(callbacks):
+    """The names that skorch gives to callbacks, of a list of them and of pairs."""
+    return {
+        entry[0] if isinstance(entry, tuple) else type(entry).__name__
+        for entry in callbacks
+    }
 
 
 def copies(callbacks):

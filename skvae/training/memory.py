@@ -137,7 +137,7 @@ def next_datasets(given, valid, before, y, memory, seed, has_test):
     n_seen, n_kept = memory.n_seen + new.n_all, n_remembered(given)
     n_new = new.n_all
     if n_seen > n_kept:  # rounded at random, or single signals would never be kept
-        chance = torch.rand((), generator=generator).item()
+        chance = torch.rand((), generator=generator, dtype=torch.float32).item()
         n_new = int(n_kept * new.n_all / n_seen + chance)
     kept_before = before.sample(n_kept - n_new, generator)
     kept_new = new.sample(n_new, generator)

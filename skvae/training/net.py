@@ -18,7 +18,11 @@ from skvae.processes import (
     shared_errors,
     sum_over_processes,
 )
+from skvae.runtime import marked_interrupts, plain_torch
 from skvae.training.cuda_graph import StepGraph, side_stream
+
+# Callbacks of skvae's own: what interrupts them is no wish to stop.
+NEVER_STOP = {"lr_schedule", "progress", "checkpoint"}
 
 
 class VAENet(NeuralNet):
@@ -38,7 +42,7 @@ class VAENet(NeuralNet):
 
     memory_ = None  # `Memory` of the signals seen so far
     tasks = None  # `FitTasks`, while it trains
-    stops = False  # whether a callback of scikit-learn asked to
+    stops = False  # whether a callback asked to
 
     def __init__(
         self, module, criterion, *, kl_warmup=0.0, cuda_graphs=False, **kwargs
@@ -113,12 +117,16 @@ class VAENet(NeuralNet):
                     progress = n_epochs / self.max_epochs
                     self.warmup_.fill_(min(1.0, progress / self.kl_warmup))
                 self.notify("on_batch_begin", batch=batch, training=training)
+                if training and self.stops and n_processes() == 1:
+                    break  # a group stops together, after the epoch
                 step = step_fn(batch)
                 total = total + len(batch[0]) * self.terms_
                 n_samples += len(batch[0])
                 self.history.record_batch(prefix + "_batch_size", len(batch[0]))
                 self.notify("on_batch_end", batch=batch, training=training, **step)
         if training:
+            if self.stops and not n_samples:
+                raise KeyboardInterrupt
             average_batch_norm(self.module_, self.share_)
         mean = total / n_samples if n_samples else torch.zeros_like(self.terms_)
         self.record_terms(prefix, sum_over_processes(self.share_ * mean).cpu())
@@ -151,24 +159,40 @@ class VAENet(NeuralNet):
             with side_stream(self):
                 n_left = self.max_epochs - len(self.history)
                 return super().fit_loop(X, y, n_left, **kwargs)
-        except KeyboardInterrupt:
-            # What stops early ends training so too.
-            self.interrupted_ = not self.stops and not any(
-                callback.misses_ == callback.patience for callback in self.stopping()
-            )
+        except KeyboardInterrupt as error:
+            self.interrupted_ = is_interruption(error) or not self.stops
             raise
         finally:
             self.step_graph_ = None  # it holds memory of the GPU
             self.tasks, self.stops = None, False
 
+    def notify(self, method_name, **kwargs):
+        """skorch's, but a callback that raises KeyboardInterrupt asks to stop.
+
+        Then the epoch ends as it would have, after fewer steps.
+        """
+        is_training = method_name not in ("on_train_begin", "on_train_end")
+        getattr(self, method_name)(self, **kwargs)
+        for name, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **kwargs)
+            except KeyboardInterrupt as error:
+                can_stop = is_training and name not in NEVER_STOP
+                if is_interruption(error) or not can_stop:
+                    raise
+                self.stops = True
+
     def partial_fit(self, X, y=None, classes=None, **fit_params):
         """skorch's, but a Ctrl-C is not taken for early stopping: it is raised."""
-        super().partial_fit(X, y, classes, **fit_params)
+        with marked_interrupts():
+            super().partial_fit(X, y, classes, **fit_params)
         if self.interrupted_:
             raise KeyboardInterrupt(
                 f"fit was interrupted in epoch {len(self.history)}; the estimator is "
                 "as it was before."
             )
+        if "train_loss" not in self.history[-1]:  # stopped before its first step
+            del self.history[-1]
         # The loss of an epoch says nothing about the weights after its last step.
         if not all(w.isfinite().all() for w in self.module_.state_dict().values()):
             raise self.divergence("A weight became infinite or NaN")
@@ -188,7 +212,7 @@ class VAENet(NeuralNet):
         if n_processes() > 1:  # not the same dropout in each
             torch.manual_seed(torch.initial_seed() + rank())
         # A tensor, so that a CUDA graph reads it anew.
-        self.warmup_ = torch.zeros((), device=self.device)
+        self.warmup_ = torch.zeros((), dtype=torch.float32, device=self.device)
         self.step_graph_ = StepGraph(self) if StepGraph.suits(self) else None
 
     def on_epoch_begin(self, net, **kwargs):
@@ -232,14 +256,11 @@ class VAENet(NeuralNet):
         names = rows[0] if rows else ()
         return {name: np.array([row[name] for row in rows]) for name in names}
 
-    def stopping(self):
-        """The callbacks that stop early."""
-        return [c for _, c in self.callbacks_ if isinstance(c, EarlyStopping)]
-
     def best_epoch(self):
         """The epoch, from 1, whose weights the module has."""
-        for callback in self.stopping():
-            if callback.load_best and getattr(callback, "best_epoch_", None):
+        for _, callback in self.callbacks_:
+            is_stopping = isinstance(callback, EarlyStopping) and callback.load_best
+            if is_stopping and getattr(callback, "best_epoch_", None):
                 return callback.best_epoch_
         return len(self.history)
 
@@ -271,6 +292,10 @@ class VAENet(NeuralNet):
         vars(other).update(vars(self) | dict.fromkeys(only_training))
         return super(VAENet, other).__getstate__() | {"device": "cpu"}
 
+    @plain_torch()
+    def __setstate__(self, state):
+        super().__setstate__(state)
+
     def as_it_is_now(self):
         """A net to be evaluated while this one trains on: what changes is its own."""
         own = {
@@ -284,6 +309,7 @@ class VAENet(NeuralNet):
         vars(other).update(vars(self) | own)
         return other
 
+    @plain_torch()
     def __deepcopy__(self, memo):
         # Of everything: what was pickled would be without the optimizer's state.
         memo[id(self)] = other = self.__new__(type(self))
@@ -301,6 +327,11 @@ class VAENet(NeuralNet):
                         state[name] = value.to(device)
             self.device = str(device)
         return self
+
+
+def is_interruption(error):
+    """Whether a KeyboardInterrupt is of a signal, see `marked_interrupts`."""
+    return getattr(error, "from_signal", False)
 
 
 def load_optimizer(optimizer, state):

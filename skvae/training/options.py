@@ -1,5 +1,6 @@
 """Parameters that only several of them together, or they and X, tell to be wrong."""
 
+import contextlib
 from numbers import Integral, Real
 
 import numpy as np
@@ -27,6 +28,29 @@ NET_PARAMS = {
     "cuda_graphs": ["boolean"],
     "n_threads": [Interval(Integral, 1, None, closed="left")],
 }
+
+
+@contextlib.contextmanager
+def plain_numbers(estimator):
+    """Parameters as Python's numbers inside, since NumPy's overflow; then as given."""
+    given = estimator.get_params(deep=False)
+    read = {name: plain(value) for name, value in given.items()}
+    for name in ("conv_channels", "hidden_dims"):
+        if np.iterable(read[name]):  # else it is refused later, in all processes
+            read[name] = tuple(map(plain, read[name]))
+    if read["net_params"]:
+        options = read["net_params"].items()
+        read["net_params"] = {name: plain(value) for name, value in options}
+    vars(estimator).update(read)
+    try:
+        yield
+    finally:
+        vars(estimator).update(given)
+
+
+def plain(value):
+    """A number or string of NumPy as Python's, and all else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def check_options(estimator, X):
