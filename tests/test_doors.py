@@ -12,14 +12,9 @@ from skvae import ConvVAETransformer
 ROOT = Path(__file__).parents[1]
 TABLE = (ROOT / "README.md").read_text().split("### From what you keep to X")[1]
 WINDOWS = re.search(r"`(X = recording.*)`", TABLE)[1]
-ROWS = {
-    reader: (line, version)
-    for reader, line, version in re.findall(
-        r"^\| (`[\w.]+`.*?) \| `(.*?)` \| .*\| (\S+) \|$",
-        TABLE.split("###")[0],
-        re.MULTILINE,
-    )
-}
+ROWS = dict(
+    re.findall(r"^\| (`.*?) \| `(.*?)` \|", TABLE.split("###")[0], re.MULTILINE)
+)
 
 # Twelve signals of two channels, whole numbers, which all formats hold exactly.
 rng = np.random.default_rng(0)
@@ -272,17 +267,20 @@ def latents(X, **params):
     return np.asarray(vae.fit_transform(X))
 
 
-@pytest.mark.parametrize("reader", ROWS)
-def test_line_of_the_readme(reader, tmp_path):
-    line, _ = ROWS[reader]
+def prepare(reader, tmp_path):
+    """Names for the code of a reader, and what its file was made from."""
     module = re.match("`(.*?)`", reader)[1]
     pytest.importorskip(module)
-    root = module.split(".")[0]
     namespace, expected = MAKERS[reader](tmp_path / "x")
-    namespace |= {root: sys.modules[root], "np": np, "n": 12, "t": 24}
-    if line.startswith("recording"):
-        line += f"; {WINDOWS}"
-    exec(line, namespace)
+    root = module.split(".")[0]
+    return namespace | {root: sys.modules[root], "np": np, "n": 12, "t": 24}, expected
+
+
+@pytest.mark.parametrize("reader", ROWS)
+def test_line_of_the_readme(reader, tmp_path):
+    namespace, expected = prepare(reader, tmp_path)
+    line = ROWS[reader]
+    exec(f"{line}; {WINDOWS}" if line.startswith("recording") else line, namespace)
     read = namespace["X"]
     if isinstance(expected, list):
         for signal, of_file in zip(read, expected, strict=True):
@@ -290,6 +288,56 @@ def test_line_of_the_readme(reader, tmp_path):
     else:
         np.testing.assert_array_equal(np.asarray(read), expected)
     np.testing.assert_array_equal(latents(read), latents(expected))
+
+
+READ_TOO = [
+    ("`sktime.datasets`", "sktime.datasets.load_from_tsfile(path)[0]"),
+    ("`mne`", "mne.read_epochs(path)"),
+    ("`nptdms`", "nptdms.TdmsFile.read(path)['shots'].channels()"),
+    ("`scipy.io`, .mat", "scipy.io.loadmat(path)['trials']"),
+    ("`pandas`, Parquet", "pandas.read_parquet(path)"),
+    ("`polars`", "polars.read_parquet(path)"),
+    ("`datasets`", "datasets.Dataset.from_parquet(path)['signal']"),
+    ("`xarray`", "xarray.open_dataarray(path).T"),
+    ("`zarr`", "zarr.load(path)"),
+]
+
+
+@pytest.mark.parametrize(("reader", "code"), READ_TOO)
+def test_other_objects_of_readers_are_read(reader, code, tmp_path):
+    namespace, expected = prepare(reader, tmp_path)
+    np.testing.assert_array_equal(latents(eval(code, namespace)), latents(expected))
+
+
+MENDED = [
+    (
+        "`tslearn.utils`",
+        "tslearn.utils.to_time_series_dataset(series)",
+        "pass X.transpose",
+    ),
+    (
+        "`seglearn.transform`",
+        "seglearn.transform.PadTrunc(600).fit_transform(recordings, y)[0]",
+        "pass X.transpose",
+    ),
+    ("`mne`", "mne.read_epochs(path).average()", "no array. Pass X.get_data"),
+    ("`nptdms`", "nptdms.TdmsFile.read(path)['shots'].as_dataframe()", "pass X.T"),
+    ("`xarray`", "xarray.open_dataarray(path)", "pass X.T"),
+    ("`xarray`", "xarray.open_dataset(path)", "as X.key"),
+    ("`asammdf`", "asammdf.MDF(path).to_dataframe()", "pass X.T"),
+    ("`awkward`", "awkward.from_parquet(path)", r"pass list.X"),
+    ("`datasets`", "datasets.Dataset.from_parquet(path)", "x.key. for x in X"),
+    ("`nemreader`", "nemreader.NEMFile(path).get_data_frame()", "X.pivot_table"),
+    ("`nemreader`", "nemreader.NEMFile(path).get_pivot_data_frame()", "X.pivot_table"),
+]
+
+
+@pytest.mark.parametrize(("reader", "code", "said"), MENDED)
+def test_what_is_no_x_is_answered_by_what_to_do(reader, code, said, tmp_path):
+    namespace, _ = prepare(reader, tmp_path)
+    X = eval(code, namespace)
+    with pytest.raises((ValueError, UserWarning), match=said):
+        latents(X)
 
 
 def test_readers_of_the_readme_are_the_extra():
