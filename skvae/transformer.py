@@ -617,12 +617,11 @@ class ConvVAETransformer(
         ndarray of float32, shape (n_samples, latent_dim)
             In the units of X, or with ``whiten=True`` of the prior, N(0, I).
         """
-        self._module_in_use()
-        return self._encode(check_signals(self, X, reset=False))
+        module = self._module_in_use()
+        return self._encode(module, check_signals(self, X, reset=False))
 
-    def _encode(self, signals):
-        encode = self._module_in_use().encode
-        z_mean = self._map_checked(lambda x: encode(x)[0], signals)
+    def _encode(self, module, signals):
+        z_mean = self._map_checked(lambda x: module.encode(x)[0], signals)
         return finite(z_mean, self.latent_scale_)
 
     def inverse_transform(self, Z):
@@ -666,9 +665,9 @@ class ConvVAETransformer(
             one. A list of arrays if a signal of a list is shorter than the fitted ones.
             The signals of a Series, or of cells of a table, come back in such.
         """
-        self._module_in_use()
+        module = self._module_in_use()
         signals, places = read_signals(self, X)
-        signals = self._inverse_transform(self._encode(signals))
+        signals = self._inverse_transform(self._encode(module, signals))
         shape = self.n_channels_in_, self.n_timepoints_in_
         signals = places.restore(signals.reshape(-1, *shape))
         if is_list(X):
@@ -906,7 +905,6 @@ class ConvVAETransformer(
     def _n_features_out(self):
         return self.latent_scale_.size
 
-    @plain_torch()
     def _module_in_use(self):
         """The fitted network, on the device that `device` means now, to be evaluated.
 

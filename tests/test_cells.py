@@ -169,6 +169,14 @@ def test_the_index_of_cells_comes_back_with_the_latents():
         assert list(vae.fit_transform(cells).index) == INDEX
 
 
+def test_cells_come_back_as_cells_where_set_output_asks_for_frames():
+    for name in ("cells (1, n)", "frame", "polars frame", "pyarrow Table"):
+        cells = CELLS[name]()
+        vae = make_vae().set_output(transform="pandas").fit(cells)
+        assert type(vae.reconstruct(cells)) is type(cells)
+        assert type(vae.impute(cells)) is type(cells)
+
+
 def test_unequal_lengths_in_cells_are_a_list():
     ragged = [x[: 24 - i % 3] for i, x in enumerate(X)]
     vae = make_vae().fit(ragged)

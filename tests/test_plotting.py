@@ -39,7 +39,7 @@ SIZES = [(1, 1), (8, 1), (2, 12)]  # latent_dim, n_channels
 PUBLIC = {
     *("posterior", "reconstruct", "inverse_transform", "sample", "impute"),
     *("n_channels_in_", "n_timepoints_in_", "scaler_", "kl_per_dim_", "n_active_dims_"),
-    *("feature_names_in_", "score"),
+    *("feature_names_in_", "channel_names_in_", "timepoints_in_", "score"),
     *("latent_scale_", "reconstruction_weight_", "history_", "best_epoch_"),
     *("fit", "__sklearn_tags__", "__sklearn_is_fitted__"),
 }
@@ -1028,3 +1028,101 @@ def test_axes_are_in_the_order_of_the_latents(vae, channels, monkeypatch, kl):
     ax = LatentSpaceDisplay.from_estimator(vae, channels).ax_
     dims = [int(label().split()[1]) for label in (ax.get_xlabel, ax.get_ylabel)]
     assert dims == sorted(np.argsort(kl)[2:])
+
+
+# Positions of time steps
+
+
+FALLING = np.geomspace(4000.0, 400.0, 48)  # wavenumbers, of unequal steps
+
+
+@pytest.fixture
+def spectra(waves):
+    """An estimator whose columns were wavenumbers, and its signals, with gaps."""
+    vae = ConvVAETransformer(2, max_epochs=0, random_state=0).fit(waves[:40])
+    X = waves[:40].copy()
+    X[:, 10:20] = np.nan
+    X[:, 14] = 0.5  # a single value
+    vae.timepoints_in_ = FALLING
+    return vae, X
+
+
+def lines_of(display):
+    return [line for panel in display.axes_.flat for line in panel.lines]
+
+
+@pytest.mark.parametrize("name", ["reconstruction", "samples", "traversal"])
+def test_time_steps_are_drawn_where_the_columns_say(spectra, name):
+    vae, X = spectra
+
+    def draw(**kwargs):
+        if name == "reconstruction":
+            return ReconstructionDisplay.from_estimator(vae, X, **kwargs)
+        if name == "samples":
+            return SamplesDisplay.from_estimator(vae, X, random_state=0, **kwargs)
+        return LatentTraversalDisplay.from_estimator(vae, plane=False, **kwargs)
+
+    display = draw(xlabel="wavenumber (1/cm)")
+    lines = lines_of(display)
+    assert lines
+    for line in lines:
+        np.testing.assert_array_equal(line.get_xdata(), FALLING)
+    for panel in display.axes_.flat:  # as read: the first column is left
+        assert panel.get_xlim() == (4000.0, 400.0)
+    assert display.axes_[-1, 0].get_xlabel() == "wavenumber (1/cm)"
+    assert draw().axes_[-1, 0].get_xlabel() == ""
+
+    vae.timepoints_in_ = FALLING[::-1]
+    assert draw().ax_.get_xlim() == (400.0, 4000.0)
+    shuffled = np.random.default_rng(0).permutation(FALLING)
+    for says_nothing in (None, np.arange(48.0), shuffled):
+        vae.timepoints_in_ = says_nothing
+        display = draw()
+        assert display.axes_[-1, 0].get_xlabel() == "time step"
+        np.testing.assert_array_equal(lines_of(display)[0].get_xdata(), np.arange(48))
+    assert draw(xlabel="step").axes_[-1, 0].get_xlabel() == "step"
+
+
+def test_the_noise_and_single_values_lie_where_the_columns_say(spectra):
+    vae, X = spectra
+    display = ReconstructionDisplay.from_estimator(vae, X)
+    band = display.ax_.collections[0].get_paths()[0].vertices[:, 0]
+    assert set(band) == set(FALLING)
+    line = display.ax_.lines[0]
+    assert line.get_xdata()[line.get_markevery()] == FALLING[14]
+
+
+@pytest.mark.parametrize("timepoints", [None, FALLING, FALLING[::-1]])
+def test_small_signals_of_the_plane_have_the_spacing_of_the_columns(
+    spectra, timepoints
+):
+    vae, _ = spectra
+    vae.timepoints_in_ = timepoints
+    display = LatentTraversalDisplay.from_estimator(vae, n_steps=3)
+    x = display.ax_.collections[0].get_segments()[4][:, 0]  # in the middle
+    time = np.arange(48) if timepoints is None else timepoints
+    shares = (time - time[0]) / (time[-1] - time[0])
+    np.testing.assert_allclose((x - x[0]) / (x[-1] - x[0]), shares, atol=1e-12)
+    assert x[-1] == -x[0] > 0
+
+
+def test_names_of_channels_come_from_the_fit(channels, vae, monkeypatch):
+    names = ["left", "right", "both"]
+    monkeypatch.setattr(vae, "channel_names_in_", names, raising=False)
+    display = SamplesDisplay.from_estimator(vae, channels)
+    assert [panel.get_ylabel() for panel in display.axes_[:, 0]] == names
+    display = SamplesDisplay.from_estimator(vae, channels, channel_names="abc")
+    assert [panel.get_ylabel() for panel in display.axes_[:, 0]] == list("abc")
+
+
+def test_browsing_shows_positions_of_time_steps(spectra):
+    from matplotlib.backend_bases import KeyEvent
+
+    vae, X = spectra
+    display = ReconstructionDisplay.from_estimator(vae, X)
+    display.browse(start=np.uint8(0))
+    canvas = display.figure_.canvas
+    press = KeyEvent("key_press_event", canvas, "left")
+    canvas.callbacks.process("key_press_event", press)
+    assert display.position_ == 39  # which a small type of NumPy does not reach
+    assert display.ax_.get_xlim() == (4000.0, 400.0)

@@ -156,7 +156,8 @@ def as_frame(estimator, X, like, columns=None):
     columns : names, by default those of the fitted DataFrame
     """
     adapter = _get_container_adapter("transform", estimator)
-    if adapter is None or is_frame(X) or getattr(X, "ndim", 1) != 2:
+    is_table = getattr(X, "ndim", 1) == 2 and not is_frame(X) and X.dtype != object
+    if adapter is None or not is_table:
         return X
     if columns is None:
         columns = getattr(estimator, "feature_names_in_", None)

@@ -29,6 +29,10 @@ class LatentTraversalDisplay(shared.Display):
     plane : bool
         Which of both.
     channel_names : sequence of str, optional
+    timepoints : ndarray of shape (n_timepoints,), optional
+        Positions of the time steps on the axis, which rise or fall; else 0, 1, 2, ...
+    xlabel : str, optional
+        Label of that axis; None: "time step", or with `timepoints` nothing.
     """
 
     decoded: np.ndarray
@@ -37,6 +41,8 @@ class LatentTraversalDisplay(shared.Display):
     axis_labels: list
     plane: bool = False
     channel_names: list | None = None
+    timepoints: np.ndarray | None = None
+    xlabel: str | None = None
 
     @classmethod
     def from_estimator(
@@ -48,6 +54,7 @@ class LatentTraversalDisplay(shared.Display):
         limit=2.0,
         plane="auto",
         channel_names=None,
+        xlabel=None,
         **kwargs,
     ):
         """Decode latents along the most active axes and draw the signals.
@@ -65,6 +72,9 @@ class LatentTraversalDisplay(shared.Display):
         plane : bool or "auto"
             Decode over the plane of the two most active axes; "auto": with two latents.
         channel_names : sequence of str, optional
+        xlabel : str, optional
+            Label of the axis of time steps, as "wavelength (nm)" where the columns of
+            the fitted X were numbers, which the axis then shows.
         **kwargs : as for `plot`
         """
         shared.pyplot()
@@ -97,6 +107,8 @@ class LatentTraversalDisplay(shared.Display):
             axis_labels=[f"latent {k}" for k in dims],
             plane=plane,
             channel_names=shared.known_names(estimator, channel_names),
+            timepoints=shared.known_timepoints(estimator),
+            xlabel=xlabel,
         ).plot(**kwargs)
 
     def plot(self, ax=None, *, cmap="viridis", **kwargs):
@@ -124,8 +136,9 @@ class LatentTraversalDisplay(shared.Display):
         for k, panels in enumerate(groups.reshape(-1, n_channels)[:n_dims]):
             shared.set_title(panels[0], self.axis_labels[k])
             for x, color in zip(self.decoded[k], colors, strict=True):
-                shared.draw_signal(panels, x, kwargs, color)
-        shared.label_signals(self.axes_, n_channels, self.channel_names)
+                shared.draw_signal(panels, x, kwargs, color, self.timepoints)
+        names = self.channel_names, self.timepoints, self.xlabel
+        shared.label_signals(self.axes_, n_channels, *names)
         shared.add_colorbar(
             shared.drop_unused(self.axes_),
             ax,
@@ -142,7 +155,9 @@ class LatentTraversalDisplay(shared.Display):
         self.axes_ = shared.make_axes(ax, n_rows, n_columns, (4.5, 4.5), sharey=True)
         names = shared.name_channels(self.channel_names, n_channels)
         cell = 0.43 * (self.steps[1] - self.steps[0])  # half the width, less a gap
-        x = self.steps[:, None] + cell * np.linspace(-1, 1, n_timepoints)  # (j, t)
+        time = shared.positions(self.timepoints, n_timepoints)
+        time = (time - time[0]) / ((time[-1] - time[0]) or 1)  # from 0 to 1
+        x = self.steps[:, None] + cell * (2 * time - 1)  # (j, t)
         for channel, panel in enumerate(self.axes_.flat[:n_channels]):
             signals = self.decoded[:, :, channel]  # (i, j, t)
             low, high = signals.min(), signals.max()

@@ -35,6 +35,10 @@ class ReconstructionDisplay(shared.Display):
     order : {"worst", "best", "random"}, optional
         How they are sorted, which the titles say.
     channel_names : sequence of str, optional
+    timepoints : ndarray of shape (n_timepoints,), optional
+        Positions of the time steps on the axis, which rise or fall; else 0, 1, 2, ...
+    xlabel : str, optional
+        Label of that axis; None: "time step", or with `timepoints` nothing.
     """
 
     signals: np.ndarray
@@ -46,6 +50,8 @@ class ReconstructionDisplay(shared.Display):
     indices: np.ndarray | None = None
     order: str | None = None
     channel_names: list | None = None
+    timepoints: np.ndarray | None = None
+    xlabel: str | None = None
 
     @classmethod
     def from_estimator(
@@ -55,6 +61,7 @@ class ReconstructionDisplay(shared.Display):
         *,
         samples="worst",
         channel_names=None,
+        xlabel=None,
         random_state=None,
         **kwargs,
     ):
@@ -68,6 +75,9 @@ class ReconstructionDisplay(shared.Display):
             Which signals come first, by their reconstruction error in scaled units
             over what was measured, or which to take: their numbers, or a mask.
         channel_names : sequence of str, optional
+        xlabel : str, optional
+            Label of the axis of time steps, as "wavelength (nm)" where the columns of
+            the fitted X were numbers, which the axis then shows.
         random_state : int, RandomState instance or None
             Of ``samples="random"``.
         **kwargs : as for `plot`
@@ -93,6 +103,8 @@ class ReconstructionDisplay(shared.Display):
             indices=indices,
             order=samples if isinstance(samples, str) else None,
             channel_names=shared.known_names(estimator, channel_names),
+            timepoints=shared.known_timepoints(estimator),
+            xlabel=xlabel,
         ).plot(**kwargs)
 
     def plot(self, ax=None, *, n_samples=None, **kwargs):
@@ -147,11 +159,13 @@ class ReconstructionDisplay(shared.Display):
 
     def _draw(self, axes, i, kwargs):
         x, x_hat = self.signals[i], self.reconstructions[i]
-        shared.draw_signal(axes, x, kwargs, shared.SIGNAL_COLOR)
-        shared.draw_signal(axes, x_hat, kwargs, shared.MODEL_COLOR)
+        colors = shared.SIGNAL_COLOR, shared.MODEL_COLOR
+        for signal, color in zip((x, x_hat), colors, strict=True):
+            shared.draw_signal(axes, signal, kwargs, color, self.timepoints)
         if self.noise_std is not None:
             style = {"color": shared.MODEL_COLOR, "alpha": 0.15, "lw": 0}
-            time, half = np.arange(x.shape[1]), 2 * self.noise_std[:, None]
+            time = shared.positions(self.timepoints, x.shape[1])
+            half = 2 * self.noise_std[:, None]
             for ax, low, high in zip(axes, x_hat - half, x_hat + half, strict=True):
                 ax.fill_between(time, low, high, **style)
 
@@ -166,7 +180,8 @@ class ReconstructionDisplay(shared.Display):
         return name if self.order is None else f"{place}\n{name}"
 
     def _label(self, ax):
-        shared.label_signals(self.axes_, self.signals.shape[1], self.channel_names)
+        names = self.channel_names, self.timepoints, self.xlabel
+        shared.label_signals(self.axes_, self.signals.shape[1], *names)
         handles = [*self.ax_.lines, *self.ax_.collections]
         labels = ["signal", "reconstruction", "± 2 sd of the noise"]
         shared.add_legend(self.axes_, ax, handles, labels, ncols=3)

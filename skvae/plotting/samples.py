@@ -19,6 +19,10 @@ class SamplesDisplay(shared.Display):
     noise : bool
         Whether `generated` has the noise of the decoder, which the title says.
     channel_names : sequence of str, optional
+    timepoints : ndarray of shape (n_timepoints,), optional
+        Positions of the time steps on the axis, which rise or fall; else 0, 1, 2, ...
+    xlabel : str, optional
+        Label of that axis; None: "time step", or with `timepoints` nothing.
     """
 
     signals: np.ndarray
@@ -26,6 +30,8 @@ class SamplesDisplay(shared.Display):
     _: KW_ONLY
     noise: bool = False
     channel_names: list | None = None
+    timepoints: np.ndarray | None = None
+    xlabel: str | None = None
 
     @classmethod
     def from_estimator(
@@ -36,6 +42,7 @@ class SamplesDisplay(shared.Display):
         n_samples=4,
         noise=False,
         channel_names=None,
+        xlabel=None,
         random_state=None,
         **kwargs,
     ):
@@ -47,6 +54,9 @@ class SamplesDisplay(shared.Display):
         X : array-like, as for its `transform`
         n_samples, noise, random_state : as for its `sample`
         channel_names : sequence of str, optional
+        xlabel : str, optional
+            Label of the axis of time steps, as "wavelength (nm)" where the columns of
+            the fitted X were numbers, which the axis then shows.
         **kwargs : as for `plot`
         """
         shared.pyplot()
@@ -55,8 +65,14 @@ class SamplesDisplay(shared.Display):
         signals = signals[rng.permutation(len(signals))[:n_samples]]
         generated = estimator.sample(n_samples, noise=noise, random_state=rng)
         generated = shared.fold(estimator, generated)
-        names = {"channel_names": shared.known_names(estimator, channel_names)}
-        return cls(signals, generated, noise=noise, **names).plot(**kwargs)
+        return cls(
+            signals,
+            generated,
+            noise=noise,
+            channel_names=shared.known_names(estimator, channel_names),
+            timepoints=shared.known_timepoints(estimator),
+            xlabel=xlabel,
+        ).plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
         """Draw signals on the left and samples on the right; channels are rows."""
@@ -70,7 +86,9 @@ class SamplesDisplay(shared.Display):
         )
         for panels, (X, color, title) in zip(self.axes_.T, sides, strict=True):
             for x, alpha in zip(X, np.linspace(1, 1 / 3, len(X)), strict=True):
-                shared.draw_signal(panels, x, {"alpha": alpha} | kwargs, color)
+                style = {"alpha": alpha} | kwargs
+                shared.draw_signal(panels, x, style, color, self.timepoints)
             shared.set_title(panels[0], title)
-        shared.label_signals(self.axes_, n_channels, self.channel_names)
+        names = self.channel_names, self.timepoints, self.xlabel
+        shared.label_signals(self.axes_, n_channels, *names)
         return self

@@ -165,8 +165,9 @@ def line_style(kwargs, **defaults):
     return style | cbook.normalize_kwargs(kwargs, lines.Line2D)
 
 
-def draw_signal(panels, x, kwargs, color):
+def draw_signal(panels, x, kwargs, color, timepoints=None):
     """Draw the channels of x (c, t), each in its panel, with their gaps."""
+    time = positions(timepoints, x.shape[1])
     for panel, channel in zip(panels, x, strict=True):
         style = line_style(kwargs, color=color)
         points = isolated(channel)
@@ -175,8 +176,14 @@ def draw_signal(panels, x, kwargs, color):
             # lines without one are drawn faster.
             own = {"marker": ".", "markevery": points}
             style = style if "marker" in style else own | style
-        panel.plot(channel, **style)
+        panel.plot(time, channel, **style)
         panel.margins(x=0)
+        panel.xaxis.set_inverted(time[-1] < time[0])  # as of wavenumbers that fall
+
+
+def positions(timepoints, n_timepoints):
+    """Where time steps are drawn: at `timepoints`, or by their numbers."""
+    return np.arange(n_timepoints) if timepoints is None else timepoints
 
 
 def isolated(channel):
@@ -185,7 +192,7 @@ def isolated(channel):
     return np.flatnonzero(measured[1:-1] & ~measured[:-2] & ~measured[2:])
 
 
-def label_signals(axes, n_channels, channel_names):
+def label_signals(axes, n_channels, channel_names, timepoints, xlabel):
     """Label panels of signals: channels left, repeating down the rows; time below."""
     if n_channels > 1 or channel_names is not None:
         names = name_channels(channel_names, n_channels)
@@ -193,7 +200,9 @@ def label_signals(axes, n_channels, channel_names):
             # Level: many channels leave no height for a name.
             panel.set_ylabel(names[i % n_channels], rotation=0, ha="right", va="center")
         axes[0, 0].figure.align_ylabels(axes[:, 0])
-    label_below(axes, "time step")
+    if xlabel is None:
+        xlabel = "time step" if timepoints is None else ""
+    label_below(axes, xlabel)
 
 
 def label_below(axes, label):
@@ -226,6 +235,8 @@ def name_channels(names, n_channels):
 
 def known_names(estimator, names=None):
     """Names of channels: those given, or of columns such as ax_0, ax_1, ay_0, ay_1."""
+    if names is None:
+        names = getattr(estimator, "channel_names_in_", None)
     columns = getattr(estimator, "feature_names_in_", None)
     if names is not None or columns is None or estimator.n_channels_in_ == 1:
         return names
@@ -235,6 +246,18 @@ def known_names(estimator, names=None):
     if is_named and len({*channels[:, 0]}) == len(channels):
         return channels[:, 0].tolist()
     return None
+
+
+def known_timepoints(estimator):
+    """Positions of time steps, of columns of the fitted X that say more than numbers.
+
+    None where there are none, or where they neither rise nor fall throughout.
+    """
+    timepoints = getattr(estimator, "timepoints_in_", None)
+    if timepoints is None or np.array_equal(timepoints, np.arange(len(timepoints))):
+        return None
+    steps = np.diff(timepoints)
+    return timepoints if (steps > 0).all() or (steps < 0).all() else None
 
 
 def read(estimator, X):

@@ -319,14 +319,18 @@ class VAENet(NeuralNet):
     def to(self, device):
         """Move module and optimizer state to a device, and say so in `device`."""
         if torch.device(device) != torch.device(self.device):
-            self.module_.to(device)
-            states = self.optimizer_.state if self.optimizer_ is not None else {}
-            for state in states.values():
-                for name, value in state.items():
-                    if torch.is_tensor(value) and value.ndim:
-                        state[name] = value.to(device)
-            self.device = str(device)
+            self._move(device)
         return self
+
+    @plain_torch()
+    def _move(self, device):
+        self.module_.to(device)
+        states = self.optimizer_.state if self.optimizer_ is not None else {}
+        for state in states.values():
+            for name, value in state.items():
+                if torch.is_tensor(value) and value.ndim:
+                    state[name] = value.to(device)
+        self.device = str(device)
 
 
 def is_interruption(error):
