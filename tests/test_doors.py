@@ -340,6 +340,18 @@ def test_what_is_no_x_is_answered_by_what_to_do(reader, code, said, tmp_path):
         latents(X)
 
 
+def test_cells_of_matlab_7_3_through_h5py(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    namespace, expected = write_mat73(tmp_path / "x")
+    with h5py.File(namespace["path"]) as file:
+        X = file["trials"]
+        with pytest.raises(ValueError, match="references") as refused:
+            latents(X)
+        line = re.search(r"refer to: (.*)\.$", str(refused.value))[1]
+        X = eval(line, {"numpy": np, "file": file, "X": X})
+    np.testing.assert_array_equal(latents(X), latents([x[0] for x in expected]))
+
+
 def test_readers_of_the_readme_are_the_extra():
     setup = (ROOT / "setup.cfg").read_text()
     extra = re.search(r"^doors =\n((?:    .*\n)+)", setup, re.MULTILINE)[1]
