@@ -195,8 +195,10 @@ def remedy_for(x):
     """What to do with a text that is a signal, or an object that holds one; or ""."""
     if isinstance(x, str) and x.lstrip()[:1] in ("[", "("):
         return f" It is the text {shortened(x)}: read it first, as by json.loads."
+    if isinstance(x, (np.ndarray, list, tuple, str)):
+        return ""
     for name in ("samples", "get_data", "data"):
-        if hasattr(x, name) and not isinstance(x, (np.ndarray, list, tuple, str)):
+        if hasattr(x, name):
             call = "()" if callable(getattr(x, name)) else ""
             return f" It may be what [x.{name}{call} for x in X] gives."
     return ""

@@ -85,7 +85,7 @@ def read_signals(estimator, X, *, reset=False, min_samples=1):
     X = _fold(estimator, X)
     unmeasured = check_measured(X)
     if reset:
-        warn_of_mistakes(given, X, unmeasured, estimator.n_dims_in_)
+        warn_of_mistakes(given, X, unmeasured, estimator)
     else:
         warn_of_other_units(X, estimator.scaler_)
     return X, places

@@ -35,7 +35,7 @@ TIME = re.compile(r"^(t|time.*|.*_time|.*steps?|date.*|wave.*|freq.*)$", re.IGNO
 SENTINEL_REMEDY = "What marks the missing, or is an error, should be NaN."
 
 
-def warn_of_mistakes(given, X, unmeasured, n_dims):
+def warn_of_mistakes(given, X, unmeasured, estimator):
     """Warn of all that looks like a mistake in X to fit.
 
     Parameters
@@ -46,14 +46,16 @@ def warn_of_mistakes(given, X, unmeasured, n_dims):
         X as it was read.
     unmeasured : ndarray of bool, shape (n_channels, n_timepoints)
         Where all signals are NaN.
-    n_dims : int
-        Of X, before it was folded.
+    estimator : ConvVAETransformer
+        Which has learned the shape of X.
     """
     is_table = is_frame(given) and not is_list(given)
     if is_table:
         warn_of_names(given)
-    warn_of_time_in_rows(given, X, is_table)
-    warn_of_shape(X, n_dims)
+    positions = estimator.timepoints_in_
+    are_named = positions is not None and (positions != np.arange(len(positions))).any()
+    warn_of_time_in_rows(given, X, is_table, are_named)
+    warn_of_shape(X, estimator.n_dims_in_)
     warn_of_padding(X)
     if n_processes() == 1:  # another process may have measured them
         warn_of_unmeasured(unmeasured)
@@ -154,13 +156,13 @@ def warn_of_names(frame):
         )
 
 
-def warn_of_time_in_rows(given, X, is_table):
+def warn_of_time_in_rows(given, X, is_table, are_named):
     """Warn where the rows of X look like time steps rather than signals."""
     dims = getattr(given, "dims", ())  # as xarray's arrays have
     reason = rows_of_table(given, X) if is_table else ""
     if isinstance(dims, tuple) and dims and TIME.match(str(dims[0])):
         reason = f"of the dimension {dims[0]!r}"
-    elif not reason and is_smooth_down(X):
+    elif not (reason or are_named) and is_smooth_down(X):
         reason = "from one to the next of which values change little"
     if reason:
         last = " the last axis" if X.shape[1] > 1 else ""
@@ -210,22 +212,28 @@ def ends_early(X):
     return X.shape[1] < MIN_COLUMNS or (measured[:, 1:] > measured[:, :-1]).any()
 
 
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def is_smooth_down(X):
     """Whether X (n, c, t) is smooth from row to row, and rough along its rows."""
     X = X[: FEW_LOOKED_AT // X[0].size]
     if len(X) < MIN_ROWS or X.shape[2] < MIN_COLUMNS:
         return False
-    X = X - nan_mean(X, axis=0, keepdims=True)
-    down, along = (
-        nan_mean(np.diff(X, axis=k) ** 2, axis=k)
-        / 2
-        / nan_mean((X - nan_mean(X, axis=k, keepdims=True)) ** 2, axis=k)
-        for k in (0, 2)
-    )  # of each column, and of each row
-    down, along = (x[np.isfinite(x)] for x in (down, along))
-    is_known = down.size and along.size  # else X is constant
-    return is_known and np.median(down) < SMOOTH and np.median(along) > ROUGH
+    centred = X - nan_mean(X, axis=0, keepdims=True)
+    along = min(roughness(X, axis=2), roughness(centred, axis=2))
+    # Over few rows nothing is smoother.
+    is_smooth = roughness(centred, axis=0) < SMOOTH + 1 / len(X)
+    return is_smooth and along > ROUGH
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def roughness(X, axis):
+    """Mean squared differences over twice the variance along an axis of X (n, c, t).
+
+    Their median over the other axes, NaN where X is constant.
+    """
+    variance = nan_mean((X - nan_mean(X, axis=axis, keepdims=True)) ** 2, axis=axis)
+    ratios = nan_mean(np.diff(X, axis=axis) ** 2, axis=axis) / 2 / variance
+    ratios = ratios[np.isfinite(ratios)]
+    return np.median(ratios) if ratios.size else np.nan
 
 
 def warn_of_unmeasured(unmeasured):
