@@ -1,0 +1,1 @@
+"""What `python -m skvae` does: files, the search and its table, figures."""
