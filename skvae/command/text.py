@@ -1,20 +1,24 @@
-"""Text files of signals: separators, forms of numbers and names of columns are found."""
+"""Text files of signals: separators, forms of numbers, names of columns are found."""
 
+import csv
 import io
 import re
+import warnings
 from collections import Counter
 
 import numpy as np
 import pandas as pd
 
 # What marks a missing value, in lower case; some of them Excel's.
-MISSING = ["", *"na nan n/a null none ? #n/a #na #nv <na> nat".split()]
+MISSING = ["", "na", "nan", "n/a", "null", "none", "?", "<na>", "nat"]
+MISSING += ["#n/a", "#na", "#nv"]
 NA_VALUES = [f(mark) for mark in MISSING for f in (str, str.upper, str.title)]
 DASHES = ["-", "--", "."]  # missing among numbers, but classes beside "+"
 COMPRESSED = (".gz", ".bz2", ".zip", ".xz", ".zst")
-MAX_SAMPLED = 5000  # cells that are looked at as texts
+MAX_SAMPLED = 2000  # cells that are looked at as texts
 PLAIN = ".", None  # decimal mark, and what groups thousands
-POINTS, COMMAS = [PLAIN, *zip("...", ",' ")], [(",", None), *zip(",,,", ".' ")]
+POINTS = [PLAIN, (".", ","), (".", "'"), (".", " ")]
+COMMAS = [(",", None), (",", "."), (",", "'"), (",", " ")]
 GROUPED = r"[+-]?[1-9]\d{0,2}[.,]\d{3}"  # 1.234 may be 1234
 
 
@@ -24,25 +28,28 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     `is_named`: there are names of columns; `label`: a column that does not tell, as
     labels may be texts and numbers.
     """
-    text, encoding = decode(path)
+    raw, text, encoding = decode(path)
     lines = text.split("\n")
-    at = [i for i, line in enumerate(lines) if line and not line.isspace()]
-    rows = [lines[i] for i in at]
+    at = [i for i, line in enumerate(lines, 1) if line.strip(",;|\t ")]
+    rows = [lines[i - 1] for i in at]
+    if encoding != "utf-8" or len(rows) < len(lines) - 1:  # there are empty ones
+        raw = "\n".join(rows).encode()
     mark = find_separator(rows[:: max(1, len(rows) // 100)])
-    n_cells, start = check_rows(rows, at, mark)
+    n_cells, start = check_rows(rows[:100], at, mark)
     step = max(1, len(rows) * n_cells // MAX_SAMPLED)
     sample = split([rows[start], *rows[start + 1 :: step]], mark)
     numbers = find_format(sample, mark, decimal_comma)
     is_number, is_text = kinds(sample, numbers)
+    above = split(rows[:start][-1:], mark)
     names = None
-    if start and len(split([rows[start - 1]], mark).columns) == n_cells - 1:
-        names = ["", *split([rows[start - 1]], mark).iloc[0]]  # as R's
+    if above.shape[1] == n_cells - 1:
+        names = ["", *above[0]]  # as R's, where rows have names
     elif is_named or begins_with_names(sample, is_number, is_text, numbers, label):
-        names, start = list(sample.iloc[0]), start + 1
+        names, start = sample[0].tolist(), start + 1
         sample, is_number, is_text = sample[1:], is_number[1:], is_text[1:]
     if start == len(rows):
         raise ValueError("no signals below the names of columns. Add a line for each.")
-    notes = [f"names of columns in line {at[start - 1] + 1}" if names else
+    notes = [f"names of columns in line {at[start - 1]}" if names else
              "no column names"]  # fmt: skip
     if n_left_out := start - (names is not None):
         notes.append(f"{n_left_out} lines above left out")
@@ -53,27 +60,33 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     elif mark == ";" and fully(sample, GROUPED).any():
         notes.append("1.234 is read as a number below 2 (--decimal-comma for 1234)")
     of_texts = is_text.sum(axis=0) > is_number.sum(axis=0)
-    of_texts[0] |= fully(sample[[0]], r"0\d+|\d+[eE]\d+").all()  # names: 007, 17e4
-    frame = pd.read_csv(
-        io.BytesIO(text.encode()),
-        sep=r"\s+" if mark == " " else mark,
-        header=None,
-        skiprows=at[start],
-        decimal=numbers[0],
-        thousands=numbers[1],
-        dtype=dict.fromkeys(np.flatnonzero(of_texts), str),
-        na_values=NA_VALUES,
-        skipinitialspace=True,
-        low_memory=False,
-    ).dropna(how="all")
-    for j in np.flatnonzero(~of_texts):
-        if frame[j].dtype.kind not in "biuf":
+    of_texts[0] |= fully(sample[:, 0], r"0\d+|\d+[eE]\d+").all()  # names: 007, 17e4
+    options = {
+        "sep": r"\s+" if mark == " " else mark,
+        "header": None,
+        "skiprows": start,
+        "decimal": numbers[0],
+        "thousands": numbers[1],
+        "dtype": dict.fromkeys(np.flatnonzero(of_texts), str),
+        "na_values": NA_VALUES,
+        "skipinitialspace": True,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.DtypeWarning)
+        try:
+            frame = pd.read_csv(io.BytesIO(raw), **options)
+        except pd.errors.DtypeWarning:  # a column of texts and numbers
+            frame = pd.read_csv(io.BytesIO(raw), **options, low_memory=False)
+    if frame.iloc[:, -1].isna().any():  # of a line that is too short, perhaps
+        check_rows(rows, at, mark)
+    for j, dtype in enumerate(frame.dtypes):
+        if dtype.kind not in "biuf" and not of_texts[j]:
             frame[j] = to_numbers(frame[j], numbers)
-    return frame, names, notes, lambda i: f"line {at[start + i] + 1}"
+    return frame, names, notes, lambda i: f"line {at[start + i]}"
 
 
 def decode(path):
-    """Text of a file, compressed or not, and its encoding."""
+    """Bytes of a file, compressed or not, their text and its encoding."""
     if path.suffix.lower() in COMPRESSED:
         kept = {"quoting": 3, "keep_default_na": False, "skip_blank_lines": False}
         lines = pd.read_csv(
@@ -83,26 +96,23 @@ def decode(path):
     else:
         raw = path.read_bytes()
     is_utf16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")  # as of Excel's "Unicode text"
-    for encoding in ("utf-16",) if is_utf16 else ("utf-8-sig", "cp1252"):
+    for encoding in ("utf-16",) if is_utf16 else ("utf-8", "cp1252"):
         try:
-            text = raw.decode(encoding)
+            text = raw.decode(encoding).removeprefix("\ufeff")
         except UnicodeDecodeError:
             continue
         if "\0" not in text:
-            return re.sub("\r\n?", "\n", text) if "\r" in text else text, encoding
+            text = re.sub("\r\n?", "\n", text) if "\r" in text else text
+            return raw, text, encoding
     raise ValueError("no text. Expected one in UTF-8, in Excel CSV UTF-8.")
 
 
 def split(rows, mark):
-    """Frame of the cells of some lines, all of them texts."""
-    return pd.read_csv(
-        io.StringIO("\n".join(rows)),
-        sep=r"\s+" if mark == " " else mark,
-        header=None,
-        dtype=str,
-        keep_default_na=False,
-        skipinitialspace=True,
-    ).map(str.strip)
+    """Cells of some lines, an array of str."""
+    if mark == " ":
+        return np.array([row.split() for row in rows], ndmin=2)
+    reader = csv.reader(rows, delimiter=mark, skipinitialspace=True)
+    return np.array([[cell.strip() for cell in row] for row in reader], ndmin=2)
 
 
 def find_separator(rows):
@@ -128,12 +138,12 @@ def check_rows(rows, at, mark):
         counts = [len(row.split()) for row in rows]
     else:
         counts = [
-            len(split([row], mark).columns) if '"' in row else row.count(mark) + 1
+            split([row], mark).size if '"' in row else row.count(mark) + 1
             for row in rows
         ]
     n_cells = Counter(counts).most_common(1)[0][0] if rows else 0
     if n_cells < 2:
-        has = f"line {at[0] + 1} has one cell" if rows else "no signals"
+        has = f"line {at[0]} has one cell" if rows else "no signals"
         raise ValueError(
             f"{has}. Expected a signal a line, with commas, semicolons, tabs or spaces "
             "between its values."
@@ -142,16 +152,17 @@ def check_rows(rows, at, mark):
     for i, n in enumerate(counts):
         if n != n_cells and (i > start or not re.search("[A-Za-z#]", rows[i])):
             raise ValueError(
-                f"line {at[i] + 1} has {n} columns, line {at[start] + 1} has "
+                f"line {at[i]} has {n} columns, line {at[start]} has "
                 f"{n_cells}. Expected equally many: fill or remove cells."
             )
     return n_cells, start
 
 
 def fully(cells, pattern):
-    """Which cells of a frame of texts match as a whole, an array of bool."""
-    flat = pd.Series(cells.to_numpy().ravel(), dtype=str)
-    return flat.str.fullmatch(pattern).to_numpy(bool).reshape(cells.shape)
+    """Which cells of an array of str match as a whole."""
+    match = re.compile(pattern).fullmatch
+    found = [match(cell) is not None for cell in cells.ravel().tolist()]
+    return np.array(found, bool).reshape(cells.shape)
 
 
 def pattern(decimal, thousands):
@@ -165,9 +176,9 @@ def pattern(decimal, thousands):
 
 
 def kinds(cells, numbers):
-    """Which cells of a frame of texts are numbers, and which neither that nor missing."""
+    """Which cells of an array of str are numbers, and which texts: nor missing."""
     is_number = fully(cells, pattern(*numbers))
-    lower = np.char.lower(cells.to_numpy().astype(str))
+    lower = np.char.lower(cells)
     return is_number, ~is_number & ~np.isin(lower, [*MISSING, *DASHES])
 
 
@@ -176,8 +187,6 @@ def find_format(cells, mark, decimal_comma):
     forms = [*COMMAS, PLAIN] if decimal_comma else [*POINTS, *COMMAS]
     marked = fully(cells, r"[+-]?\d[\d.,' ]*[.,' ][\d.,' ]*")
     grouped = fully(cells, GROUPED)
-    if not decimal_comma and (grouped.sum() == 0 or mark == ","):
-        forms = [form for form in forms if form[1] != form[0]]
     best = max(forms, key=lambda form: fully(cells, pattern(*form)).sum())
     if best[1] is None and mark != "," and (grouped == marked).all():
         # All numbers have three decimals, or none: beside 987 they group thousands.
@@ -196,21 +205,22 @@ def begins_with_names(cells, is_number, is_text, numbers, label):
     above = is_text[0] & below
     above[label : label + 1 or None] = False
     is_step = is_number[0] & (below | (len(cells) == 1))
-    values = np.array(to_numbers(cells.loc[0, is_step], numbers), float)
+    flat = pd.Series(cells[:, is_step].ravel())
+    values, *others = np.array(to_numbers(flat, numbers)).reshape(len(cells), -1)
     steps = np.diff(values)
     is_sorted = len(steps) > 1 and abs(np.sign(steps).sum()) == len(steps)
     if above.any():
         is_whole = len(set(values)) == len(values) and (values == values.round()).all()
         return above.sum() > len(values) or is_sorted or is_whole or len(values) < 3
-    if not is_sorted or (is_text[0] & (cells[1:] == cells.iloc[0]).any(axis=0)).any():
+    if not is_sorted or (is_text[0] & (cells[1:] == cells[0]).any(axis=0)).any():
         return False
     if (abs(steps - steps[0]) < 0.1 * abs(steps[0])).all():
         return True
-    others = cells.loc[1:, is_step]
-    others = np.array([to_numbers(others[j], numbers) for j in others], float).T
+    if not others or len(values) < 5:
+        return False
     is_beyond = values.min() > np.nanmax(others) or values.max() < np.nanmin(others)
     signs = np.sign(np.diff(others)).sum(axis=1)
-    return len(values) > 4 and (is_beyond or (abs(signs) < len(steps)).all())
+    return is_beyond or (abs(signs) < len(steps)).all()
 
 
 def to_numbers(texts, numbers):
