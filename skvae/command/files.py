@@ -1,0 +1,117 @@
+"""Files of signals as DataFrames: a column for each time step, or signals in cells."""
+
+import numpy as np
+import pandas as pd
+
+from skvae.command.text import read_text
+
+EXPECTED = (
+    "Expected a text (.csv, .tsv, .txt), .parquet, .feather, .npz, .npy, .ts, .arff or "
+    ".mat. Save the signals as one of these."
+)
+REMEDY = (
+    "Expected arrays of numbers, numpy.savez(file, X=X, y=y), with y.astype(float) or "
+    "y.astype(str) for objects."
+)
+
+
+def read_frame(path, **of_text):
+    """Frame, names of its columns or None, notes, and `where` a row was.
+
+    **of_text : as for `read_text`, which reads files of unknown kinds too.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".xlsx", ".xls", ".h5", ".hdf5", ".pkl", ".joblib", ".edf"):
+        raise ValueError(f"{suffix} is not read. {EXPECTED}")
+    if suffix not in READERS:
+        return read_text(path, **of_text)
+    reader, needed = READERS[suffix]
+    try:
+        frame = reader(path)
+    except ImportError as error:
+        raise ImportError(f"{suffix} needs {needed}: pip install {needed}") from error
+    if isinstance(frame, dict):
+        frame = from_arrays(frame)
+    names = [str(name) for name in frame.columns]
+    return frame.set_axis(range(len(names)), axis=1), names, [], lambda i: f"row {i}"
+
+
+def read_npz(path):
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):  # .npy
+            return {"X": file}
+        with file:
+            return {name: file[name] for name in file}
+    except (EOFError, TypeError, ValueError) as error:
+        raise ValueError(f"{error} {REMEDY}") from error
+
+
+def read_ts(path):
+    from aeon.datasets import load_from_ts_file
+
+    X, y = load_from_ts_file(str(path))
+    return {"X": X, "y": y}
+
+
+def read_arff(path):
+    """Attributes; of a relation, cells of (n_channels, t)."""
+    from scipy.io.arff import loadarff
+
+    records, _ = loadarff(path)
+    columns = {name: records[name] for name in records.dtype.names}
+    for name, values in columns.items():
+        if values.dtype == object:
+            columns[name] = [np.array(cell.tolist()) for cell in values]
+    return pd.DataFrame({name: list(values) for name, values in columns.items()})
+
+
+def read_mat(path):
+    from scipy.io import loadmat
+
+    try:
+        arrays = loadmat(path, squeeze_me=True)
+    except NotImplementedError:  # of Matlab 7.3
+        from mat73 import loadmat
+
+        arrays = loadmat(str(path))
+    return {name: x for name, x in arrays.items() if not name.startswith("__")}
+
+
+def from_arrays(arrays):
+    """Frame of X, a signal in each cell, and of the other arrays, which are as long."""
+    likely = [
+        name
+        for name, x in arrays.items()
+        if np.ndim(x) > 1 or (len(np.shape(x)) and np.ndim(x[0]))
+    ]
+    named = [name for name in arrays if name.lower() == "x"]
+    if not named and len(likely) != 1:
+        raise ValueError(f"no array X, only {list(arrays)}. {REMEDY}")
+    name = (named or likely)[0]
+    X, n = arrays[name], len(arrays[name]) if np.ndim(arrays[name]) else 0
+    if isinstance(X, np.ndarray) and X.dtype.kind not in "biufO":
+        raise ValueError(f"{name} has dtype {X.dtype}. Expected real numbers.")
+    others = {k: np.squeeze(v) for k, v in arrays.items() if k != name}
+    shapes = [f"{k} {v.shape}" for k, v in others.items() if v.shape != (n,)]
+    if not n or not 1 < np.ndim(X) + (np.shape(X) == (n,)) < 4:
+        raise ValueError(f"{name} has shape {np.shape(X)}. Expected (n, t), (n, c, t).")
+    labels = [k for k in others if k in ("y", "groups")]
+    if any(others[k].shape != (n,) for k in labels):
+        raise ValueError(
+            f"{name} has {n} signals, shape {np.shape(X)}, beside {', '.join(shapes)}. "
+            f"Expected as many in each, {(n,)}."
+        )
+    others = {k: list(v) for k, v in others.items() if v.shape == (n,)}
+    return pd.DataFrame({name: list(X), **others})
+
+
+READERS = {  # and what has to be installed, if it may be missing
+    ".parquet": (pd.read_parquet, "pyarrow"),
+    ".feather": (pd.read_feather, "pyarrow"),
+    ".npz": (read_npz, "numpy"),
+    ".npy": (read_npz, "numpy"),
+    ".ts": (read_ts, "aeon"),
+    ".arff": (read_arff, "scipy"),
+    ".mat": (read_mat, "mat73"),
+}
