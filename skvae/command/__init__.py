@@ -1,1 +1,1 @@
-"""What `python -m skvae` does: files, the search and its table, figures."""
+"""What `python -m skvae` does: it reads a file, tunes, compares, draws and writes."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from skvae.command.files import read_frame
-from skvae.command.text import MISSING
+from skvae.command.text import CODE, MISSING
 from skvae.inputs.containers import pad, refuse_long
 
 # In lower case, as all names that are looked for.
@@ -103,6 +103,8 @@ class Columns:
         if group is not None:
             said.append(f"groups in {self.called(group)}")
         said.append(f"signals in {self.range_of(signals)}")
+        if self.are_out_of_order(signals):
+            said.append("out of order by their names, kept so: sort them in the file")
         said += [f"{self.called(j)} left out, {why}" for j, why in left_out.items()]
         if len(rows) < len(self.frame):
             first = self.where(np.setdiff1d(range(len(self.frame)), rows)[0])
@@ -117,6 +119,7 @@ class Columns:
         if left_out and isinstance(index, pd.RangeIndex):
             keys = [self.names[j] if self.names else str(j) for j in left_out]
             index = pd.MultiIndex.from_frame(frame[list(left_out)], names=keys)
+            index = index.get_level_values(0) if len(keys) == 1 else index
         return Table(X, y, of_group, index), said
 
     def called(self, j):
@@ -125,6 +128,15 @@ class Columns:
     def range_of(self, columns):
         ends = dict.fromkeys(self.called(j) for j in (columns[0], columns[-1]))
         return f"{len(columns)} columns, {' to '.join(ends)}"
+
+    def are_out_of_order(self, columns):
+        """Whether each name has one number, after one word, and these go up and down."""
+        names = [self.names[j] if self.names else "" for j in columns]
+        parts = [re.fullmatch(r"(\D*)(\d+(?:\.\d+)?)\D*", name) for name in names]
+        if not all(parts) or len({part[1] for part in parts}) > 1:
+            return False
+        steps = np.diff([float(part[2]) for part in parts])
+        return (steps > 0).any() and (steps < 0).any()
 
     def name(self, j):
         return self.names[j].lower() if self.names else None
@@ -197,11 +209,11 @@ class Columns:
         return is_few and not (is_number and (found != np.round(found)).any())
 
     def is_unlike(self, j, columns):
-        """Whether it holds texts or whole numbers, and no other column does."""
+        """Whether it holds texts or whole numbers, and few other columns do."""
         others = [k for k in columns[:50] if k != j and self.kinds[k] == "numbers"]
         others = self.frame[others].dropna(axis=1, how="all")
         is_whole = self.kinds[j] != "numbers" or (self.frame[j].dropna() % 1 == 0).all()
-        return is_whole and not ((others % 1 == 0) | others.isna()).all().any()
+        return is_whole and ((others % 1 == 0) | others.isna()).all().mean() < 0.5
 
     def can_be_target(self, j):
         """Whether it has numbers with decimals, not all the same."""
@@ -268,9 +280,10 @@ class Columns:
 
     def read_signals(self, columns):
         """X (n, c, t) of the signals that have a value, and which rows these are."""
-        frame = self.frame[columns]
-        rows = np.flatnonzero(frame.notna().any(axis=1))
-        frame = frame.iloc[rows]
+        frame, rows = self.frame[columns], np.arange(len(self.frame))
+        if "cells" in self.kinds:
+            rows = rows[frame.notna().any(axis=1)]
+            frame = frame.iloc[rows]
         for j in columns:
             if self.kinds[j] == "mixed":
                 is_text = pd.to_numeric(frame[j], errors="coerce").isna()
@@ -294,7 +307,7 @@ class Columns:
             where = self.where(rows[is_infinite.argmax()])
             raise ValueError(f"{where} holds infinity. Expected numbers, or NaN.")
         is_empty = np.isnan(X).all(axis=(1, 2))
-        return X[~is_empty], rows[~is_empty]
+        return (X[~is_empty], rows[~is_empty]) if is_empty.any() else (X, rows)
 
     def with_dates(self):
         """The frame with its own names, and dates as such."""
@@ -326,6 +339,8 @@ def kind(column):
     texts = column.dropna().astype(str).str.strip()
     if column.dtype.kind in "Mm" or texts.str.fullmatch(DATE).all():
         return "dates"
+    if texts.str.fullmatch(CODE).all():
+        return "texts"
     return "mixed" if texts.str.fullmatch(NUMBERISH).mean() > 0.5 else "texts"
 
 

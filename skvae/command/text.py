@@ -19,6 +19,7 @@ MAX_SAMPLED = 2000  # cells that are looked at as texts
 PLAIN = ".", None  # decimal mark, and what groups thousands
 POINTS = [PLAIN, (".", ","), (".", "'"), (".", " ")]
 COMMAS = [(",", None), (",", "."), (",", "'"), (",", " ")]
+CODE = r"0\d+|\d+[eE]\d+"  # 007 and 17e4 are names, if all are such
 GROUPED = r"[+-]?[1-9]\d{0,2}[.,]\d{3}"  # 1.234 may be 1234
 
 
@@ -60,7 +61,7 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     elif mark == ";" and fully(sample, GROUPED).any():
         notes.append("1.234 is read as a number below 2 (--decimal-comma for 1234)")
     of_texts = is_text.sum(axis=0) > is_number.sum(axis=0)
-    of_texts[0] |= fully(sample[:, 0], r"0\d+|\d+[eE]\d+").all()  # names: 007, 17e4
+    of_texts[0] |= fully(sample[:, 0], CODE).all()
     options = {
         "sep": r"\s+" if mark == " " else mark,
         "header": None,
