@@ -96,7 +96,7 @@ class Columns:
         signals, left_out = self.find_signals(columns)
         is_few = len(signals) <= MIN_VALUES and "cells" not in self.kinds
         if "dates" in self.kinds and (is_few or (label is None and target is None)):
-            refuse_long(self.with_dates())
+            refuse_long(self.with_dates(left_out))
         X, rows = self.read_signals(signals)
         frame = self.frame.iloc[rows]
         said = ["no labels" if target is None else f"labels in {self.called(target)}"]
@@ -116,9 +116,10 @@ class Columns:
         if target is not None and (y.isna() & (frame[target] == "-1")).any():
             said.append("-1 among texts is no label")
         index = frame.index
-        if left_out and isinstance(index, pd.RangeIndex):
-            keys = [self.names[j] if self.names else str(j) for j in left_out]
-            index = pd.MultiIndex.from_frame(frame[list(left_out)], names=keys)
+        keys = [j for j in left_out if frame[j].nunique() > 1]
+        if keys and isinstance(index, pd.RangeIndex):
+            names = [self.names[j] if self.names else str(j) for j in keys]
+            index = pd.MultiIndex.from_frame(frame[keys], names=names)
             index = index.get_level_values(0) if len(keys) == 1 else index
         return Table(X, y, of_group, index), said
 
@@ -127,10 +128,10 @@ class Columns:
 
     def range_of(self, columns):
         ends = dict.fromkeys(self.called(j) for j in (columns[0], columns[-1]))
-        return f"{len(columns)} columns, {' to '.join(ends)}"
+        return f"{len(columns)} column(s), {' to '.join(ends)}"
 
     def are_out_of_order(self, columns):
-        """Whether each name has one number, after one word, and these go up and down."""
+        """Whether their names, of a word and a number each, go up and down."""
         names = [self.names[j] if self.names else "" for j in columns]
         parts = [re.fullmatch(r"(\D*)(\d+(?:\.\d+)?)\D*", name) for name in names]
         if not all(parts) or len({part[1] for part in parts}) > 1:
@@ -167,27 +168,38 @@ class Columns:
             others = [j for j in columns if j not in signals]
             others = [j for j in others if self.name(j) not in KEYS]
             likely = [j for j in others if self.can_be_labels(j)]
-            numbers = [j for j in others if self.can_be_target(j)]
-            if len(likely + numbers) > 1 or numbers:
-                return self.ask(likely + numbers)
-            likely += [j for j in (columns[-1], columns[0]) if self.can_be_labels(j)]
-            likely = [j for j in likely if j in others or self.is_unlike(j, columns)]
-            return likely[0] if likely else None
+            likely += [j for j in others if self.can_be_target(j)]
+            if len(likely) > 1 or (likely and not self.is_plain(likely[0], columns)):
+                return self.ask(likely)
+            ends = [j for j in (columns[-1], columns[0]) if j in signals]
+            likely += [
+                j for j in ends if self.can_be_labels(j) and self.is_unlike(j, columns)
+            ]
+            return likely[0] if likely else self.constant(columns)
         first, last = columns[0], columns[-1]
         likely = [j for j in (last, first) if self.can_be_labels(j)]
         likely = [j for j in likely if self.name(j) not in KEYS]
-        if self.kinds[last] in ("texts", "mixed") and len(self.distinct(last)) == 1:
-            return last  # which the job refuses by name
         kinds = [self.kinds[j] for j in likely]
         if kinds == ["numbers", "texts"]:
             return self.ask(likely)
-        return likely[0] if likely else None
+        return likely[0] if likely else self.constant(columns)
+
+    def is_plain(self, j, columns):
+        """Whether a column beside signals is their label, if it is the only one."""
+        is_alone = "cells" in self.kinds or j == columns[-1]
+        return is_alone or self.can_be_labels(j)
+
+    def constant(self, columns):
+        """The last, if it holds one text alone, which the job refuses by name."""
+        last = columns[-1]
+        is_one = self.kinds[last] == "texts" and len(self.distinct(last)) == 1
+        return last if is_one else None
 
     def ask(self, columns):
         options = " or ".join(f"--label {self.option(j)}" for j in columns[:4])
         raise ValueError(
-            f"no column is named as labels are ({', '.join(LABEL_NAMES[:4])}), and "
-            f"several may hold them. Say which: {options}, or --label none."
+            f"no column is named as labels are ({', '.join(LABEL_NAMES[:4])}). Say "
+            f"which holds them: {options}, or that none does: --label none."
         )
 
     def option(self, j):
@@ -242,8 +254,10 @@ class Columns:
         signals = self.known_signals(columns)
         left_out = {}
         if signals is not None:
-            what = "signals in cells" if "cells" in self.kinds else "figures in names"
-            left_out = {j: f"no {what}" for j in columns if j not in signals}
+            why = "its cells hold no signals"
+            if "cells" not in self.kinds:
+                why = "no number in its name, as most have"
+            left_out = {j: why for j in columns if j not in signals}
         else:
             signals = list(columns)
             while signals and (why := self.is_index(signals)):
@@ -270,7 +284,9 @@ class Columns:
             return None
         if values[0:1].isin([0, 1]).all() and (np.diff(values) == 1).all():
             return "it counts the lines"
-        others = self.frame[[k for k in others if self.kinds[k] == "numbers"]]
+        others = self.frame[[k for k in others[:50] if self.kinds[k] == "numbers"]]
+        if others.empty:
+            return None
         low, high = others.min(axis=None), others.max(axis=None)
         is_far = (values % 1 == 0).all() and values.min() > high + 5 * (high - low)
         is_varied = values.nunique() > len(values) / 2
@@ -309,10 +325,12 @@ class Columns:
         is_empty = np.isnan(X).all(axis=(1, 2))
         return (X[~is_empty], rows[~is_empty]) if is_empty.any() else (X, rows)
 
-    def with_dates(self):
-        """The frame with its own names, and dates as such."""
+    def with_dates(self, left_out):
+        """The frame with its own names, dates as such and keys as texts."""
         frame = self.frame.copy()
-        for j in frame:
+        for j in left_out:
+            if self.kinds[j] == "numbers":
+                frame[j] = frame[j].astype(str)
             if self.kinds[j] == "dates" and frame[j].dtype.kind != "M":
                 frame[j] = pd.to_datetime(frame[j], errors="coerce", format="mixed")
         return frame.set_axis(self.names or list(frame), axis=1)

@@ -44,7 +44,7 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     above = split(rows[:start][-1:], mark)
     names = None
     if above.shape[1] == n_cells - 1:
-        names = ["", *above[0]]  # as R's, where rows have names
+        names = ["", *above[0].tolist()]  # as R's, where rows have names
     elif is_named or begins_with_names(sample, is_number, is_text, numbers, label):
         names, start = sample[0].tolist(), start + 1
         sample, is_number, is_text = sample[1:], is_number[1:], is_text[1:]
@@ -110,8 +110,7 @@ def decode(path):
 
 def split(rows, mark):
     """Cells of some lines, an array of str."""
-    if mark == " ":
-        return np.array([row.split() for row in rows], ndmin=2)
+    rows = map(str.strip, rows) if mark == " " else rows
     reader = csv.reader(rows, delimiter=mark, skipinitialspace=True)
     return np.array([[cell.strip() for cell in row] for row in reader], ndmin=2)
 
@@ -135,13 +134,12 @@ def check_rows(rows, at, mark):
 
     But a text of several words may stand above.
     """
-    if mark == " ":
-        counts = [len(row.split()) for row in rows]
-    else:
-        counts = [
-            split([row], mark).size if '"' in row else row.count(mark) + 1
-            for row in rows
-        ]
+    counts = []
+    for row in rows:
+        if '"' in row:
+            counts.append(split([row], mark).size)
+        else:
+            counts.append(row.count(mark) + 1 if mark != " " else len(row.split()))
     n_cells = Counter(counts).most_common(1)[0][0] if rows else 0
     if n_cells < 2:
         has = f"line {at[0]} has one cell" if rows else "no signals"
