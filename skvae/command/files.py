@@ -10,8 +10,8 @@ EXPECTED = (
     ".mat. Save the signals as one of these."
 )
 REMEDY = (
-    "Expected arrays of numbers, numpy.savez(file, X=X, y=y), with y.astype(float) or "
-    "y.astype(str) for objects."
+    "Expected, of NumPy, arrays without objects: numpy.savez(file, X=X, "
+    "y=y.astype(str))."
 )
 
 
@@ -30,6 +30,11 @@ def read_frame(path, **of_text):
         frame = reader(path)
     except ImportError as error:
         raise ImportError(f"{suffix} needs {needed}: pip install {needed}") from error
+    except OSError:
+        raise
+    except Exception as error:  # readers of a damaged file raise anything
+        remedy = f" {REMEDY}" if suffix in (".npz", ".npy") else ""
+        raise ValueError(f"{type(error).__name__}: {error}.{remedy}") from error
     if isinstance(frame, dict):
         frame = from_arrays(frame)
     names = [str(name) for name in frame.columns]
@@ -37,14 +42,11 @@ def read_frame(path, **of_text):
 
 
 def read_npz(path):
-    try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):  # .npy
-            return {"X": file}
-        with file:
-            return {name: file[name] for name in file}
-    except (EOFError, TypeError, ValueError) as error:
-        raise ValueError(f"{error} {REMEDY}") from error
+    file = np.load(path, allow_pickle=False)
+    if isinstance(file, np.ndarray):  # .npy
+        return {"X": file}
+    with file:
+        return {name: file[name] for name in file}
 
 
 def read_ts(path):
@@ -87,7 +89,7 @@ def from_arrays(arrays):
     ]
     named = [name for name in arrays if name.lower() == "x"]
     if not named and len(likely) != 1:
-        raise ValueError(f"no array X, only {list(arrays)}. {REMEDY}")
+        raise ValueError(f"no array X, only {list(arrays)}. Expected X and y.")
     name = (named or likely)[0]
     X, n = arrays[name], len(arrays[name]) if np.ndim(arrays[name]) else 0
     if isinstance(X, np.ndarray) and X.dtype.kind not in "biufO":

@@ -86,7 +86,7 @@ def check_labels(path, y):
     is_few = len(y) < MIN_SIGNALS
     is_rare = (~rare).sum() < 2 or kept.sum() < MIN_SIGNALS or kept.mean() < 0.5
     if y.dtype.kind in "iuf" and len(classes) > 2 and is_rare and not is_few:
-        print(f"{len(classes)} different numbers as labels: they are to be predicted.")
+        print(f"Labels are {len(classes)} different numbers: a regression.")
         return np.ones(len(y), bool), "numbers"
     names = [f"{name} ({n})" for name, n in zip(classes, counts, strict=True)]
     names = [name for name, is_rare in zip(names, rare, strict=True) if is_rare]

@@ -39,8 +39,10 @@ def run(signals, options):
     odd = oddness(X, reconstructed)
     oddest = odd.argsort()[::-1][:N_ODD]
     called = [" ".join(map(str, np.atleast_1d(key))) for key in index[oddest]]
+    if not index.is_unique:
+        called = [f"{key} (row {i})" for key, i in zip(called, oddest, strict=True)]
     key = ", ".join(str(name) for name in index.names if name) or "row, from 0"
-    print(f"\nThe oddest signals ({key}), and how odd they are (most are near 4):")
+    print(f"\nThe oddest, by {key}, and how odd (the median is {np.median(odd):.1f}):")
     for name, value in zip(called, odd[oddest], strict=True):
         print(f"  {name:<40}  {value:8.1f}")
     latents.to_csv(folder / "latents.csv")
