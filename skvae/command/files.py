@@ -28,6 +28,8 @@ def read_frame(path, **of_text):
     reader, needed = READERS[suffix]
     try:
         frame = reader(path)
+        if isinstance(frame, dict):
+            frame = from_arrays(frame)
     except ImportError as error:
         raise ImportError(f"{suffix} needs {needed}: pip install {needed}") from error
     except OSError:
@@ -35,8 +37,6 @@ def read_frame(path, **of_text):
     except Exception as error:  # readers of a damaged file raise anything
         remedy = f" {REMEDY}" if suffix in (".npz", ".npy") else ""
         raise ValueError(f"{type(error).__name__}: {error}.{remedy}") from error
-    if isinstance(frame, dict):
-        frame = from_arrays(frame)
     names = [str(name) for name in frame.columns]
     return frame.set_axis(range(len(names)), axis=1), names, [], lambda i: f"row {i}"
 
@@ -82,30 +82,40 @@ def read_mat(path):
 
 def from_arrays(arrays):
     """Frame of X, a signal in each cell, and of the other arrays, which are as long."""
-    likely = [
-        name
-        for name, x in arrays.items()
-        if np.ndim(x) > 1 or (len(np.shape(x)) and np.ndim(x[0]))
-    ]
+    arrays = {name: one_array(x) for name, x in arrays.items()}
+    likely = [name for name, x in arrays.items() if x.ndim > 1 or is_of_arrays(x)]
     named = [name for name in arrays if name.lower() == "x"]
     if not named and len(likely) != 1:
         raise ValueError(f"no array X, only {list(arrays)}. Expected X and y.")
     name = (named or likely)[0]
-    X, n = arrays[name], len(arrays[name]) if np.ndim(arrays[name]) else 0
-    if isinstance(X, np.ndarray) and X.dtype.kind not in "biufO":
+    X = arrays[name]
+    if X.dtype.kind not in "biufO":
         raise ValueError(f"{name} has dtype {X.dtype}. Expected real numbers.")
-    others = {k: np.squeeze(v) for k, v in arrays.items() if k != name}
-    shapes = [f"{k} {v.shape}" for k, v in others.items() if v.shape != (n,)]
-    if not n or not 1 < np.ndim(X) + (np.shape(X) == (n,)) < 4:
-        raise ValueError(f"{name} has shape {np.shape(X)}. Expected (n, t), (n, c, t).")
-    labels = [k for k in others if k in ("y", "groups")]
-    if any(others[k].shape != (n,) for k in labels):
-        raise ValueError(
-            f"{name} has {n} signals, shape {np.shape(X)}, beside {', '.join(shapes)}. "
-            f"Expected as many in each, {(n,)}."
-        )
-    others = {k: list(v) for k, v in others.items() if v.shape == (n,)}
+    if not X.size or not (X.ndim in (2, 3) or is_of_arrays(X)):
+        raise ValueError(f"{name} has shape {X.shape}. Expected (n, t), (n, c, t).")
+    others = {k: np.squeeze(x) for k, x in arrays.items() if k != name}
+    for k in ("y", "groups"):
+        if k in others and others[k].shape != X.shape[:1]:
+            raise ValueError(
+                f"{name} has shape {X.shape} beside {k} {others[k].shape}. Expected as "
+                f"many, {X.shape[:1]}."
+            )
+    others = {k: list(x) for k, x in others.items() if x.shape == X.shape[:1]}
     return pd.DataFrame({name: list(X), **others})
+
+
+def one_array(x):
+    """An array; of a list, of objects, which may have unequal lengths."""
+    if not isinstance(x, list):
+        return np.asarray(x)
+    array = np.empty(len(x), object)
+    for i, value in enumerate(x):
+        array[i] = value
+    return array
+
+
+def is_of_arrays(x):
+    return x.ndim == 1 and x.dtype == object and len(x) > 0 and np.ndim(x[0]) > 0
 
 
 READERS = {  # and what has to be installed, if it may be missing

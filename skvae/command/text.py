@@ -38,7 +38,11 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     mark = find_separator(rows[:: max(1, len(rows) // 100)])
     n_cells, start = check_rows(rows[:100], at, mark)
     step = max(1, len(rows) * n_cells // MAX_SAMPLED)
-    sample = split([rows[start], *rows[start + 1 :: step]], mark)
+    try:
+        sample = split([rows[start], *rows[start + 1 :: step]], mark)
+    except ValueError:  # some have more cells, or fewer
+        check_rows(rows, at, mark)
+        raise
     numbers = find_format(sample, mark, decimal_comma)
     is_number, is_text = kinds(sample, numbers)
     above = split(rows[:start][-1:], mark)
@@ -223,11 +227,13 @@ def begins_with_names(cells, is_number, is_text, numbers, label):
 
 
 def to_numbers(texts, numbers):
-    """A Series of texts as numbers, if all of them are, else as it was."""
+    """A Series of texts as numbers; or, where some are none, with plain ones."""
     decimal, thousands = numbers
     stripped = texts.astype(str).str.strip()
     is_missing = texts.isna() | stripped.str.lower().isin([*MISSING, *DASHES])
-    if not (is_missing | stripped.str.fullmatch(pattern(*numbers))).all():
-        return texts
+    is_number = stripped.str.fullmatch(pattern(*numbers))
     plain = stripped.str.replace(thousands or "", "", regex=False)
-    return plain.str.replace(decimal, ".", regex=False).mask(is_missing).astype(float)
+    plain = plain.str.replace(decimal, ".", regex=False)
+    if (is_missing | is_number).all():
+        return plain.mask(is_missing).astype(float)
+    return texts.mask(is_number & ~is_missing, plain)
