@@ -288,6 +288,17 @@ def test_ids_in_front_are_the_index(ids, tmp_path, capsys):
     assert "column 0 left out, " in capsys.readouterr().out
 
 
+def test_days_of_meters_without_labels(tmp_path):
+    """Customer and date in front, with names of columns or without."""
+    frame = pd.DataFrame(MANY, columns=[f"{h:02d}:00" for h in range(12)])
+    frame.insert(0, "Date", [f"2024-01-{i % 28 + 1:02d}" for i in range(40)])
+    frame.insert(0, "Meter", 1000 + np.arange(40) // 5)
+    for names in (True, False):
+        frame.to_csv(tmp_path / "x.csv", index=False, header=names)
+        table = check(tmp_path / "x.csv", y=None, label=None if names else "none")
+        assert table.index[6] == (1001, "2024-01-07")
+
+
 def test_whole_numbers_of_the_signals_are_kept(tmp_path):
     X = RNG.integers(0, 500, (40, 12)).astype(float)
     path = tmp_path / "x.csv"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from skvae.command.files import read_frame
 from skvae.command.text import CODE, MISSING
-from skvae.inputs.containers import pad, refuse_long
+from skvae.inputs.containers import MAX_READINGS, pad, refuse_long
 
 # In lower case, as all names that are looked for.
 LABEL_NAMES = ("y", "class", "classes", "label", "labels", "target", "targets")
@@ -94,8 +94,8 @@ class Columns:
             raise ValueError(f"{self.called(group)} for both --label and --groups.")
         columns = [j for j in columns if j != target]
         signals, left_out = self.find_signals(columns)
-        is_few = len(signals) <= MIN_VALUES and "cells" not in self.kinds
-        if "dates" in self.kinds and (is_few or (label is None and target is None)):
+        is_few = len(signals) <= (MIN_VALUES if target is not None else MAX_READINGS)
+        if "dates" in self.kinds and "cells" not in self.kinds and is_few:
             refuse_long(self.with_dates(left_out))
         X, rows = self.read_signals(signals)
         frame = self.frame.iloc[rows]
@@ -288,9 +288,10 @@ class Columns:
         if others.empty:
             return None
         low, high = others.min(axis=None), others.max(axis=None)
-        is_far = (values % 1 == 0).all() and values.min() > high + 5 * (high - low)
+        is_far = values.min() > high + 5 * (high - low)
         is_varied = values.nunique() > len(values) / 2
-        if is_varied and (is_far or self.is_unlike(j, columns)):
+        is_whole = (values % 1 == 0).all() and values.nunique() > 1
+        if is_whole and is_far + is_varied + self.is_unlike(j, columns) > 1:
             return "whole numbers, unlike the signals (names of columns would keep it)"
         return None
 
@@ -323,6 +324,8 @@ class Columns:
             where = self.where(rows[is_infinite.argmax()])
             raise ValueError(f"{where} holds infinity. Expected numbers, or NaN.")
         is_empty = np.isnan(X).all(axis=(1, 2))
+        if is_empty.all():
+            raise ValueError("no signal has a value. Expected numbers.")
         return (X[~is_empty], rows[~is_empty]) if is_empty.any() else (X, rows)
 
     def with_dates(self, left_out):

@@ -210,6 +210,8 @@ def begins_with_names(cells, is_number, is_text, numbers, label):
     is_step = is_number[0] & (below | (len(cells) == 1))
     flat = pd.Series(cells[:, is_step].ravel())
     values, *others = np.array(to_numbers(flat, numbers)).reshape(len(cells), -1)
+    if np.isinf(values).any():
+        return False
     steps = np.diff(values)
     is_sorted = len(steps) > 1 and abs(np.sign(steps).sum()) == len(steps)
     if above.any():
@@ -222,6 +224,7 @@ def begins_with_names(cells, is_number, is_text, numbers, label):
     if not others or len(values) < 5:
         return False
     is_beyond = values.min() > np.nanmax(others) or values.max() < np.nanmin(others)
+    others = np.clip(others, -1e300, 1e300)  # infinity is refused later
     signs = np.sign(np.diff(others)).sum(axis=1)
     return is_beyond or (abs(signs) < len(steps)).all()
 
