@@ -291,7 +291,8 @@ class Columns:
         is_far = values.min() > high + 5 * (high - low)
         is_varied = values.nunique() > len(values) / 2
         is_whole = (values % 1 == 0).all() and values.nunique() > 1
-        if is_whole and is_far + is_varied + self.is_unlike(j, columns) > 1:
+        signs = is_far, is_varied, self.is_unlike(j, columns)
+        if is_whole and sum(signs) > 1:
             return "whole numbers, unlike the signals (names of columns would keep it)"
         return None
 
