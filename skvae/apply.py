@@ -26,6 +26,7 @@ way, with the number of points in place of `latent_dim`.
 import argparse
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import joblib
@@ -155,7 +156,9 @@ def read_signals(path):
 def transform_rows(model, X, rows, path):
     """Latents of some rows, an ndarray; an error says of which file it is."""
     try:
-        Z = np.asarray(model.transform(X[rows]))
+        with warnings.catch_warnings():  # columns of a file of NumPy have no names
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            Z = np.asarray(model.transform(X[rows]))
     except (TypeError, ValueError) as error:
         where = f"{path}, samples counted from {rows.start}" if rows.start else path
         raise ValueError(f"{where}: {error}") from error

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from functools import partial
@@ -45,7 +46,7 @@ class Progress:
     def stage(self, text):
         """Say what comes now."""
         if self.bar.disable:
-            print(f"{text} ...", flush=True)
+            print(f"{text} ...", file=sys.stderr, flush=True)
         else:
             self.bar.set_description_str(text)
 

@@ -5,6 +5,7 @@ import os
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -78,6 +79,15 @@ def test_z_is_what_numpy_saves_of_transform(waves, folder, small_blocks, layout,
     main(["transform", "model", "X.npy", "Z.npy"])
     assert (folder / "Z.npy").read_bytes() == bytes_of(model.transform(X))
     assert sorted(os.listdir()) == ["X.npy", "Z.npy", "model"]
+
+
+def test_names_of_columns_are_not_asked_of_numpy(waves, folder):
+    """Of a model that was fitted on a DataFrame; warnings are errors here."""
+    frame = pd.DataFrame(waves).add_prefix("t")
+    model = ConvVAETransformer(2, **TINY).fit(frame)
+    joblib.dump(model, "model")
+    main(["transform", "model", "X.npy", "Z.npy"])
+    assert (folder / "Z.npy").read_bytes() == bytes_of(model.transform(frame))
 
 
 class Spy:

@@ -20,7 +20,7 @@ FILES = {
 LAYERS = [
     ("processes",),
     ("model.features", "model.layers", "model.likelihoods", "scaling", "runtime",
-     "datasets.", "signal_files", "progress"),
+     "datasets.", "progress"),
     ("inputs.", "model."),
     ("training.",),
     ("saving.",),
@@ -29,6 +29,7 @@ LAYERS = [
     ("plotting", "plotting."),
     ("onnx",),
     ("__init__",),
+    ("command.",),
     ("__main__",),
 ]  # fmt: skip
 

@@ -5,14 +5,19 @@ import io
 import os
 import re
 import time
+from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.metrics import r2_score, root_mean_squared_error
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 
 from skvae import __main__ as job
+from skvae.command import tune, unlabelled
+from skvae.command.load import Signals
 from skvae.datasets import make_load_profiles
 from skvae.progress import Progress
 
@@ -27,9 +32,9 @@ def small_grid(monkeypatch):
     one_epoch = {"vae__max_epochs": [1]}
     grids = {
         "vae_knn": {"vae__latent_dim": [2, 3], **one_epoch},
-        "taught_vae_knn": {"vae__latent_dim": [2], **job.TAUGHT, **one_epoch},
+        "supervised_vae_knn": {"vae__latent_dim": [2], **tune.SUPERVISED, **one_epoch},
     }
-    monkeypatch.setattr(job, "QUICK_GRIDS", grids)
+    monkeypatch.setattr(tune, "QUICK_GRIDS", grids)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".csv"])
@@ -55,11 +60,11 @@ def test_job_on_a_file_writes_pipeline_table_and_figure(data, suffix, tmp_path, 
             row["accuracy"] for row in table
         ]
     test = job.load(path)
-    for name, row in zip(("vae_knn", "taught_vae_knn"), table[2:], strict=True):
+    for name, row in zip(("vae_knn", "supervised_vae_knn"), table[2:], strict=True):
         pipeline = joblib.load(output / f"{name}.joblib")
-        assert row["method"] == job.ROWS[name]
+        assert row["method"] == tune.ROWS[name]
         assert row["accuracy"] == round(pipeline.score(test.X_test, test.y_test), 4)
-        assert (pipeline["vae"].label_weight > 0) == (name == "taught_vae_knn")
+        assert (pipeline["vae"].label_weight > 0) == (name == "supervised_vae_knn")
     printed = capsys.readouterr().out
     assert "Best parameters" in printed
     assert "tuned VAE + k-NN" in printed
@@ -69,7 +74,6 @@ def test_job_on_a_file_writes_pipeline_table_and_figure(data, suffix, tmp_path, 
 @pytest.mark.parametrize("suffix", [".npz", ".csv"])
 def test_job_on_a_file_with_missing_values(data, suffix, tmp_path, capsys):
     """k-NN on the signals is as accurate as on those that pandas interpolates."""
-    pd = pytest.importorskip("pandas")
     X, y = data
     X = X.copy()
     X[np.random.default_rng(0).random(X.shape) < 0.3] = np.nan
@@ -79,7 +83,6 @@ def test_job_on_a_file_with_missing_values(data, suffix, tmp_path, capsys):
         np.savez(path, X=X, y=y)
     else:
         pd.DataFrame(X).assign(y=y).add_prefix("c").to_csv(path, index=False)
-        y = y.astype(str)
     output = tmp_path / "output"
     job.main(["--data", str(path), "--output", str(output), "--quick", "--n-jobs", "1"])
     assert (output / "figure.png").stat().st_size > 10_000
@@ -107,7 +110,7 @@ def test_whole_signals_are_not_interpolated_and_far_values_told_once(
     X = data[0].copy()
     X[:, ..., 0] = -999
     np.savez(tmp_path / "signals.npz", X=X, y=data[1])
-    monkeypatch.delattr(job, "interpolate")
+    monkeypatch.delattr(tune, "interpolate")
     monkeypatch.chdir(tmp_path)
     job.main(["--data", "signals.npz", "--quick", "--n-jobs", "2"])
     said, warned = capsys.readouterr()
@@ -120,7 +123,7 @@ def test_gaps_are_interpolated_within_a_channel():
     nan = np.nan
     X = np.array([[[0, nan, nan, 3], [nan, 5, nan, nan]], [[nan] * 4, [1, 2, 3, 4]]])
     expected = [[[0, 1, 2, 3], [5, 5, 5, 5]], [[0, 0, 0, 0], [1, 2, 3, 4]]]
-    np.testing.assert_allclose(job.interpolate(X), expected)
+    np.testing.assert_allclose(tune.interpolate(X), expected)
     assert np.isnan(X).any()  # it is a copy
 
 
@@ -143,7 +146,7 @@ def test_the_instructions_that_are_printed_work(data, tmp_path, monkeypatch, cap
         name: float(
             re.search(rf"^{re.escape(row)} +(0.\d+|1.0+)  vae", printed, re.M)[1]
         )
-        for name, row in job.ROWS.items()
+        for name, row in tune.ROWS.items()
     }
     assert len(set(scores.values())) == 2
     best = max(scores, key=scores.get)
@@ -155,22 +158,59 @@ def test_the_instructions_that_are_printed_work(data, tmp_path, monkeypatch, cap
     assert set(eval(predict, names)) <= {0, 1}
 
 
-@pytest.mark.parametrize("grids", [job.GRIDS, job.QUICK_GRIDS])
-def test_names_say_which_are_taught(grids):
-    assert list(grids) == list(job.ROWS)
+@pytest.mark.parametrize("grids", [tune.GRIDS, tune.QUICK_GRIDS])
+def test_names_say_which_see_the_labels(grids):
+    assert list(grids) == list(tune.ROWS)
     for name, grid in grids.items():
-        assert ("vae__label_weight" in grid) == ("taught" in name)
+        assert ("vae__label_weight" in grid) == ("supervised" in name)
 
 
-def test_standard_error_of_the_least_certain_row(capsys):
-    """sqrt(p (1 - p) / n) is largest for p = 0.6 of these."""
-    table = [
-        {"method": "", "accuracy": p, "fit_seconds": 0, "score_seconds": 0}
-        for p in (0.9, 0.6, 1.0)
-    ]
-    signals = job.Signals(np.ones((2, 1, 3)), np.ones((2, 1, 3)), [], [0] * 96, "old")
-    job.print_results(table, {}, signals)
-    assert "all 96, old. Differences below 0.05" in capsys.readouterr().out
+class Constant:
+    """Predicts the same of all signals."""
+
+    def __init__(self, predicted):
+        self.predicted = predicted
+
+    def predict(self, X):
+        return np.full(len(X), self.predicted)
+
+
+@pytest.mark.parametrize(("n_right", "n"), [(15, 15), (0, 15), (60, 100)])
+def test_standard_error_is_that_of_two_right_and_two_wrong_more(n_right, n):
+    """By scipy's Agresti-Coull interval in its form for 95 %, whose z is 2."""
+    signals = Signals(*np.zeros((2, n, 1, 3)), [], np.arange(n) < n_right, "")
+    row = tune.measure("", Constant(True), signals.X_test, signals, 0.0)
+    assert row["accuracy"] == n_right / n
+    p = (n_right + 2) / (n + 4)
+    expected = proportion(p, n + 4)
+    assert row["standard_error"] == pytest.approx(expected, rel=0.05)
+    assert row["standard_error"] > 0.04
+
+
+def proportion(p, n):
+    """Standard deviation of a share, of draws."""
+    draws = np.random.default_rng(0).binomial(n, p, 200_000) / n
+    return draws.std()
+
+
+def test_error_of_numbers_is_that_of_scikit_learn():
+    y = np.random.default_rng(0).normal(size=40)
+    signals = Signals(*np.zeros((2, 40, 1, 3)), [], y, "", task="numbers")
+    row = tune.measure("", Constant(0.3), signals.X_test, signals, 0.0)
+    predicted = np.full(40, 0.3)
+    assert row["RMSE"] == pytest.approx(root_mean_squared_error(y, predicted), rel=1e-3)
+    assert row["R2"] == pytest.approx(r2_score(y, predicted), rel=1e-3)
+    samples = np.random.default_rng(0).choice(y, (20_000, 40)) - 0.3
+    spread = np.sqrt((samples**2).mean(axis=1)).std()  # by the bootstrap
+    assert row["standard_error"] == pytest.approx(spread, rel=0.1)
+
+
+def test_the_largest_standard_error_is_printed(capsys):
+    shared = {"method": "", "fit_seconds": 0, "score_seconds": 0}
+    table = [{**shared, "accuracy": 1.0, "standard_error": e} for e in (0.02, 0.07)]
+    signals = Signals(*np.ones((2, 15, 1, 3)), [], [0] * 15, "old")
+    tune.print_results(table, {}, signals)
+    assert "all 15, old. Differences of accuracy below 0.07" in capsys.readouterr().out
 
 
 def test_progress_counts_fits_of_other_processes(data):
@@ -189,7 +229,7 @@ def test_progress_says_a_line_a_stage_in_a_pipe(capfd):
     with Progress(2) as progress:
         progress.stage("search")
         time.sleep(0.5)
-    assert capfd.readouterr() == ("search ...\n", "")
+    assert capfd.readouterr() == ("", "search ...\n")
 
 
 def test_progress_is_a_bar_in_a_terminal(monkeypatch):
@@ -238,7 +278,7 @@ def test_groups_that_are_trained_on_are_not_tested_on(data, tmp_path, monkeypatc
     kept = (y != "") & (groups != "NA") & (y != "rare")
     assert len(signals.y_train) + len(signals.y_test) == kept.sum()
     assert 0.1 < len(signals.y_test) / kept.sum() < 0.4
-    own = {tuple(x): str(g) for x, g in zip(signals_of(X), groups, strict=True)}
+    own = {tuple(x): g for x, g in zip(signals_of(X), groups, strict=True)}
     trained = [own[tuple(x)] for x in signals_of(signals.X_train)]
     assert trained == list(signals.groups)
     tested = {own[tuple(x)] for x in signals_of(signals.X_test)}
@@ -247,7 +287,7 @@ def test_groups_that_are_trained_on_are_not_tested_on(data, tmp_path, monkeypatc
 
 
 def signals_of(X):
-    return np.reshape(X, (len(X), -1))
+    return np.reshape(X, (len(X), -1)).round(9)
 
 
 @pytest.mark.parametrize(
@@ -273,23 +313,23 @@ def test_groups_of_one_class_each_are_refused(data, tmp_path):
 
 
 def test_what_to_do_next_depends_on_the_groups(capsys):
-    signals = job.Signals(*np.zeros((4, 3, 1, 5)), "a quarter")
+    signals = Signals(*np.zeros((4, 3, 1, 5)), "a quarter")
     options = job.parse(["--data", "x.csv"])
-    job.print_next(options, "vae_knn", signals)
+    tune.print_next(options, "vae_knn", signals)
     assert "--groups COLUMN" in capsys.readouterr().out
     signals.groups = np.zeros(3)
-    job.print_next(options, "vae_knn", signals)
+    tune.print_next(options, "vae_knn", signals)
     assert "--groups COLUMN" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        ([0, 0, 0, 0, 0], "5 signals of 1 classes.*too few: none.*--label"),
-        ([0, 0, 0, 0, 1], r"5 signals of 2 classes.*too few: 1 \(1\).*--label"),
-        ([0] * 7 + [1] * 8, "15 signals of 2 classes.*none. Expected 16 signals"),
-        ([0] * 8 + [1] * 8 + list(range(2, 20)), r"6 \(1\), \.\.\..*--label"),
-        ([0.5, 1.5, 3, 4, 5], r"0.5 \(1\), 1.5 \(1\).*--label"),
+        ([0, 0, 0, 0, 0], "5 signals of 1 classes: all labels are '0'.*--label"),
+        (["No"] * 20, "all labels are 'No'.*--label none"),
+        ([0, 0, 0, 0, 1], r"of 2 classes, of which too few are of 1 \(1\).*--label"),
+        ([0] * 7 + [1] * 8, "15 signals of 2 classes. Expected 16 signals"),
+        ([*"ab"] * 8 + [*"cdefghijklmnopqrst"], r"c \(1\), .*g \(1\), \.\.\..*--label"),
     ],
 )
 def test_too_few_signals_of_a_class_are_named(y, message, tmp_path):
@@ -298,7 +338,7 @@ def test_too_few_signals_of_a_class_are_named(y, message, tmp_path):
         job.load(tmp_path / "x.npz")
 
 
-@pytest.mark.parametrize("label", ["", "-1"])
+@pytest.mark.parametrize("label", ["", "NA", "null"])
 def test_signals_without_a_label_are_left_out(data, tmp_path, capsys, label):
     X, y = data
     y = y.astype(str).astype(object)
@@ -308,5 +348,112 @@ def test_signals_without_a_label_are_left_out(data, tmp_path, capsys, label):
     path.write_text("\n".join(rows))
     signals = job.load(path)
     assert len(signals.X_train) + len(signals.X_test) == 70
-    assert set(signals.y_train) == {"0", "1"}
+    assert set(signals.y_train) == {0, 1}
     assert "Left out, 10 signals without a label" in capsys.readouterr().out
+
+
+def labels_of(signals):
+    return set(signals.y_train.tolist()) | set(signals.y_test.tolist())
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([-1, 1], {-1, 1}),
+        ([-1, 0, 1], {-1, 0, 1}),
+        ([1.0, 2.0], {1, 2}),
+        (["walk", "run", "-1"], {"walk", "run"}),
+    ],
+)
+def test_minus_one_is_a_class_among_numbers(names, expected, tmp_path, capsys):
+    X = np.random.default_rng(0).random((60, 5))
+    lines = [",".join(map(str, [*x, names[i % len(names)]])) for i, x in enumerate(X)]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    signals = job.load(tmp_path / "x.csv")
+    assert labels_of(signals) == expected
+    assert signals.task == "labels"
+    said = capsys.readouterr().out
+    assert ("-1 among texts is no label" in said) == ("walk" in names)
+
+
+@pytest.mark.parametrize("kind", ["decimals", "whole numbers of groups"])
+def test_numbers_as_labels_make_a_regression(data, kind, tmp_path, capsys):
+    """PLS is exact for a target that is linear in the signals."""
+    X, _ = data
+    arrays = {"X": X, "y": X.sum(axis=1)}
+    if kind != "decimals":
+        arrays |= {"y": np.round(1000 * X.sum(axis=1)), "groups": np.arange(80) % 8}
+    np.savez(tmp_path / "x.npz", **arrays)
+    output = tmp_path / "output"
+    arguments = ["--data", tmp_path / "x.npz", "--output", output, "--n-jobs", 1]
+    table = job.main([*map(str, arguments), "--quick"])
+    found = {re.sub(r"\d", "k", row["method"]): row["R2"] for row in table}
+    assert list(found) == [
+        "k-NN on the signals",
+        "PCA(k) + k-NN",
+        "PLS(k)",
+        "tuned VAE + k-NN",
+        "supervised VAE + k-NN",
+    ]
+    assert found["PLS(k)"] > 0.95 > found["k-NN on the signals"]
+    pipeline = joblib.load(output / "supervised_vae_knn.joblib")
+    signals = job.load(tmp_path / "x.npz")
+    score = pipeline.score(signals.X_test, signals.y_test)
+    assert found["supervised VAE + k-NN"] == pytest.approx(score, rel=1e-3)
+    assert (output / "figure.png").stat().st_size > 10_000
+    said = capsys.readouterr().out
+    assert f"Labels are {len(set(arrays['y']))} different numbers: a regression" in said
+    assert "RMSE" in said
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_signals_without_labels_give_latents_and_the_oddest(asked, tmp_path, capsys):
+    """With the file's index; the spike is the oddest."""
+    X, y = make_load_profiles(60, n_timepoints=24, random_state=0)
+    X[17, 9] += 5
+    meters = [f"m{i}" for i in range(60)]
+    frame = pd.DataFrame(X).add_prefix("t").assign(kind=y)
+    frame = frame if asked else frame.drop(columns="kind")  # it is a key besides
+    frame.set_index(pd.Index(meters, name="meter")).to_csv(tmp_path / "x.csv")
+    output = tmp_path / "output"
+    arguments = ["--data", str(tmp_path / "x.csv"), "--output", str(output)]
+    latents = job.main(arguments + ["--label", "none"] * asked)
+    keys = ["meter", "kind"] if asked else ["meter"]
+    written = pd.read_csv(output / "latents.csv", index_col=keys)
+    assert written.index.get_level_values(0).tolist() == meters
+    vae = joblib.load(output / "vae.joblib")
+    np.testing.assert_allclose(written, vae.transform(X), atol=1e-4)
+    np.testing.assert_allclose(latents, written, rtol=1e-6)
+    assert (output / "figure.png").stat().st_size > 10_000
+    said = capsys.readouterr().out
+    assert re.search(r"The oddest, by meter.*:\n  m17 ", said)
+
+
+def test_oddness_is_that_of_the_readme():
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    recipe = re.search(r"from scipy.stats import rankdata.*?axis=0\)", text, re.DOTALL)
+    names = {"np": np}
+    exec(recipe[0], names)
+    rng = np.random.default_rng(0)
+    X, reconstructed = rng.normal(size=(2, 40, 3, 20))
+    X[::3, 1, 5:9] = np.nan
+    parts = [names["oddness"](X[:, c], reconstructed[:, c]) for c in range(3)]
+    found = unlabelled.oddness(X, reconstructed)
+    np.testing.assert_allclose(found, np.mean(parts, axis=0))
+    X[4, 1] = np.nan
+    assert np.isfinite(unlabelled.oddness(X, reconstructed)).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "file"], "--output file: .*Expected a folder"),
+        (["--n-jobs", "0"], "2"),
+        (["--data", "."], r"\.: Is a directory"),
+    ],
+)
+def test_mistakes_end_in_a_sentence(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=message):
+        job.main(arguments)

@@ -1,0 +1,127 @@
+"""Signals to train and to test on: the wristwatch recordings, or those of a file."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, train_test_split
+
+from skvae.command.table import read
+from skvae.datasets import load_watch
+from skvae.inputs.suspicions import sentinels
+
+N_FOLDS = 2  # of people not trained on, as the test is; more take longer
+MIN_SIGNALS, MIN_FOLD = 16, 6  # of a file, and to fit in a fold: k-NN asks for 5
+N_NEEDED = 2 * N_FOLDS  # signals of a class: to train, tune and test on
+
+
+@dataclass
+class Signals:
+    """To train on, X (n, c, t), and to test on.
+
+    `task`: what y holds, "labels" or "numbers", as the estimator's `target_type`; None:
+    there is no y, and nothing is kept for testing. `groups` are people, None or (n,).
+    """
+
+    X_train: np.ndarray
+    X_test: np.ndarray
+    y_train: np.ndarray
+    y_test: np.ndarray
+    test_kind: str
+    groups: np.ndarray | None = None
+    channel_names: list | None = None
+    task: str | None = "labels"
+    index: pd.Index | None = None
+
+
+def load(path, label=None, decimal_comma=False, groups=None):
+    """The recordings, tested on other people; or a file, of which a quarter is kept.
+
+    If the file has groups, signals of those that are trained on are not tested on.
+    """
+    if path is None:
+        train, test = load_watch(subset="train"), load_watch(subset="test")
+        y_train, y_test = (
+            np.asarray(part.target_names)[part.target] for part in (train, test)
+        )
+        kind = f"of {len(np.unique(test.subject))} people not trained on"
+        parts = train.data, test.data, y_train, y_test
+        return Signals(*parts, kind, train.subject, train.channel_names)
+    X, y, groups, index = read(path, label, decimal_comma, groups)
+    if message := sentinels(X):
+        print(message)
+    if y is None:
+        unknown = np.full(len(X), np.nan)
+        return Signals(X, X[:0], unknown, unknown[:0], "", task=None, index=index)
+    is_known = y.notna() if groups is None else y.notna() & groups.notna()
+    is_known = is_known.to_numpy()
+    if not is_known.all():
+        what = "label" if groups is None else "label or a group"
+        print(f"Left out, {np.sum(~is_known)} signals without a {what}.")
+    X, y = X[is_known], as_array(y[is_known])
+    groups = None if groups is None else as_array(groups[is_known])
+    kept, task = check_labels(path, y)
+    X, y = X[kept], y[kept]
+    if groups is None:
+        classes = y if task == "labels" else None
+        parts = train_test_split(X, y, test_size=0.25, stratify=classes, random_state=0)
+        return Signals(*parts, "a quarter, drawn at random", task=task)
+    return split_by_groups(path, X, y, groups[kept], task)
+
+
+def as_array(labels):
+    """Labels as an array of one type, of integers if they are whole numbers."""
+    values = labels.to_numpy()
+    if values.dtype.kind not in "biuf":
+        return values.astype(str)
+    is_whole = values.dtype.kind == "f" and (values == values.round()).all()
+    return values.astype(int) if is_whole else values
+
+
+def check_labels(path, y):
+    """Which of them can be learned, and whether they are labels or numbers."""
+    classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+    rare = counts < N_NEEDED
+    kept = ~rare[codes]
+    is_few = len(y) < MIN_SIGNALS
+    is_rare = (~rare).sum() < 2 or kept.sum() < MIN_SIGNALS or kept.mean() < 0.5
+    if y.dtype.kind in "iuf" and len(classes) > 2 and is_rare and not is_few:
+        print(f"Labels are {len(classes)} different numbers: a regression.")
+        return np.ones(len(y), bool), "numbers"
+    names = [f"{name} ({n})" for name, n in zip(classes, counts, strict=True)]
+    names = [name for name, is_rare in zip(names, rare, strict=True) if is_rare]
+    names = ", ".join(names[:5] + ["..."] * (len(names) > 5))
+    if is_rare:
+        found = f"{len(y)} signals of {len(classes)} classes"
+        if len(classes) == 1:
+            found += f": all labels are {str(classes[0])!r}"
+        elif names:
+            found += f", of which too few are of {names}"
+        raise SystemExit(
+            f"{path}: {found}. Expected {MIN_SIGNALS} signals, and at least {N_NEEDED} "
+            "of each class. If they are no labels, say which column holds them: "
+            "--label COLUMN, or that none does: --label none."
+        )
+    if rare.any():
+        print(f"Left out, classes of fewer than {N_NEEDED} signals: {names}.")
+    return kept, "labels"
+
+
+def split_by_groups(path, X, y, groups, task):
+    """`Signals`, of which a quarter is kept for testing, of groups of its own."""
+    n_groups = len(np.unique(groups))
+    if n_groups >= 2 * N_FOLDS:
+        splitter = StratifiedGroupKFold if task == "labels" else GroupKFold
+        quarters = splitter(4, shuffle=True, random_state=0)
+        train, test = next(quarters.split(X, y, groups))
+        folds = list(GroupKFold(N_FOLDS).split(train, groups=groups[train]))
+        parts = [y[train][fold] for pair in folds for fold in pair]
+        if all(len(part) >= MIN_FOLD and len(set(part)) > 1 for part in parts):
+            kind = f"of {len(np.unique(groups[test]))} groups not trained on"
+            parts = X[train], X[test], y[train], y[test]
+            return Signals(*parts, kind, groups[train], task=task)
+    raise SystemExit(
+        f"{path}: {n_groups} groups. Expected at least {2 * N_FOLDS}, of which half of "
+        f"those trained on have {MIN_FOLD} signals and two classes. Add groups, or "
+        "leave them out."
+    )
