@@ -251,7 +251,7 @@ def test_dashes_are_a_class_beside_plus(tmp_path):
     check(tmp_path / "x.csv", y=y)
 
 
-def test_exports_of_r(tmp_path):
+def test_exports_of_r(tmp_path, capsys):
     """Names of rows in front, of which write.table has no name; quoted texts; NA."""
     X = MANY.copy()
     X[3, 4] = np.nan
@@ -264,6 +264,9 @@ def test_exports_of_r(tmp_path):
         text = "\n".join(mark.join(row) for row in [head, *body])
         table = check(save(tmp_path / "x", text), X)
         assert table.index[4] == 5
+        assert "names of columns in line 1; labels in column 13 ('kind')" in (
+            capsys.readouterr().out
+        )
 
 
 @pytest.mark.parametrize(

@@ -289,7 +289,8 @@ class Columns:
         if others.empty:
             return None
         low, high = others.min(axis=None), others.max(axis=None)
-        is_far = values.min() > high + 5 * (high - low)
+        with np.errstate(invalid="ignore"):  # infinity is refused later
+            is_far = values.min() > high + 5 * (high - low)
         is_varied = values.nunique() > len(values) / 2
         is_whole = (values % 1 == 0).all() and values.nunique() > 1
         signs = is_far, is_varied, self.is_unlike(j, columns)
