@@ -317,7 +317,7 @@ def test_columns_out_of_order_are_told(tmp_path, capsys):
     order = np.argsort(frame.columns)
     frame.iloc[:, order].assign(y=KINDS).to_csv(tmp_path / "x.csv")
     check(tmp_path / "x.csv", MANY[:, order])
-    assert "out of order by their names" in capsys.readouterr().out
+    assert "they are out of order" in capsys.readouterr().out
 
 
 UNEQUAL = [MANY[i, : 12 - i % 3] for i in range(40)]

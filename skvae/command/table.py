@@ -12,6 +12,7 @@ import pandas as pd
 from skvae.command.files import read_frame
 from skvae.command.text import CODE, MISSING
 from skvae.inputs import containers
+from skvae.inputs.columns import not_numbered, out_of_order
 from skvae.inputs.long_frames import MAX_READINGS, refuse_long
 
 # In lower case, as all names that are looked for.
@@ -104,8 +105,8 @@ class Columns:
         if group is not None:
             said.append(f"groups in {self.called(group)}")
         said.append(f"signals in {self.range_of(signals)}")
-        if self.are_out_of_order(signals):
-            said.append("out of order by their names, kept so: sort them in the file")
+        if self.names and (pair := out_of_order([self.names[j] for j in signals])):
+            said.append(f"they are out of order, {pair[0]!r} before {pair[1]!r}")
         said += [f"{self.called(j)} left out, {why}" for j, why in left_out.items()]
         if len(rows) < len(self.frame):
             first = self.where(np.setdiff1d(range(len(self.frame)), rows)[0])
@@ -130,15 +131,6 @@ class Columns:
     def range_of(self, columns):
         ends = dict.fromkeys(self.called(j) for j in (columns[0], columns[-1]))
         return f"{len(columns)} column(s), {' to '.join(ends)}"
-
-    def are_out_of_order(self, columns):
-        """Whether their names, of a word and a number each, go up and down."""
-        names = [self.names[j] if self.names else "" for j in columns]
-        parts = [re.fullmatch(r"(\D*)(\d+(?:\.\d+)?)\D*", name) for name in names]
-        if not all(parts) or len({part[1] for part in parts}) > 1:
-            return False
-        steps = np.diff([float(part[2]) for part in parts])
-        return (steps > 0).any() and (steps < 0).any()
 
     def name(self, j):
         return self.names[j].lower() if self.names else None
@@ -243,12 +235,10 @@ class Columns:
         """
         if cells := [j for j in columns if self.kinds[j] == "cells"]:
             return cells
-        numbered = [j for j in columns if re.search(r"\d", self.name(j) or "")]
-        if len(numbered) <= max(2, len(columns) / 2):
+        others = not_numbered([self.names[j] for j in columns]) if self.names else None
+        if others is None:
             return None
-        stems = {j: re.sub(r"[\d\W_]+", "", self.names[j]) for j in columns}
-        of_signals = {stems[j] for j in numbered} - {""}
-        return [j for j in columns if j in numbered or stems[j] in of_signals]
+        return [j for j in columns if self.names[j] not in others]
 
     def find_signals(self, columns):
         """Columns of signals, and why each other is none of them, a dict."""

@@ -204,13 +204,14 @@ def first_break(keys, may_start_anew):
 def not_numbered(columns):
     """Names without a figure, where most have one and nothing else like them has.
 
-    As of a meter beside "Mon 00:00"; but "kWh" is the first of "kWh.1", "kWh.2".
+    As of a meter beside "Mon 00:00"; but "kWh" is the first of "kWh.1", "kWh.2". None:
+    most have no figure.
     """
     places = [place(name) for name in columns]
     numbered = [p for p in places if p.keys]
     if len(numbered) <= max(2, len(places) / 2):
-        return []
-    kinds = {re.sub(r"[\W_]", "", p.stem) for p in numbered}
+        return None
+    kinds = {re.sub(r"[\W_]", "", p.stem) for p in numbered} - {""}
     return [
         name
         for name, p in zip(columns, places, strict=True)
