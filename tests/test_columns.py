@@ -190,6 +190,7 @@ def test_names_out_of_order_are_found(names):
         pd.date_range("2023-12-25", periods=24).strftime("%Y-%m-%d %H:%M"),
         pd.date_range("2023-12-25", periods=24),
         ["left", "right", "top"],
+        pd.date_range("2024-06-20", periods=24).strftime("%d.%m."),
         [f"Q{q} {year}" for year in (2000, 2001) for q in (1, 2, 3, 4)],
         pd.date_range("2024-10-26 22:00", periods=8, freq="30min", tz="Europe/Berlin"),
         pd.date_range("2024-10-27", periods=8, freq="30min", tz="Europe/Berlin").map(

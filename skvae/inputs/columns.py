@@ -13,6 +13,7 @@ NUMBER = re.compile(r"\s*[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?\s*", re.ASCII
 DIGITS = re.compile(r"\d+(?:[.,]\d+)?", re.ASCII)
 CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?", re.ASCII)
 DATE = re.compile(r"(\d{1,4})[-./](\d{1,2})[-./](\d{1,4})(?!\d)", re.ASCII)
+DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(?!\d)", re.ASCII)  # without a year
 # Stems of names that are numbers or times, and no more.
 TIMES = "", "date", "time", "hours", "#:#", "#:#:#"
 TIME_NAMES = re.compile(
@@ -150,6 +151,9 @@ def place(name):
                 for year, month, day in orders
             ),
         )
+    if found := DAY.match(name):
+        day, month = map(int, found.groups())
+        return Place("date", ((month, day), (day, month)))
     figures = [to_float(figure) for figure in DIGITS.findall(name)]
     if figures and HALF_DAYS.search(name):
         figures[0] %= 12
