@@ -1,9 +1,12 @@
 """Text files of signals: separators, forms of numbers, names of columns are found."""
 
+import bz2
 import csv
+import gzip
 import io
+import lzma
 import re
-import warnings
+import zipfile
 from collections import Counter
 
 import numpy as np
@@ -14,48 +17,56 @@ MISSING = ["", "na", "nan", "n/a", "null", "none", "?", "<na>", "nat"]
 MISSING += ["#n/a", "#na", "#nv"]
 NA_VALUES = [f(mark) for mark in MISSING for f in (str, str.upper, str.title)]
 DASHES = ["-", "--", "."]  # missing among numbers, but classes beside "+"
-COMPRESSED = (".gz", ".bz2", ".zip", ".xz", ".zst")
 MAX_SAMPLED = 2000  # cells that are looked at as texts
 PLAIN = ".", None  # decimal mark, and what groups thousands
 POINTS = [PLAIN, (".", ","), (".", "'"), (".", " ")]
 COMMAS = [(",", None), (",", "."), (",", "'"), (",", " ")]
 CODE = r"0\d+|\d+[eE]\d+"  # 007 and 17e4 are names, if all are such
 GROUPED = r"[+-]?[1-9]\d{0,2}[.,]\d{3}"  # 1.234 may be 1234
+# Also 12 %, 1.2 V, (1.2), $1.2, 1.2D+00: numbers, if not for us.
+NUMBERISH = r"[^\w\s]{0,2}\d[\d.,' ]*(?:[eEdD][+-]?\d+)?\s*[^\d_]{0,3}"
+# As if all were typed on one keyboard: ends of lines, spaces, minus signs.
+TYPED = {"\r\n": "\n", "\r": "\n", "\ufeff": "", "\u2212": "-", "\u2019": "'"}
+TYPED |= dict.fromkeys("\u00a0\u2007\u2009\u202f", " ")
 
 
 def read_text(path, decimal_comma=False, is_named=False, label=-1):
-    """Frame of a text, names of its columns or None, notes, and `where` a row was.
+    """Frame of a text, what is said of it, and `where` a row was.
 
     `is_named`: there are names of columns; `label`: a column that does not tell, as
     labels may be texts and numbers.
     """
-    raw, text, encoding = decode(path)
-    lines = text.split("\n")
-    at = [i for i, line in enumerate(lines, 1) if line.strip(",;|\t ")]
+    text, encoding = decode(path)
+    lines = [line.strip(" ") for line in text.split("\n")]
+    at = [i for i, line in enumerate(lines, 1) if line.strip(",;|\t")]
     rows = [lines[i - 1] for i in at]
-    if encoding != "utf-8" or len(rows) < len(lines) - 1:  # there are empty ones
-        raw = "\n".join(rows).encode()
-    mark = find_separator(rows[:: max(1, len(rows) // 100)])
-    n_cells, start = check_rows(rows[:100], at, mark)
-    step = max(1, len(rows) * n_cells // MAX_SAMPLED)
-    try:
-        sample = split([rows[start], *rows[start + 1 :: step]], mark)
-    except ValueError:  # some have more cells, or fewer
-        check_rows(rows, at, mark)
-        raise
+    bare = [re.sub('"[^"]*"', "_", row) for row in rows] if '"' in text else rows
+    mark = find_separator(bare[:: max(1, len(rows) // 100)])
+    counts = [len(r.split()) if mark == " " else r.count(mark) + 1 for r in bare]
+    start = first_of_most(counts)
+    while rows and all(row.endswith(mark) for row in rows[start:]):
+        rows[start:] = [row[:-1] for row in rows[start:]]
+        counts[start:] = [n - 1 for n in counts[start:]]
+        start = first_of_most(counts)
+    check_counts(counts, rows, at, start)
+    sample = split(
+        rows[start :: max(1, len(rows) * counts[start] // MAX_SAMPLED)], mark
+    )
     numbers = find_format(sample, mark, decimal_comma)
     is_number, is_text = kinds(sample, numbers)
-    above = split(rows[:start][-1:], mark)
     names = None
-    if above.shape[1] == n_cells - 1:
-        names = ["", *above[0].tolist()]  # as R's, where rows have names
+    above = split([row.rstrip(mark) for row in rows[:start][-1:]], mark)
+    if start and 0 <= counts[start] - above.size <= 1:
+        # One fewer is R's, where rows have names.
+        names = [*[""] * (counts[start] - above.size), *above[0]]
     elif is_named or begins_with_names(sample, is_number, is_text, numbers, label):
         names, start = sample[0].tolist(), start + 1
         sample, is_number, is_text = sample[1:], is_number[1:], is_text[1:]
     if start == len(rows):
         raise ValueError("no signals below the names of columns. Add a line for each.")
-    notes = [f"names of columns in line {at[start - 1]}" if names else
-             "no column names"]  # fmt: skip
+    notes = ["no column names"]
+    if names:
+        notes = [f"names of columns in line {at[start - 1]}"]
     if n_left_out := start - (names is not None):
         notes.append(f"{n_left_out} lines above left out")
     if encoding == "cp1252":
@@ -66,62 +77,74 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
         notes.append("1.234 is read as a number below 2 (--decimal-comma for 1234)")
     of_texts = is_text.sum(axis=0) > is_number.sum(axis=0)
     of_texts[0] |= fully(sample[:, 0], CODE).all()
-    options = {
-        "sep": r"\s+" if mark == " " else mark,
-        "header": None,
-        "skiprows": start,
-        "decimal": numbers[0],
-        "thousands": numbers[1],
-        "dtype": dict.fromkeys(np.flatnonzero(of_texts), str),
-        "na_values": NA_VALUES,
-        "skipinitialspace": True,
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.DtypeWarning)
-        try:
-            frame = pd.read_csv(io.BytesIO(raw), **options)
-        except pd.errors.DtypeWarning:  # a column of texts and numbers
-            frame = pd.read_csv(io.BytesIO(raw), **options, low_memory=False)
-    if frame.iloc[:, -1].isna().any():  # of a line that is too short, perhaps
-        check_rows(rows, at, mark)
+    frame = pd.read_csv(
+        io.StringIO("\n".join(rows[start:])),
+        sep=r"\s+" if mark == " " else mark,
+        header=None,
+        decimal=numbers[0],
+        thousands=numbers[1],
+        dtype=dict.fromkeys(np.flatnonzero(of_texts), str),
+        na_values={j: NA_VALUES + DASHES * (not t) for j, t in enumerate(of_texts)},
+        skipinitialspace=True,
+        low_memory=False,
+    )
     for j, dtype in enumerate(frame.dtypes):
-        if dtype.kind not in "biuf" and not of_texts[j]:
-            frame[j] = to_numbers(frame[j], numbers)
-    return frame, names, notes, lambda i: f"line {at[start + i]}"
+        if dtype.kind not in "biuf" and not of_texts[j]:  # numbers, and texts
+            cells = frame[j].astype(str).str.strip()
+            is_number = cells.str.fullmatch(pattern(*numbers))
+            frame[j] = frame[j].mask(is_number, cells.map(lambda c: plain(c, numbers)))
+    frame.columns = names or pd.RangeIndex(frame.shape[1])
+    return frame, notes, lambda i: f"line {at[start + i]}"
 
 
 def decode(path):
-    """Bytes of a file, compressed or not, their text and its encoding."""
-    if path.suffix.lower() in COMPRESSED:
-        kept = {"quoting": 3, "keep_default_na": False, "skip_blank_lines": False}
-        lines = pd.read_csv(
-            path, sep="\x01", header=None, dtype=str, encoding="latin-1", **kept
-        )
-        raw = "\n".join(lines[0]).encode("latin-1")
-    else:
-        raw = path.read_bytes()
+    """The text of a file, compressed or not, and its encoding."""
+    suffix = path.suffix.lower()
+    try:
+        with OPEN.get(suffix, open)(path, "rb") as file:
+            raw = file.read()
+    except OSError:
+        raise
+    except Exception as error:  # each has errors of its own
+        raise ValueError(f"no {suffix}, or damaged: {error}.") from error
     is_utf16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")  # as of Excel's "Unicode text"
     for encoding in ("utf-16",) if is_utf16 else ("utf-8", "cp1252"):
         try:
-            text = raw.decode(encoding).removeprefix("\ufeff")
+            text = raw.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if "\0" not in text:
-            text = re.sub("\r\n?", "\n", text) if "\r" in text else text
-            return raw, text, encoding
+        if "\0" in text:
+            continue
+        for old, new in TYPED.items():
+            text = text.replace(old, new)
+        return text, encoding
     raise ValueError("no text. Expected one in UTF-8, in Excel CSV UTF-8.")
+
+
+def open_zip(path, mode):
+    """The one file in it, beside what macOS adds."""
+    archive = zipfile.ZipFile(path)
+    names = [n for n in archive.namelist() if not n.startswith("__MACOSX")]
+    if len(names) != 1:
+        raise ValueError(f"it holds {len(names)} files, expected one")
+    return archive.open(names[0])
+
+
+OPEN = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zip": open_zip}
 
 
 def split(rows, mark):
     """Cells of some lines, an array of str."""
-    rows = map(str.strip, rows) if mark == " " else rows
+    rows = [" ".join(row.split()) for row in rows] if mark == " " else rows
     reader = csv.reader(rows, delimiter=mark, skipinitialspace=True)
-    return np.array([[cell.strip() for cell in row] for row in reader], ndmin=2)
+    cells = [[cell.strip() for cell in row] for row in reader]
+    if len(set(map(len, cells))) > 1:
+        raise ValueError("a quotation mark is not closed. Remove it, or add another.")
+    return np.array(cells, str, ndmin=2)
 
 
 def find_separator(rows):
     """The mark that most of the lines hold, equally often."""
-    rows = [re.sub('"[^"]*"', "", row) for row in rows]
     found = {}
     for mark in "\t;|,":
         counts = Counter(row.count(mark) for row in rows)
@@ -133,32 +156,25 @@ def find_separator(rows):
     return likely if found[likely] > len(rows) / 2 else " "
 
 
-def check_rows(rows, at, mark):
-    """Number of cells of a line, and the first of so many; ValueError for others.
+def first_of_most(counts):
+    """Number of the first line that has as many cells as most."""
+    return counts.index(Counter(counts).most_common(1)[0][0]) if counts else 0
 
-    But a text of several words may stand above.
-    """
-    counts = []
-    for row in rows:
-        if '"' in row:
-            counts.append(split([row], mark).size)
-        else:
-            counts.append(row.count(mark) + 1 if mark != " " else len(row.split()))
-    n_cells = Counter(counts).most_common(1)[0][0] if rows else 0
-    if n_cells < 2:
+
+def check_counts(counts, rows, at, start):
+    """ValueError for lines of other numbers of cells, but a text of words above."""
+    if not rows or counts[start] < 2:
         has = f"line {at[0]} has one cell" if rows else "no signals"
         raise ValueError(
             f"{has}. Expected a signal a line, with commas, semicolons, tabs or spaces "
             "between its values."
         )
-    start = counts.index(n_cells)
     for i, n in enumerate(counts):
-        if n != n_cells and (i > start or not re.search("[A-Za-z#]", rows[i])):
+        if n != counts[start] and (i > start or not re.search("[A-Za-z#]", rows[i])):
             raise ValueError(
                 f"line {at[i]} has {n} columns, line {at[start]} has "
-                f"{n_cells}. Expected equally many: fill or remove cells."
+                f"{counts[start]}. Expected equally many: fill or remove cells."
             )
-    return n_cells, start
 
 
 def fully(cells, pattern):
@@ -178,6 +194,12 @@ def pattern(decimal, thousands):
     return rf"[+-]?(?:{number}|[iI]nf(?:inity)?|INF)"
 
 
+def plain(cell, numbers):
+    """The text of a number as Python writes it."""
+    decimal, thousands = numbers
+    return cell.replace(thousands or "", "").replace(decimal, ".")
+
+
 def kinds(cells, numbers):
     """Which cells of an array of str are numbers, and which texts: nor missing."""
     is_number = fully(cells, pattern(*numbers))
@@ -188,9 +210,9 @@ def kinds(cells, numbers):
 def find_format(cells, mark, decimal_comma):
     """Decimal mark, and what groups thousands: the form that most cells have."""
     forms = [*COMMAS, PLAIN] if decimal_comma else [*POINTS, *COMMAS]
+    best = max(forms, key=lambda form: fully(cells, pattern(*form)).sum())
     marked = fully(cells, r"[+-]?\d[\d.,' ]*[.,' ][\d.,' ]*")
     grouped = fully(cells, GROUPED)
-    best = max(forms, key=lambda form: fully(cells, pattern(*form)).sum())
     if best[1] is None and mark != "," and (grouped == marked).all():
         # All numbers have three decimals, or none: beside 987 they group thousands.
         rest = fully(cells, r"[+-]?[1-9]\d*") & grouped.any(axis=0)
@@ -204,12 +226,16 @@ def begins_with_names(cells, is_number, is_text, numbers, label):
 
     As wavelengths or times are; the texts beside them, as of the label, come only once.
     """
-    below = is_number[1:].any(axis=0) & ~is_text[1:].any(axis=0)
-    above = is_text[0] & below
+    looks = is_number | fully(cells, NUMBERISH)
+    below = is_number[1:].sum(axis=0) > is_text[1:].sum(axis=0)
+    alike = looks[1:].sum(axis=0) > (is_text & ~looks)[1:].sum(axis=0)
+    above = is_text[0] & (below | (alike & ~looks[0]))
     above[label : label + 1 or None] = False
     is_step = is_number[0] & (below | (len(cells) == 1))
-    flat = pd.Series(cells[:, is_step].ravel())
-    values, *others = np.array(to_numbers(flat, numbers)).reshape(len(cells), -1)
+    values, *others = [
+        np.array([float(plain(cell, numbers)) for cell in row])
+        for row in np.where(is_number, cells, "nan")[:, is_step].tolist()
+    ]
     if np.isinf(values).any():
         return False
     steps = np.diff(values)
@@ -219,7 +245,7 @@ def begins_with_names(cells, is_number, is_text, numbers, label):
         return above.sum() > len(values) or is_sorted or is_whole or len(values) < 3
     if not is_sorted or (is_text[0] & (cells[1:] == cells[0]).any(axis=0)).any():
         return False
-    if (abs(steps - steps[0]) < 0.1 * abs(steps[0])).all():
+    if is_even(steps) and not (others and is_even(np.diff(others[0]))):
         return True
     if not others or len(values) < 5:
         return False
@@ -229,14 +255,6 @@ def begins_with_names(cells, is_number, is_text, numbers, label):
     return is_beyond or (abs(signs) < len(steps)).all()
 
 
-def to_numbers(texts, numbers):
-    """A Series of texts as numbers; or, where some are none, with plain ones."""
-    decimal, thousands = numbers
-    stripped = texts.astype(str).str.strip()
-    is_missing = texts.isna() | stripped.str.lower().isin([*MISSING, *DASHES])
-    is_number = stripped.str.fullmatch(pattern(*numbers))
-    plain = stripped.str.replace(thousands or "", "", regex=False)
-    plain = plain.str.replace(decimal, ".", regex=False)
-    if (is_missing | is_number).all():
-        return plain.mask(is_missing).astype(float)
-    return texts.mask(is_number & ~is_missing, plain)
+def is_even(steps):
+    """Whether they are alike, as those of a header and those of a ramp are."""
+    return len(steps) > 0 and (abs(steps - steps[0]) < 0.1 * abs(steps[0])).all()
