@@ -37,6 +37,7 @@ def read_frame(path, **of_text):
         raise ValueError(f"{suffix} is not read. {EXPECTED}")
     if suffix not in READERS:
         return read_text(path, **of_text)
+    path.stat()  # OSError in plain words
     reader, needed = READERS[suffix]
     try:
         found = reader(path)
@@ -79,7 +80,7 @@ def read_ts(path):
     from aeon.datasets import load_from_ts_file
 
     X, y = load_from_ts_file(str(path))
-    return {"X": X, "y": y}
+    return {"X": X, "y": y} if len(y) else {"X": X}
 
 
 def read_arff(path):

@@ -124,6 +124,8 @@ class Columns:
         X, rows = self.read_signals(signals)
         frame = self.frame.iloc[rows]
         said = ["no labels" if target is None else f"labels in {self.called(target)}"]
+        if target is not None and label is None and not is_label(self.name(target)):
+            said[0] += " (--label none if these are none)"
         if group is not None:
             said.append(f"groups in {self.called(group)}")
         said.append(f"signals in {self.range_of(signals)}")
@@ -140,7 +142,8 @@ class Columns:
         if target is not None and (y.isna() & (frame[target] == "-1")).any():
             said.append("-1 among texts is no label")
         index = frame.index
-        keys = [j for j in left_out if frame[j].nunique() > 1]
+        keys = [j for j in left_out if self.kinds[j] != "cells"]
+        keys = [j for j in keys if frame[j].nunique() > 1]
         if keys and isinstance(index, pd.RangeIndex):
             names = [self.names[j] if self.names else str(j) for j in keys]
             index = pd.MultiIndex.from_frame(frame[keys], names=names)
@@ -157,11 +160,17 @@ class Columns:
     def name(self, j):
         return self.names[j].lower() if self.names else None
 
+    def is_key(self, j):
+        """Whether its name says of whom or when, as "meter_id" or "Sensor No." do."""
+        words = re.split(r"[\W\d_]+", self.name(j) or "")
+        return any(word in KEYS or word.endswith("id") for word in words)
+
     def find(self, column, option):
         """The number of the column that an option names."""
         names, n_columns = self.names or [], self.frame.shape[1]
-        if column in names:
-            return names.index(column)
+        for known in (names, [name.lower() for name in names]):
+            if column in known:
+                return known.index(column)
         if is_whole(column) and -n_columns <= int(column) < n_columns:
             return int(column) % n_columns
         shown = shorten(", ".join(names), 60, placeholder=" ...") or "none there"
@@ -180,8 +189,8 @@ class Columns:
             return named[-1]
         signals = self.known_signals(columns)
         if signals is not None:
-            others = [j for j in columns if j not in signals]
-            others = [j for j in others if self.name(j) not in KEYS]
+            others = sorted({*columns} - {*signals})
+            others = [j for j in others if not self.is_key(j)]
             likely = [j for j in others if self.can_be_labels(j)]
             likely += [j for j in others if self.can_be_target(j)]
             if len(likely) > 1 or (likely and not self.is_plain(likely[0], columns)):
@@ -193,10 +202,14 @@ class Columns:
             return likely[0] if likely else self.constant(columns)
         first, last = columns[0], columns[-1]
         likely = [j for j in (last, first) if self.can_be_labels(j)]
-        likely = [j for j in likely if self.name(j) not in KEYS]
+        likely = [j for j in likely if not self.is_key(j)]
         kinds = [self.kinds[j] for j in likely]
         if kinds == ["numbers", "texts"]:
             return self.ask(likely)
+        if kinds[:1] == ["numbers"]:  # of counts, all columns may be like labels
+            others = [j for j in columns[:50] if j not in likely]
+            if others and np.mean([self.can_be_labels(j) for j in others]) > 0.5:
+                return self.ask(likely)
         return likely[0] if likely else self.constant(columns)
 
     def is_plain(self, j, columns):
@@ -260,6 +273,7 @@ class Columns:
         others = not_numbered([self.names[j] for j in columns]) if self.names else None
         if others is None:
             return None
+        others = {*others}
         return [j for j in columns if self.names[j] not in others]
 
     def find_signals(self, columns):
@@ -270,7 +284,7 @@ class Columns:
             why = "its cells hold no signals"
             if "cells" not in self.kinds:
                 why = "no number in its name, as most have"
-            left_out = {j: why for j in columns if j not in signals}
+            left_out = dict.fromkeys(sorted({*columns} - {*signals}), why)
             times = [j for j in signals if self.holds_times(j)]
             if len(times) < len(signals):
                 left_out |= dict.fromkeys(times, "the same rising values in all rows")
@@ -307,7 +321,7 @@ class Columns:
         """Why the first of the columns is an index, not a part of a signal, or None."""
         j, others = columns[0], columns[1:]
         values = self.frame[j]
-        if self.name(j) in (*INDEX_NAMES, *KEYS):
+        if self.name(j) in INDEX_NAMES or self.is_key(j):
             return "named as an index is"
         if self.kinds[j] == "mixed" and self.kinds.count("mixed") == 1:
             is_name = pd.to_numeric(values, errors="coerce").isna().all()

@@ -49,9 +49,8 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
         counts[start:] = [n - 1 for n in counts[start:]]
         start = first_of_most(counts)
     check_counts(counts, rows, at, start)
-    sample = split(
-        rows[start :: max(1, len(rows) * counts[start] // MAX_SAMPLED)], mark
-    )
+    step = max(1, len(rows) * counts[start] // MAX_SAMPLED)
+    sample = split([rows[start], *rows[start + 1 :: step]], mark)
     numbers = find_format(sample, mark, decimal_comma)
     is_number, is_text = kinds(sample, numbers)
     names = None
@@ -90,9 +89,9 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     )
     for j, dtype in enumerate(frame.dtypes):
         if dtype.kind not in "biuf" and not of_texts[j]:  # numbers, and texts
-            cells = frame[j].astype(str).str.strip()
+            cells = frame[j].map(str).str.strip()
             is_number = cells.str.fullmatch(pattern(*numbers))
-            frame[j] = frame[j].mask(is_number, cells.map(lambda c: plain(c, numbers)))
+            frame[j] = frame[j].mask(is_number, [plain(c, numbers) for c in cells])
     frame.columns = names or pd.RangeIndex(frame.shape[1])
     return frame, notes, lambda i: f"line {at[start + i]}"
 
@@ -106,7 +105,7 @@ def decode(path):
     except OSError:
         raise
     except Exception as error:  # each has errors of its own
-        raise ValueError(f"no {suffix}, or damaged: {error}.") from error
+        raise ValueError(f"{suffix} is not read: {error}.") from error
     is_utf16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")  # as of Excel's "Unicode text"
     for encoding in ("utf-16",) if is_utf16 else ("utf-8", "cp1252"):
         try:
@@ -238,6 +237,8 @@ def begins_with_names(cells, is_number, is_text, numbers, label):
     ]
     if np.isinf(values).any():
         return False
+    if len(cells) == 1 and not is_step.any():
+        return True
     steps = np.diff(values)
     is_sorted = len(steps) > 1 and abs(np.sign(steps).sum()) == len(steps)
     if above.any():
