@@ -362,7 +362,9 @@ class Columns:
             X = containers.pad(signals, 1, None, "")
             X = X.reshape(len(X), -1, X.shape[-1])
         else:
-            X = frame.to_numpy(float)[:, layout(self.given[columns]).order]
+            X = frame.to_numpy(float)[:, None]
+            if self.given.nlevels > 1:
+                X = X[:, 0, layout(self.given[columns]).order]
         if not X.size or X[0].size < MIN_VALUES:
             raise ValueError(
                 f"{len(X)} signals of {X[:1].size} values. Expected at least "

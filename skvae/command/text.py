@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import re
+import warnings
 import zipfile
 from collections import Counter
 
@@ -37,27 +38,28 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     labels may be texts and numbers.
     """
     text, encoding = decode(path)
-    lines = [line.strip(" ") for line in text.split("\n")]
-    at = [i for i, line in enumerate(lines, 1) if line.strip(",;|\t")]
-    rows = [lines[i - 1] for i in at]
-    bare = [re.sub('"[^"]*"', "_", row) for row in rows] if '"' in text else rows
-    mark = find_separator(bare[:: max(1, len(rows) // 100)])
-    counts = [len(r.split()) if mark == " " else r.count(mark) + 1 for r in bare]
-    start = first_of_most(counts)
-    while rows and all(row.endswith(mark) for row in rows[start:]):
-        rows[start:] = [row[:-1] for row in rows[start:]]
-        counts[start:] = [n - 1 for n in counts[start:]]
-        start = first_of_most(counts)
-    check_counts(counts, rows, at, start)
-    step = max(1, len(rows) * counts[start] // MAX_SAMPLED)
-    sample = split([rows[start], *rows[start + 1 :: step]], mark)
+    lines = re.sub(r"\n[,;|\t ]+(?=\n|$)", "\n", "\n" + text)[1:].split("\n")
+    at = [i for i, line in enumerate(lines, 1) if line]
+    rows = [line for line in lines if line]
+    mark = find_separator(list(map(unquoted, rows[:: max(1, len(rows) // 100)])))
+    n_cells, start = count_cells(rows[:100], mark)
+    while rows and all(row.rstrip(" ").endswith(mark) for row in rows[start:]):
+        rows[start:] = [row.rstrip(" ")[:-1] for row in rows[start:]]
+        n_cells, start = count_cells(rows[:100], mark)
+    check_cells(rows[:100], at, mark)
+    step = max(1, len(rows) * n_cells // MAX_SAMPLED)
+    try:
+        sample = split([rows[start], *rows[start + 1 :: step]], mark)
+    except ValueError:
+        check_cells(rows, at, mark)
+        raise
     numbers = find_format(sample, mark, decimal_comma)
     is_number, is_text = kinds(sample, numbers)
     names = None
     above = split([row.rstrip(mark) for row in rows[:start][-1:]], mark)
-    if start and 0 <= counts[start] - above.size <= 1:
+    if start and 0 <= n_cells - above.size <= 1:
         # One fewer is R's, where rows have names.
-        names = [*[""] * (counts[start] - above.size), *above[0]]
+        names = [*[""] * (n_cells - above.size), *above[0]]
     elif is_named or begins_with_names(sample, is_number, is_text, numbers, label):
         names, start = sample[0].tolist(), start + 1
         sample, is_number, is_text = sample[1:], is_number[1:], is_text[1:]
@@ -76,24 +78,37 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
         notes.append("1.234 is read as a number below 2 (--decimal-comma for 1234)")
     of_texts = is_text.sum(axis=0) > is_number.sum(axis=0)
     of_texts[0] |= fully(sample[:, 0], CODE).all()
-    frame = pd.read_csv(
-        io.StringIO("\n".join(rows[start:])),
-        sep=r"\s+" if mark == " " else mark,
-        header=None,
-        decimal=numbers[0],
-        thousands=numbers[1],
-        dtype=dict.fromkeys(np.flatnonzero(of_texts), str),
-        na_values={j: NA_VALUES + DASHES * (not t) for j, t in enumerate(of_texts)},
-        skipinitialspace=True,
-        low_memory=False,
-    )
+    options = {
+        "sep": r"\s+" if mark == " " else mark,
+        "header": None,
+        "decimal": numbers[0],
+        "thousands": numbers[1],
+        "dtype": dict.fromkeys(np.flatnonzero(of_texts), str),
+        "na_values": NA_VALUES,
+        "skipinitialspace": True,
+    }
+    raw = "\n".join(rows[start:]).encode()
+    try:
+        frame = read_csv(raw, options)
+    except pd.errors.ParserError:
+        check_cells(rows, at, mark)
+        raise
+    if frame.iloc[:, -1].isna().any():  # of a line that is too short, perhaps
+        check_cells(rows, at, mark)
     for j, dtype in enumerate(frame.dtypes):
         if dtype.kind not in "biuf" and not of_texts[j]:  # numbers, and texts
-            cells = frame[j].map(str).str.strip()
-            is_number = cells.str.fullmatch(pattern(*numbers))
-            frame[j] = frame[j].mask(is_number, [plain(c, numbers) for c in cells])
+            frame[j] = to_numbers(frame[j], numbers)
     frame.columns = names or pd.RangeIndex(frame.shape[1])
     return frame, notes, lambda i: f"line {at[start + i]}"
+
+
+def read_csv(raw, options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.DtypeWarning)
+        try:
+            return pd.read_csv(io.BytesIO(raw), **options)
+        except pd.errors.DtypeWarning:  # texts and numbers, in parts of a column
+            return pd.read_csv(io.BytesIO(raw), **options, low_memory=False)
 
 
 def decode(path):
@@ -155,24 +170,36 @@ def find_separator(rows):
     return likely if found[likely] > len(rows) / 2 else " "
 
 
-def first_of_most(counts):
-    """Number of the first line that has as many cells as most."""
-    return counts.index(Counter(counts).most_common(1)[0][0]) if counts else 0
+def unquoted(row):
+    return re.sub('"[^"]*"', "_", row) if '"' in row else row
 
 
-def check_counts(counts, rows, at, start):
+def count_cells(rows, mark):
+    """How many cells most lines have, and which is the first of these."""
+    counts = n_cells_of(rows, mark)
+    n_cells = Counter(counts).most_common(1)[0][0] if rows else 0
+    return n_cells, counts.index(n_cells) if rows else 0
+
+
+def n_cells_of(rows, mark):
+    rows = map(unquoted, rows)
+    return [len(row.split()) if mark == " " else row.count(mark) + 1 for row in rows]
+
+
+def check_cells(rows, at, mark):
     """ValueError for lines of other numbers of cells, but a text of words above."""
-    if not rows or counts[start] < 2:
+    n_cells, start = count_cells(rows, mark)
+    if n_cells < 2:
         has = f"line {at[0]} has one cell" if rows else "no signals"
         raise ValueError(
             f"{has}. Expected a signal a line, with commas, semicolons, tabs or spaces "
             "between its values."
         )
-    for i, n in enumerate(counts):
-        if n != counts[start] and (i > start or not re.search("[A-Za-z#]", rows[i])):
+    for i, n in enumerate(n_cells_of(rows, mark)):
+        if n != n_cells and (i > start or not re.search("[A-Za-z#]", rows[i])):
             raise ValueError(
                 f"line {at[i]} has {n} columns, line {at[start]} has "
-                f"{counts[start]}. Expected equally many: fill or remove cells."
+                f"{n_cells}. Expected equally many: fill or remove cells."
             )
 
 
@@ -197,6 +224,15 @@ def plain(cell, numbers):
     """The text of a number as Python writes it."""
     decimal, thousands = numbers
     return cell.replace(thousands or "", "").replace(decimal, ".")
+
+
+def to_numbers(texts, numbers):
+    """A Series of texts as numbers; or, where some are none, with plain ones."""
+    cells = texts.map(str).str.strip()
+    is_number = cells.str.fullmatch(pattern(*numbers))
+    texts = texts.mask(is_number, [plain(cell, numbers) for cell in cells])
+    texts = texts.mask(cells.isin(DASHES))
+    return texts.astype(float) if (is_number | texts.isna()).all() else texts
 
 
 def kinds(cells, numbers):
