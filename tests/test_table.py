@@ -161,7 +161,7 @@ def test_numpy_writes_what_ucr_has(tmp_path, capsys):
     check(tmp_path / "ECG200_TRAIN.tsv", y=y)
     np.savetxt(tmp_path / "ECG200_TRAIN", np.column_stack([y, MANY]), fmt="  %.16e")
     check(tmp_path / "ECG200_TRAIN", y=y)
-    assert capsys.readouterr().out.count("labels in column 0;") == 2
+    assert capsys.readouterr().out.count("labels in column 0 (--label none if") == 2
     np.savetxt(tmp_path / "x.csv", MANY, delimiter=",", header="fs = 100, volts")
     check(tmp_path / "x.csv", y=None)
     assert "1 lines above left out" in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """Files of signals as DataFrames: a column for each time step, or signals in cells."""
 
+from textwrap import shorten
+
 import numpy as np
 import pandas as pd
 
@@ -9,36 +11,61 @@ EXPECTED = (
     "Expected a text (.csv, .tsv, .txt), .parquet, .feather, .npz, .npy, .ts, .arff or "
     ".mat. Save the signals as one of these."
 )
-REMEDY = (
-    "Expected, of NumPy, arrays without objects: numpy.savez(file, X=X, "
-    "y=y.astype(str))."
-)
+REMEDY = "numpy.savez(file, X=X, y=y.astype(str))"
+UNREAD = [
+    ".xlsx",
+    ".xls",
+    ".ods",
+    ".h5",
+    ".hdf5",
+    ".pkl",
+    ".joblib",
+    ".edf",
+    ".wav",
+    ".json",
+    ".jsonl",
+]
 
 
 def read_frame(path, **of_text):
-    """Frame, names of its columns or None, notes, and `where` a row was.
+    """Frame, its columns a RangeIndex if they have no names; notes; `where` a row was.
 
     **of_text : as for `read_text`, which reads files of unknown kinds too.
     """
     suffix = path.suffix.lower()
-    if suffix in (".xlsx", ".xls", ".h5", ".hdf5", ".pkl", ".joblib", ".edf"):
+    if suffix in UNREAD:
         raise ValueError(f"{suffix} is not read. {EXPECTED}")
     if suffix not in READERS:
         return read_text(path, **of_text)
+    path.stat()  # OSError in plain words
     reader, needed = READERS[suffix]
     try:
-        frame = reader(path)
-        if isinstance(frame, dict):
-            frame = from_arrays(frame)
+        found = reader(path)
     except ImportError as error:
         raise ImportError(f"{suffix} needs {needed}: pip install {needed}") from error
     except OSError:
         raise
     except Exception as error:  # readers of a damaged file raise anything
-        remedy = f" {REMEDY}" if suffix in (".npz", ".npy") else ""
-        raise ValueError(f"{type(error).__name__}: {error}.{remedy}") from error
-    names = [str(name) for name in frame.columns]
-    return frame.set_axis(range(len(names)), axis=1), names, [], lambda i: f"row {i}"
+        said = shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
+        remedy = f" Of NumPy, save arrays without objects: {REMEDY}."
+        is_numpy = suffix in (".npz", ".npy")
+        raise ValueError(f"{said.rstrip('.')}.{remedy * is_numpy}") from error
+    frame, notes = from_arrays(found) if isinstance(found, dict) else (found, [])
+    return frame, notes, lambda i: f"row {i}"
+
+
+def read_arrow(path):
+    """Parquet or Feather; fields of structs are columns, and tensors are arrays."""
+    from pyarrow import feather, parquet
+
+    is_parquet = path.suffix.lower() == ".parquet"
+    table = (parquet if is_parquet else feather).read_table(path).flatten()
+    frame = table.to_pandas()
+    for j, field in enumerate(table.schema):
+        if hasattr(field.type, "shape"):  # pandas has the numbers only
+            arrays = table.column(j).combine_chunks().to_numpy_ndarray()
+            frame[field.name] = list(arrays)
+    return frame
 
 
 def read_npz(path):
@@ -53,7 +80,7 @@ def read_ts(path):
     from aeon.datasets import load_from_ts_file
 
     X, y = load_from_ts_file(str(path))
-    return {"X": X, "y": y}
+    return {"X": X, "y": y} if len(y) else {"X": X}
 
 
 def read_arff(path):
@@ -81,27 +108,38 @@ def read_mat(path):
 
 
 def from_arrays(arrays):
-    """Frame of X, a signal in each cell, and of the other arrays, which are as long."""
+    """Frame of X, a signal in each cell, and of the other arrays, which are as long.
+
+    And notes of those that are not.
+    """
     arrays = {name: one_array(x) for name, x in arrays.items()}
     likely = [name for name, x in arrays.items() if x.ndim > 1 or is_of_arrays(x)]
     named = [name for name in arrays if name.lower() == "x"]
     if not named and len(likely) != 1:
-        raise ValueError(f"no array X, only {list(arrays)}. Expected X and y.")
+        names = shorten(str([*arrays]), 100, placeholder=" ...")
+        raise ValueError(
+            f"no array X, only {names}. Expected X and y, parts joined by "
+            f"numpy.concatenate: {REMEDY}."
+        )
     name = (named or likely)[0]
-    X = arrays[name]
+    X = arrays.pop(name)
     if X.dtype.kind not in "biufO":
         raise ValueError(f"{name} has dtype {X.dtype}. Expected real numbers.")
     if not X.size or not (X.ndim in (2, 3) or is_of_arrays(X)):
         raise ValueError(f"{name} has shape {X.shape}. Expected (n, t), (n, c, t).")
-    others = {k: np.squeeze(x) for k, x in arrays.items() if k != name}
-    for k in ("y", "groups"):
-        if k in others and others[k].shape != X.shape[:1]:
+    columns, notes = {name: list(X)}, []
+    for key, x in arrays.items():
+        if np.squeeze(x).shape == X.shape[:1]:
+            columns[key] = list(np.squeeze(x))
+        elif key.lower() in ("y", "groups", "label", "labels", "target"):
             raise ValueError(
-                f"{name} has shape {X.shape} beside {k} {others[k].shape}. Expected as "
-                f"many, {X.shape[:1]}."
+                f"{name} has shape {X.shape} beside {key} {x.shape}. Expected one for "
+                f"each signal, {X.shape[:1]}: of 0 and 1 for each class, "
+                f"{key}.argmax(axis=1); of several targets, one."
             )
-    others = {k: list(x) for k, x in others.items() if x.shape == X.shape[:1]}
-    return pd.DataFrame({name: list(X), **others})
+        else:
+            notes.append(f"{shorten(key, 20)} of shape {x.shape} left out")
+    return pd.DataFrame(columns), notes
 
 
 def one_array(x):
@@ -119,8 +157,8 @@ def is_of_arrays(x):
 
 
 READERS = {  # and what has to be installed, if it may be missing
-    ".parquet": (pd.read_parquet, "pyarrow"),
-    ".feather": (pd.read_feather, "pyarrow"),
+    ".parquet": (read_arrow, "pyarrow"),
+    ".feather": (read_arrow, "pyarrow"),
     ".npz": (read_npz, "numpy"),
     ".npy": (read_npz, "numpy"),
     ".ts": (read_ts, "aeon"),

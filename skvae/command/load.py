@@ -85,7 +85,9 @@ def check_labels(path, y):
     kept = ~rare[codes]
     is_few = len(y) < MIN_SIGNALS
     is_rare = (~rare).sum() < 2 or kept.sum() < MIN_SIGNALS or kept.mean() < 0.5
-    if y.dtype.kind in "iuf" and len(classes) > 2 and is_rare and not is_few:
+    are_decimals = y.dtype.kind == "f" and len(classes) > 1
+    are_many = y.dtype.kind in "iuf" and len(classes) > 2 and is_rare
+    if (are_decimals or are_many) and not is_few:
         print(f"Labels are {len(classes)} different numbers: a regression.")
         return np.ones(len(y), bool), "numbers"
     names = [f"{name} ({n})" for name, n in zip(classes, counts, strict=True)]

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from skvae.command.files import read_frame
-from skvae.command.text import CODE, MISSING
+from skvae.command.text import CODE, MISSING, NUMBERISH, PLAIN, pattern
 from skvae.inputs import containers
-from skvae.inputs.columns import not_numbered, out_of_order
+from skvae.inputs.columns import layout, not_numbered, out_of_order
 from skvae.inputs.long_frames import MAX_READINGS, refuse_long
 
 # In lower case, as all names that are looked for.
@@ -24,7 +24,6 @@ KEYS = (  # of whom or when a signal is, not what
     *("customer", "household", "group", "week", "day", "date", "time", "month", "year"),
 )
 DATE = r"\d+[-/.]\d+[-/.]\d+(?:[ T].*)?"
-NUMBERISH = r"[+-]?\d[\d.,' ]*(?:[eE][+-]?\d+)?\s*[^\d_]{0,3}"  # also 12 %, 1.2 V
 MIN_VALUES = 2  # of a signal
 PIVOT = "If a line is a reading, make it a line for each signal: pivot the table."
 
@@ -59,32 +58,55 @@ def read(path, label=None, decimal_comma=False, groups=None):
         "label": int(label) if is_whole(label or "") else -1,
     }
     try:
-        frame, names, notes, where = read_frame(path, **of_text)
-        if groups is None and path.suffix == ".npz" and "groups" in names:
+        frame, notes, where = read_frame(path, **of_text)
+        if groups is None and path.suffix == ".npz" and "groups" in frame:
             groups = "groups"
-        table, said = Columns(frame, names, where).take(label, groups)
+        levels = [n for n in frame.index.names if is_label(n) or n in asked]
+        if levels:
+            frame = frame.reset_index(levels, allow_duplicates=True)
+        table, said = Columns(frame, where).take(label, groups)
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror or error}.") from error
     except (ValueError, ImportError) as error:
         raise SystemExit(f"{path}: {error}") from error
-    print(f"{path}: {'; '.join([*notes, *said])}.")
+    print(f"{path}: {'; '.join([*listed(notes), *said])}.")
     return table
 
 
-class Columns:
-    """Columns of a frame; their kinds are numbers, cells, dates, texts, and mixed."""
+def is_label(name):
+    return str(name).lower() in LABEL_NAMES
 
-    def __init__(self, frame, names, where):
+
+def listed(items, n=6):
+    """The first of a list of words, and how many more there are."""
+    more = [f"and {len(items) - n} more"] if len(items) > n else []
+    return [*items[:n], *more]
+
+
+class Columns:
+    """Columns of a frame; their kinds are numbers, cells, dates, texts, and mixed.
+
+    They are called by numbers here; `given` is what they were, `names` as texts.
+    """
+
+    def __init__(self, frame, where):
+        self.given, self.names = frame.columns, None
+        if not isinstance(self.given, pd.RangeIndex):
+            levels = [np.atleast_1d(np.array(n, object)) for n in self.given]
+            self.names = [" ".join(filter(None, map(str, ls))) for ls in levels]
+        frame = frame.set_axis(range(frame.shape[1]), axis=1)
         others = [j for j, dtype in enumerate(frame.dtypes) if dtype.kind not in "biuf"]
         for j in others:
             frame[j] = plain(frame[j])
-        self.frame, self.names, self.where = frame, names, where
+        self.frame, self.where = frame, where
         self.kinds = ["numbers"] * frame.shape[1]
         for j in others:
             self.kinds[j] = kind(frame[j])
 
     def take(self, label, groups):
         """The `Table`, and what is said of each column."""
+        if not len(self.frame):
+            raise ValueError("no rows. Expected a signal in each.")
         group = None if groups is None else self.find(groups, "groups")
         columns = [j for j in self.frame if j != group]
         target = None
@@ -102,12 +124,14 @@ class Columns:
         X, rows = self.read_signals(signals)
         frame = self.frame.iloc[rows]
         said = ["no labels" if target is None else f"labels in {self.called(target)}"]
+        if target is not None and label is None and not is_label(self.name(target)):
+            said[0] += " (--label none if these are none)"
         if group is not None:
             said.append(f"groups in {self.called(group)}")
         said.append(f"signals in {self.range_of(signals)}")
         if self.names and (pair := out_of_order([self.names[j] for j in signals])):
             said.append(f"they are out of order, {pair[0]!r} before {pair[1]!r}")
-        said += [f"{self.called(j)} left out, {why}" for j, why in left_out.items()]
+        said += listed([f"{self.called(j)} left out, {left_out[j]}" for j in left_out])
         if len(rows) < len(self.frame):
             first = self.where(np.setdiff1d(range(len(self.frame)), rows)[0])
             n = len(self.frame) - len(rows)
@@ -118,7 +142,8 @@ class Columns:
         if target is not None and (y.isna() & (frame[target] == "-1")).any():
             said.append("-1 among texts is no label")
         index = frame.index
-        keys = [j for j in left_out if frame[j].nunique() > 1]
+        keys = [j for j in left_out if self.kinds[j] != "cells"]
+        keys = [j for j in keys if frame[j].nunique() > 1]
         if keys and isinstance(index, pd.RangeIndex):
             names = [self.names[j] if self.names else str(j) for j in keys]
             index = pd.MultiIndex.from_frame(frame[keys], names=names)
@@ -135,11 +160,17 @@ class Columns:
     def name(self, j):
         return self.names[j].lower() if self.names else None
 
+    def is_key(self, j):
+        """Whether its name says of whom or when, as "meter_id" or "Sensor No." do."""
+        words = re.split(r"[\W\d_]+", self.name(j) or "")
+        return any(word in KEYS or word.endswith("id") for word in words)
+
     def find(self, column, option):
         """The number of the column that an option names."""
         names, n_columns = self.names or [], self.frame.shape[1]
-        if column in names:
-            return names.index(column)
+        for known in (names, [name.lower() for name in names]):
+            if column in known:
+                return known.index(column)
         if is_whole(column) and -n_columns <= int(column) < n_columns:
             return int(column) % n_columns
         shown = shorten(", ".join(names), 60, placeholder=" ...") or "none there"
@@ -154,12 +185,12 @@ class Columns:
         Its name says so, or it alone stands beside signals that are known; else the
         last or the first, which can be.
         """
-        if named := [j for j in columns if self.name(j) in LABEL_NAMES]:
+        if named := [j for j in columns if self.names and is_label(self.names[j])]:
             return named[-1]
         signals = self.known_signals(columns)
         if signals is not None:
-            others = [j for j in columns if j not in signals]
-            others = [j for j in others if self.name(j) not in KEYS]
+            others = sorted({*columns} - {*signals})
+            others = [j for j in others if not self.is_key(j)]
             likely = [j for j in others if self.can_be_labels(j)]
             likely += [j for j in others if self.can_be_target(j)]
             if len(likely) > 1 or (likely and not self.is_plain(likely[0], columns)):
@@ -171,10 +202,14 @@ class Columns:
             return likely[0] if likely else self.constant(columns)
         first, last = columns[0], columns[-1]
         likely = [j for j in (last, first) if self.can_be_labels(j)]
-        likely = [j for j in likely if self.name(j) not in KEYS]
+        likely = [j for j in likely if not self.is_key(j)]
         kinds = [self.kinds[j] for j in likely]
         if kinds == ["numbers", "texts"]:
             return self.ask(likely)
+        if kinds[:1] == ["numbers"]:  # of counts, all columns may be like labels
+            others = [j for j in columns[:50] if j not in likely]
+            if others and np.mean([self.can_be_labels(j) for j in others]) > 0.5:
+                return self.ask(likely)
         return likely[0] if likely else self.constant(columns)
 
     def is_plain(self, j, columns):
@@ -238,6 +273,7 @@ class Columns:
         others = not_numbered([self.names[j] for j in columns]) if self.names else None
         if others is None:
             return None
+        others = {*others}
         return [j for j in columns if self.names[j] not in others]
 
     def find_signals(self, columns):
@@ -248,7 +284,10 @@ class Columns:
             why = "its cells hold no signals"
             if "cells" not in self.kinds:
                 why = "no number in its name, as most have"
-            left_out = {j: why for j in columns if j not in signals}
+            left_out = dict.fromkeys(sorted({*columns} - {*signals}), why)
+            times = [j for j in signals if self.holds_times(j)]
+            if len(times) < len(signals):
+                left_out |= dict.fromkeys(times, "the same rising values in all rows")
         else:
             signals = list(columns)
             while signals and (why := self.is_index(signals)):
@@ -258,15 +297,31 @@ class Columns:
                 left_out[j] = f"it holds {self.kinds[j]}"
         signals = [j for j in signals if j not in left_out]
         if not signals:
-            names = ", ".join(map(self.called, left_out)) or "labels and groups alone"
-            raise ValueError(f"no column of signals beside {names}. {PIVOT}")
+            names = listed(list(map(self.called, left_out)))
+            names = ", ".join(names) or "labels and groups alone"
+            texts = [j for j in left_out if self.kinds[j] == "texts"]
+            cell = self.frame[texts[0]].dropna().iloc[0] if texts else None
+            why = f"{self.called(texts[0])} holds {short(cell)}. " if texts else ""
+            raise ValueError(f"no column of signals beside {names}. {why}{PIVOT}")
         return signals, left_out
+
+    def holds_times(self, j):
+        """Whether all cells begin as the longest, which rises."""
+        if self.kinds[j] != "cells":
+            return False
+        cells = self.frame[j].dropna()
+        if not cells.map(lambda cell: isinstance(cell, np.ndarray)).all():
+            return False
+        longest = max(cells, key=len)
+        is_rising = longest.ndim == 1 and longest.dtype.kind in "iufM"
+        is_rising = is_rising and (longest[1:] > longest[:-1]).all()
+        return is_rising and all(np.array_equal(x, longest[: len(x)]) for x in cells)
 
     def is_index(self, columns):
         """Why the first of the columns is an index, not a part of a signal, or None."""
         j, others = columns[0], columns[1:]
         values = self.frame[j]
-        if self.name(j) in (*INDEX_NAMES, *KEYS):
+        if self.name(j) in INDEX_NAMES or self.is_key(j):
             return "named as an index is"
         if self.kinds[j] == "mixed" and self.kinds.count("mixed") == 1:
             is_name = pd.to_numeric(values, errors="coerce").isna().all()
@@ -299,15 +354,17 @@ class Columns:
                 is_text = pd.to_numeric(frame[j], errors="coerce").isna()
                 i = int((is_text & frame[j].notna()).to_numpy().argmax())
                 raise ValueError(
-                    f"{self.where(rows[i])} holds {frame[j].iloc[i]!r} in "
+                    f"{self.where(rows[i])} holds {short(frame[j].iloc[i])} in "
                     f"{self.called(j)}. Expected a number, NaN, NA or nothing."
                 )
         if "cells" in self.kinds:
-            signals, _ = containers.read(frame)
+            signals, _ = containers.read(frame.set_axis(self.given[columns], axis=1))
             X = containers.pad(signals, 1, None, "")
+            X = X.reshape(len(X), -1, X.shape[-1])
         else:
-            X = frame.to_numpy(float)
-        X = X.reshape(len(X), -1, X.shape[-1])
+            X = frame.to_numpy(float)[:, None]
+            if self.given.nlevels > 1:
+                X = X[:, 0, layout(self.given[columns]).order]
         if not X.size or X[0].size < MIN_VALUES:
             raise ValueError(
                 f"{len(X)} signals of {X[:1].size} values. Expected at least "
@@ -338,7 +395,13 @@ def plain(column):
         return column.astype(float)  # of types that have NA
     first = next(iter(column.dropna()), np.nan)
     if isinstance(first, bytes):
-        return column.str.decode("utf-8")
+        try:
+            return column.str.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                "cells hold bytes that are no text. Save arrays or lists in them, of "
+                "numpy.frombuffer(cell, dtype)."
+            ) from error
     is_number = isinstance(first, Number) and not isinstance(first, bool)
     return column.astype(float) if is_number else column
 
@@ -348,8 +411,8 @@ def kind(column):
     if column.dtype.kind in "biuf":
         return "numbers"
     first = next(iter(column.dropna()))
-    if isinstance(first, (list, tuple, np.ndarray)):
-        return "cells"
+    if isinstance(first, (list, tuple, np.ndarray)) or str(first)[:1] == "[":
+        return "cells"  # or texts of such, which are refused by name
     texts = column.dropna().astype(str).str.strip()
     if column.dtype.kind in "Mm" or texts.str.fullmatch(DATE).all():
         return "dates"
@@ -359,12 +422,18 @@ def kind(column):
 
 
 def known(column):
-    """Labels or groups, missing where there is none: also -1 among texts."""
+    """Labels or groups, missing where there is none: also -1 among words."""
     if column.dtype.kind in "biuf":
         return column
     texts = column.astype(str).str.strip()
-    is_missing = texts.str.lower().isin([*MISSING, "-1"])
-    return texts.astype(object).mask(column.isna() | is_missing, np.nan)
+    is_missing = column.isna() | texts.str.lower().isin(MISSING)
+    if not texts[~is_missing].str.fullmatch(pattern(*PLAIN)).all():
+        is_missing |= texts == "-1"
+    return texts.astype(object).mask(is_missing, np.nan)
+
+
+def short(value):
+    return shorten(repr(value), 60, placeholder=" ...")
 
 
 def is_whole(text):

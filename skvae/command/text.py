@@ -1,9 +1,13 @@
 """Text files of signals: separators, forms of numbers, names of columns are found."""
 
+import bz2
 import csv
+import gzip
 import io
+import lzma
 import re
 import warnings
+import zipfile
 from collections import Counter
 
 import numpy as np
@@ -14,48 +18,56 @@ MISSING = ["", "na", "nan", "n/a", "null", "none", "?", "<na>", "nat"]
 MISSING += ["#n/a", "#na", "#nv"]
 NA_VALUES = [f(mark) for mark in MISSING for f in (str, str.upper, str.title)]
 DASHES = ["-", "--", "."]  # missing among numbers, but classes beside "+"
-COMPRESSED = (".gz", ".bz2", ".zip", ".xz", ".zst")
 MAX_SAMPLED = 2000  # cells that are looked at as texts
 PLAIN = ".", None  # decimal mark, and what groups thousands
 POINTS = [PLAIN, (".", ","), (".", "'"), (".", " ")]
 COMMAS = [(",", None), (",", "."), (",", "'"), (",", " ")]
 CODE = r"0\d+|\d+[eE]\d+"  # 007 and 17e4 are names, if all are such
 GROUPED = r"[+-]?[1-9]\d{0,2}[.,]\d{3}"  # 1.234 may be 1234
+# Also 12 %, 1.2 V, (1.2), $1.2, 1.2D+00: numbers, if not for us.
+NUMBERISH = r"[^\w\s]{0,2}\d[\d.,' ]*(?:[eEdD][+-]?\d+)?\s*[^\d_]{0,3}"
+# As if all were typed on one keyboard: ends of lines, spaces, minus signs.
+TYPED = {"\r\n": "\n", "\r": "\n", "\ufeff": "", "\u2212": "-", "\u2019": "'"}
+TYPED |= dict.fromkeys("\u00a0\u2007\u2009\u202f", " ")
 
 
 def read_text(path, decimal_comma=False, is_named=False, label=-1):
-    """Frame of a text, names of its columns or None, notes, and `where` a row was.
+    """Frame of a text, what is said of it, and `where` a row was.
 
     `is_named`: there are names of columns; `label`: a column that does not tell, as
     labels may be texts and numbers.
     """
-    raw, text, encoding = decode(path)
-    lines = text.split("\n")
-    at = [i for i, line in enumerate(lines, 1) if line.strip(",;|\t ")]
-    rows = [lines[i - 1] for i in at]
-    if encoding != "utf-8" or len(rows) < len(lines) - 1:  # there are empty ones
-        raw = "\n".join(rows).encode()
-    mark = find_separator(rows[:: max(1, len(rows) // 100)])
-    n_cells, start = check_rows(rows[:100], at, mark)
+    text, encoding = decode(path)
+    lines = re.sub(r"\n[,;|\t ]+(?=\n|$)", "\n", "\n" + text)[1:].split("\n")
+    at = [i for i, line in enumerate(lines, 1) if line]
+    rows = [line for line in lines if line]
+    mark = find_separator(list(map(unquoted, rows[:: max(1, len(rows) // 100)])))
+    n_cells, start = count_cells(rows[:100], mark)
+    while rows and all(row.rstrip(" ").endswith(mark) for row in rows[start:]):
+        rows[start:] = [row.rstrip(" ")[:-1] for row in rows[start:]]
+        n_cells, start = count_cells(rows[:100], mark)
+    check_cells(rows[:100], at, mark)
     step = max(1, len(rows) * n_cells // MAX_SAMPLED)
     try:
         sample = split([rows[start], *rows[start + 1 :: step]], mark)
-    except ValueError:  # some have more cells, or fewer
-        check_rows(rows, at, mark)
+    except ValueError:
+        check_cells(rows, at, mark)
         raise
     numbers = find_format(sample, mark, decimal_comma)
     is_number, is_text = kinds(sample, numbers)
-    above = split(rows[:start][-1:], mark)
     names = None
-    if above.shape[1] == n_cells - 1:
-        names = ["", *above[0].tolist()]  # as R's, where rows have names
+    above = split([row.rstrip(mark) for row in rows[:start][-1:]], mark)
+    if start and 0 <= n_cells - above.size <= 1:
+        # One fewer is R's, where rows have names.
+        names = [*[""] * (n_cells - above.size), *above[0]]
     elif is_named or begins_with_names(sample, is_number, is_text, numbers, label):
         names, start = sample[0].tolist(), start + 1
         sample, is_number, is_text = sample[1:], is_number[1:], is_text[1:]
     if start == len(rows):
         raise ValueError("no signals below the names of columns. Add a line for each.")
-    notes = [f"names of columns in line {at[start - 1]}" if names else
-             "no column names"]  # fmt: skip
+    notes = ["no column names"]
+    if names:
+        notes = [f"names of columns in line {at[start - 1]}"]
     if n_left_out := start - (names is not None):
         notes.append(f"{n_left_out} lines above left out")
     if encoding == "cp1252":
@@ -69,59 +81,84 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     options = {
         "sep": r"\s+" if mark == " " else mark,
         "header": None,
-        "skiprows": start,
         "decimal": numbers[0],
         "thousands": numbers[1],
         "dtype": dict.fromkeys(np.flatnonzero(of_texts), str),
         "na_values": NA_VALUES,
         "skipinitialspace": True,
     }
+    raw = "\n".join(rows[start:]).encode()
+    try:
+        frame = read_csv(raw, options)
+    except pd.errors.ParserError:
+        check_cells(rows, at, mark)
+        raise
+    if frame.iloc[:, -1].isna().any():  # of a line that is too short, perhaps
+        check_cells(rows, at, mark)
+    for j, dtype in enumerate(frame.dtypes):
+        if dtype.kind not in "biuf" and not of_texts[j]:  # numbers, and texts
+            frame[j] = to_numbers(frame[j], numbers)
+    frame.columns = names or pd.RangeIndex(frame.shape[1])
+    return frame, notes, lambda i: f"line {at[start + i]}"
+
+
+def read_csv(raw, options):
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.DtypeWarning)
         try:
-            frame = pd.read_csv(io.BytesIO(raw), **options)
-        except pd.errors.DtypeWarning:  # a column of texts and numbers
-            frame = pd.read_csv(io.BytesIO(raw), **options, low_memory=False)
-    if frame.iloc[:, -1].isna().any():  # of a line that is too short, perhaps
-        check_rows(rows, at, mark)
-    for j, dtype in enumerate(frame.dtypes):
-        if dtype.kind not in "biuf" and not of_texts[j]:
-            frame[j] = to_numbers(frame[j], numbers)
-    return frame, names, notes, lambda i: f"line {at[start + i]}"
+            return pd.read_csv(io.BytesIO(raw), **options)
+        except pd.errors.DtypeWarning:  # texts and numbers, in parts of a column
+            return pd.read_csv(io.BytesIO(raw), **options, low_memory=False)
 
 
 def decode(path):
-    """Bytes of a file, compressed or not, their text and its encoding."""
-    if path.suffix.lower() in COMPRESSED:
-        kept = {"quoting": 3, "keep_default_na": False, "skip_blank_lines": False}
-        lines = pd.read_csv(
-            path, sep="\x01", header=None, dtype=str, encoding="latin-1", **kept
-        )
-        raw = "\n".join(lines[0]).encode("latin-1")
-    else:
-        raw = path.read_bytes()
+    """The text of a file, compressed or not, and its encoding."""
+    suffix = path.suffix.lower()
+    try:
+        with OPEN.get(suffix, open)(path, "rb") as file:
+            raw = file.read()
+    except OSError:
+        raise
+    except Exception as error:  # each has errors of its own
+        raise ValueError(f"{suffix} is not read: {error}.") from error
     is_utf16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")  # as of Excel's "Unicode text"
     for encoding in ("utf-16",) if is_utf16 else ("utf-8", "cp1252"):
         try:
-            text = raw.decode(encoding).removeprefix("\ufeff")
+            text = raw.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if "\0" not in text:
-            text = re.sub("\r\n?", "\n", text) if "\r" in text else text
-            return raw, text, encoding
+        if "\0" in text:
+            continue
+        for old, new in TYPED.items():
+            text = text.replace(old, new)
+        return text, encoding
     raise ValueError("no text. Expected one in UTF-8, in Excel CSV UTF-8.")
+
+
+def open_zip(path, mode):
+    """The one file in it, beside what macOS adds."""
+    archive = zipfile.ZipFile(path)
+    names = [n for n in archive.namelist() if not n.startswith("__MACOSX")]
+    if len(names) != 1:
+        raise ValueError(f"it holds {len(names)} files, expected one")
+    return archive.open(names[0])
+
+
+OPEN = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zip": open_zip}
 
 
 def split(rows, mark):
     """Cells of some lines, an array of str."""
-    rows = map(str.strip, rows) if mark == " " else rows
+    rows = [" ".join(row.split()) for row in rows] if mark == " " else rows
     reader = csv.reader(rows, delimiter=mark, skipinitialspace=True)
-    return np.array([[cell.strip() for cell in row] for row in reader], ndmin=2)
+    cells = [[cell.strip() for cell in row] for row in reader]
+    if len(set(map(len, cells))) > 1:
+        raise ValueError("a quotation mark is not closed. Remove it, or add another.")
+    return np.array(cells, str, ndmin=2)
 
 
 def find_separator(rows):
     """The mark that most of the lines hold, equally often."""
-    rows = [re.sub('"[^"]*"', "", row) for row in rows]
     found = {}
     for mark in "\t;|,":
         counts = Counter(row.count(mark) for row in rows)
@@ -133,32 +170,37 @@ def find_separator(rows):
     return likely if found[likely] > len(rows) / 2 else " "
 
 
-def check_rows(rows, at, mark):
-    """Number of cells of a line, and the first of so many; ValueError for others.
+def unquoted(row):
+    return re.sub('"[^"]*"', "_", row) if '"' in row else row
 
-    But a text of several words may stand above.
-    """
-    counts = []
-    for row in rows:
-        if '"' in row:
-            counts.append(split([row], mark).size)
-        else:
-            counts.append(row.count(mark) + 1 if mark != " " else len(row.split()))
+
+def count_cells(rows, mark):
+    """How many cells most lines have, and which is the first of these."""
+    counts = n_cells_of(rows, mark)
     n_cells = Counter(counts).most_common(1)[0][0] if rows else 0
+    return n_cells, counts.index(n_cells) if rows else 0
+
+
+def n_cells_of(rows, mark):
+    rows = map(unquoted, rows)
+    return [len(row.split()) if mark == " " else row.count(mark) + 1 for row in rows]
+
+
+def check_cells(rows, at, mark):
+    """ValueError for lines of other numbers of cells, but a text of words above."""
+    n_cells, start = count_cells(rows, mark)
     if n_cells < 2:
         has = f"line {at[0]} has one cell" if rows else "no signals"
         raise ValueError(
             f"{has}. Expected a signal a line, with commas, semicolons, tabs or spaces "
             "between its values."
         )
-    start = counts.index(n_cells)
-    for i, n in enumerate(counts):
+    for i, n in enumerate(n_cells_of(rows, mark)):
         if n != n_cells and (i > start or not re.search("[A-Za-z#]", rows[i])):
             raise ValueError(
                 f"line {at[i]} has {n} columns, line {at[start]} has "
                 f"{n_cells}. Expected equally many: fill or remove cells."
             )
-    return n_cells, start
 
 
 def fully(cells, pattern):
@@ -178,6 +220,21 @@ def pattern(decimal, thousands):
     return rf"[+-]?(?:{number}|[iI]nf(?:inity)?|INF)"
 
 
+def plain(cell, numbers):
+    """The text of a number as Python writes it."""
+    decimal, thousands = numbers
+    return cell.replace(thousands or "", "").replace(decimal, ".")
+
+
+def to_numbers(texts, numbers):
+    """A Series of texts as numbers; or, where some are none, with plain ones."""
+    cells = texts.map(str).str.strip()
+    is_number = cells.str.fullmatch(pattern(*numbers))
+    texts = texts.mask(is_number, [plain(cell, numbers) for cell in cells])
+    texts = texts.mask(cells.isin(DASHES))
+    return texts.astype(float) if (is_number | texts.isna()).all() else texts
+
+
 def kinds(cells, numbers):
     """Which cells of an array of str are numbers, and which texts: nor missing."""
     is_number = fully(cells, pattern(*numbers))
@@ -188,9 +245,9 @@ def kinds(cells, numbers):
 def find_format(cells, mark, decimal_comma):
     """Decimal mark, and what groups thousands: the form that most cells have."""
     forms = [*COMMAS, PLAIN] if decimal_comma else [*POINTS, *COMMAS]
+    best = max(forms, key=lambda form: fully(cells, pattern(*form)).sum())
     marked = fully(cells, r"[+-]?\d[\d.,' ]*[.,' ][\d.,' ]*")
     grouped = fully(cells, GROUPED)
-    best = max(forms, key=lambda form: fully(cells, pattern(*form)).sum())
     if best[1] is None and mark != "," and (grouped == marked).all():
         # All numbers have three decimals, or none: beside 987 they group thousands.
         rest = fully(cells, r"[+-]?[1-9]\d*") & grouped.any(axis=0)
@@ -204,14 +261,20 @@ def begins_with_names(cells, is_number, is_text, numbers, label):
 
     As wavelengths or times are; the texts beside them, as of the label, come only once.
     """
-    below = is_number[1:].any(axis=0) & ~is_text[1:].any(axis=0)
-    above = is_text[0] & below
+    looks = is_number | fully(cells, NUMBERISH)
+    below = is_number[1:].sum(axis=0) > is_text[1:].sum(axis=0)
+    alike = looks[1:].sum(axis=0) > (is_text & ~looks)[1:].sum(axis=0)
+    above = is_text[0] & (below | (alike & ~looks[0]))
     above[label : label + 1 or None] = False
     is_step = is_number[0] & (below | (len(cells) == 1))
-    flat = pd.Series(cells[:, is_step].ravel())
-    values, *others = np.array(to_numbers(flat, numbers)).reshape(len(cells), -1)
+    values, *others = [
+        np.array([float(plain(cell, numbers)) for cell in row])
+        for row in np.where(is_number, cells, "nan")[:, is_step].tolist()
+    ]
     if np.isinf(values).any():
         return False
+    if len(cells) == 1 and not is_step.any():
+        return True
     steps = np.diff(values)
     is_sorted = len(steps) > 1 and abs(np.sign(steps).sum()) == len(steps)
     if above.any():
@@ -219,7 +282,7 @@ def begins_with_names(cells, is_number, is_text, numbers, label):
         return above.sum() > len(values) or is_sorted or is_whole or len(values) < 3
     if not is_sorted or (is_text[0] & (cells[1:] == cells[0]).any(axis=0)).any():
         return False
-    if (abs(steps - steps[0]) < 0.1 * abs(steps[0])).all():
+    if is_even(steps) and not (others and is_even(np.diff(others[0]))):
         return True
     if not others or len(values) < 5:
         return False
@@ -229,14 +292,6 @@ def begins_with_names(cells, is_number, is_text, numbers, label):
     return is_beyond or (abs(signs) < len(steps)).all()
 
 
-def to_numbers(texts, numbers):
-    """A Series of texts as numbers; or, where some are none, with plain ones."""
-    decimal, thousands = numbers
-    stripped = texts.astype(str).str.strip()
-    is_missing = texts.isna() | stripped.str.lower().isin([*MISSING, *DASHES])
-    is_number = stripped.str.fullmatch(pattern(*numbers))
-    plain = stripped.str.replace(thousands or "", "", regex=False)
-    plain = plain.str.replace(decimal, ".", regex=False)
-    if (is_missing | is_number).all():
-        return plain.mask(is_missing).astype(float)
-    return texts.mask(is_number & ~is_missing, plain)
+def is_even(steps):
+    """Whether they are alike, as those of a header and those of a ramp are."""
+    return len(steps) > 0 and (abs(steps - steps[0]) < 0.1 * abs(steps[0])).all()
