@@ -2,6 +2,7 @@
 
 import re
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from numbers import Real
 from typing import NamedTuple
 
@@ -104,6 +105,7 @@ def all_say_when(names):
     return all(p.keys for p in places) and len({p.stem for p in places}) == 1
 
 
+@lru_cache(maxsize=100_000, typed=True)
 def place(name):
     """The `Place` of a name: a number, a time, or a text with figures."""
     if isinstance(name, (Real, np.number)) and not isinstance(name, bool):
