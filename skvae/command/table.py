@@ -92,8 +92,10 @@ class Columns:
     def __init__(self, frame, where):
         self.given, self.names = frame.columns, None
         if not isinstance(self.given, pd.RangeIndex):
-            levels = [np.atleast_1d(np.array(n, object)) for n in self.given]
-            self.names = [" ".join(filter(None, map(str, ls))) for ls in levels]
+            self.names = [
+                " ".join(filter(None, map(str, n))) if isinstance(n, tuple) else str(n)
+                for n in self.given
+            ]
         frame = frame.set_axis(range(frame.shape[1]), axis=1)
         others = [j for j, dtype in enumerate(frame.dtypes) if dtype.kind not in "biuf"]
         for j in others:

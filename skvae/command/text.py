@@ -47,6 +47,8 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
         rows[start:] = [row.rstrip(" ")[:-1] for row in rows[start:]]
         n_cells, start = count_cells(rows[:100], mark)
     check_cells(rows[:100], at, mark)
+    while is_title(split(rows[start : start + 1], mark)):
+        start += 1
     step = max(1, len(rows) * n_cells // MAX_SAMPLED)
     try:
         sample = split([rows[start], *rows[start + 1 :: step]], mark)
@@ -63,12 +65,16 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     elif is_named or begins_with_names(sample, is_number, is_text, numbers, label):
         names, start = sample[0].tolist(), start + 1
         sample, is_number, is_text = sample[1:], is_number[1:], is_text[1:]
+    if names and len(sample) > 1 and two_levels(names, sample[0]):
+        names, start = pd.MultiIndex.from_arrays([names, sample[0]]), start + 1
+        sample, is_number, is_text = sample[1:], is_number[1:], is_text[1:]
     if start == len(rows):
         raise ValueError("no signals below the names of columns. Add a line for each.")
     notes = ["no column names"]
-    if names:
-        notes = [f"names of columns in line {at[start - 1]}"]
-    if n_left_out := start - (names is not None):
+    n_lines = getattr(names, "nlevels", 1) if names is not None else 0
+    if n_lines:
+        notes = [f"names of columns in line {at[start - n_lines]}"]
+    if n_left_out := start - n_lines:
         notes.append(f"{n_left_out} lines above left out")
     if encoding == "cp1252":
         notes.append("no UTF-8, read as cp1252, Windows' Western European")
@@ -98,7 +104,7 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     for j, dtype in enumerate(frame.dtypes):
         if dtype.kind not in "biuf" and not of_texts[j]:  # numbers, and texts
             frame[j] = to_numbers(frame[j], numbers)
-    frame.columns = names or pd.RangeIndex(frame.shape[1])
+    frame.columns = pd.RangeIndex(frame.shape[1]) if names is None else names
     return frame, notes, lambda i: f"line {at[start + i]}"
 
 
@@ -129,9 +135,10 @@ def decode(path):
             continue
         if "\0" in text:
             continue
-        for old, new in TYPED.items():
-            text = text.replace(old, new)
-        return text, encoding
+        if "\r" in text or not text.isascii():
+            for old, new in TYPED.items():
+                text = text.replace(old, new)
+        return text.rstrip("\x1a"), encoding  # DOS ends so
     raise ValueError("no text. Expected one in UTF-8, in Excel CSV UTF-8.")
 
 
@@ -203,6 +210,23 @@ def check_cells(rows, at, mark):
             )
 
 
+def is_title(cells):
+    """Whether few cells of a line are filled, of words, as a title of Excel's is."""
+    filled = cells[cells != ""]
+    words = fully(filled, ".*[A-Za-z].*")
+    return 0 < filled.size <= cells.size / 2 and words.all()
+
+
+def two_levels(names, cells):
+    """Names of columns in two lines, channels above times, equal for each channel."""
+    times = {}
+    for name, cell in zip(names, cells, strict=True):
+        times.setdefault(name, []).append(cell)
+    found = [cells for cells in times.values() if len(cells) > 1]
+    is_same = len(found) > 1 and all(cells == found[0] for cells in found)
+    return is_same and len(set(found[0])) == len(found[0])
+
+
 def fully(cells, pattern):
     """Which cells of an array of str match as a whole."""
     match = re.compile(pattern).fullmatch
@@ -244,7 +268,9 @@ def kinds(cells, numbers):
 
 def find_format(cells, mark, decimal_comma):
     """Decimal mark, and what groups thousands: the form that most cells have."""
-    forms = [*COMMAS, PLAIN] if decimal_comma else [*POINTS, *COMMAS]
+    forms = [PLAIN, COMMAS[0], *POINTS[1:], *COMMAS[1:]]  # the first of equals
+    forms = [*COMMAS, PLAIN] if decimal_comma else forms
+    cells = cells[1:] if len(cells) > 1 else cells  # below names, perhaps
     best = max(forms, key=lambda form: fully(cells, pattern(*form)).sum())
     marked = fully(cells, r"[+-]?\d[\d.,' ]*[.,' ][\d.,' ]*")
     grouped = fully(cells, GROUPED)
@@ -265,7 +291,9 @@ def begins_with_names(cells, is_number, is_text, numbers, label):
     below = is_number[1:].sum(axis=0) > is_text[1:].sum(axis=0)
     alike = looks[1:].sum(axis=0) > (is_text & ~looks)[1:].sum(axis=0)
     above = is_text[0] & (below | (alike & ~looks[0]))
-    above[label : label + 1 or None] = False
+    is_other = np.arange(len(below)) != label + len(below) * (label < 0)
+    if below[is_other].any():
+        above &= is_other
     is_step = is_number[0] & (below | (len(cells) == 1))
     values, *others = [
         np.array([float(plain(cell, numbers)) for cell in row])

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from numbers import Real
 from typing import NamedTuple
 
@@ -120,6 +121,7 @@ def find_channel_level(levels, names):
     return None
 
 
+@lru_cache(maxsize=100_000, typed=True)
 def place(name):
     """The `Place` of a name: a number, a time, or a text with figures."""
     if isinstance(name, (Real, np.number)) and not isinstance(name, bool):
