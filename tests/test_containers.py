@@ -455,6 +455,7 @@ UNSURE = {
     "no rows": METERS[:0],
     "polars": pl.DataFrame({"time": list(TIMES), "kWh": VALUES}),
     "polars, meters": pl.DataFrame(METERS.to_dict("list")),
+    "polars, texts": pl.DataFrame(METERS.astype({"time": str}).to_dict("list")),
 }
 
 

@@ -144,9 +144,8 @@ def by_day(X, frame, keys, time):
 
 def are_dates(values):
     """Whether a column holds texts that begin with dates."""
-    if not hasattr(values, "iloc") or values.dtype.kind in "Mm":
-        return False
-    first = values.dropna().iloc[:LOOKED_AT_DATES]
+    known = values.dropna() if hasattr(values, "iloc") else values.drop_nulls()
+    first = list(known[:LOOKED_AT_DATES])
     return len(first) > 0 and all(
         isinstance(x, str) and DATE.match(x) and len(x) < MAX_DATE for x in first
     )
