@@ -6,6 +6,7 @@ import os
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -152,7 +153,7 @@ def test_the_instructions_that_are_printed_work(data, tmp_path, monkeypatch, cap
     best = max(scores, key=scores.get)
     load, predict = re.findall(r"^  (pipeline.*)", printed, re.M)
     assert f"{best}.joblib" in load
-    assert predict.endswith("# an array of shape (n, 12), no DataFrame")
+    assert predict.endswith("# X an array of shape (n, 12)")
     names = {"joblib": joblib, "X": X}
     exec(load, names)
     assert set(eval(predict, names)) <= {0, 1}
@@ -457,3 +458,31 @@ def test_mistakes_end_in_a_sentence(arguments, message, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=message):
         job.main(arguments)
+
+
+@pytest.mark.parametrize("decimals", [0, 3])
+def test_a_model_that_is_no_better_than_chance_is_told(decimals, tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=60).round(decimals) if decimals else rng.integers(0, 2, 60)
+    np.savez(tmp_path / "x.npz", X=rng.normal(size=(60, 12)), y=y)
+    arguments = ["--data", str(tmp_path / "x.npz"), "--output", str(tmp_path / "out")]
+    job.main([*arguments, "--quick", "--n-jobs", "1"])
+    baseline = "the mean" if decimals else "always '[01]'"
+    said = capsys.readouterr().out
+    assert re.search(f"No VAE is better than {baseline} in cross-validation", said)
+
+
+def test_a_row_that_is_better_than_the_models_is_named(capsys):
+    rows = {"PLS(2)": 0.8, "tuned VAE + k-NN": 5.0, "supervised VAE + k-NN": 1.0}
+    table = [
+        {"method": name, "RMSE": rmse, "standard_error": 0.1}
+        for name, rmse in rows.items()
+    ]
+    searches = dict.fromkeys(tune.ROWS, SimpleNamespace(best_score_=0.5))
+    signals = SimpleNamespace(task="numbers")
+    tune.print_doubts(table, searches, "supervised_vae_knn", signals)
+    said = capsys.readouterr().out
+    assert said == "\nPLS(2) is better on the test signals: RMSE 0.8 against 1.\n"
+    table[0]["RMSE"] = 0.95  # within the standard error
+    tune.print_doubts(table, searches, "supervised_vae_knn", signals)
+    assert not capsys.readouterr().out

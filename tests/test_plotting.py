@@ -580,6 +580,14 @@ def test_training_curves_are_the_history(waves):
     assert overlapping_texts(display.figure_) == []
 
 
+def test_few_numbers_with_decimals_have_a_colour_bar():
+    display = LatentSpaceDisplay(np.eye(6, 2), y=np.arange(6) / 4).plot()
+    assert display.ax_.get_legend() is None
+    np.testing.assert_array_equal(
+        display.ax_.collections[0].get_array(), np.arange(6) / 4
+    )
+
+
 def test_training_curves_without_labels_or_validation(vae):
     display = TrainingCurveDisplay.from_estimator(vae)
     assert [len(ax.lines) for ax in display.axes_[0]] == [1, 1, 1]

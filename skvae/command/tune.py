@@ -59,6 +59,7 @@ def run(signals, options):
     searches = {}
     # `load` said it once; each of the fits, and of what reads X, would again.
     warnings.filterwarnings("ignore", "X has (values|the value) ")
+    warnings.filterwarnings("ignore", "y cannot be predicted")  # the table says it
     with Progress(sum(n_fits.values()) + len(grids) + 3) as progress:
         for name, grid in grids.items():
             progress.stage(f"{ROWS[name]}, {n_fits[name]} fits and the best again")
@@ -67,6 +68,7 @@ def run(signals, options):
         table = compare(signals, searches, progress)
     best = max(searches, key=lambda name: searches[name].best_score_)
     print_results(table, searches, signals)
+    print_doubts(table, searches, best, signals)
     write(options.output, table, searches, best, signals)
     print_next(options, best, signals)
     return table
@@ -197,6 +199,31 @@ def print_results(table, searches, signals):
         print(f"{ROWS[name]:<22}  {search.best_score_:8.3f}  {best}")
 
 
+def print_doubts(table, searches, best, signals):
+    """Say where the best VAE is not worth using: chance, or another row, is as good."""
+    is_numbers, score = signals.task == "numbers", searches[best].best_score_
+    chance, error, of_chance = 0.0, 0.0, "the mean"
+    if not is_numbers:
+        names, counts = np.unique(signals.y_train, return_counts=True)
+        chance = counts.max() / counts.sum()
+        error = (chance * (1 - chance) / counts.sum()) ** 0.5
+        of_chance = f"always {str(names[counts.argmax()])!r}"
+    if score <= chance + error:
+        print(
+            f"\nNo VAE is better than {of_chance} in cross-validation ({score:.3f}, "
+            f"{chance:.3f}). Are these the labels of these signals? Spectra may need a "
+            "derivative first."
+        )
+    key, sign = ("RMSE", -1) if is_numbers else ("accuracy", 1)
+    rows = {row["method"]: row for row in table}
+    own, other = rows[ROWS[best]], max(table, key=lambda row: sign * row[key])
+    if sign * (other[key] - own[key]) > other["standard_error"]:
+        print(
+            f"\n{other['method']} is better on the test signals: {key} "
+            f"{other[key]:.4g} against {own[key]:.4g}."
+        )
+
+
 def write(folder, table, searches, best, signals):
     """Write all pipelines, the table and, with matplotlib, a figure of the best."""
     for name, search in searches.items():
@@ -233,7 +260,7 @@ def print_next(options, best, signals):
     print(f"\nTo use the {ROWS[best]}, the better in cross-validation:")
     print(f"  pipeline = joblib.load({str(options.output / f'{best}.joblib')!r})")
     shape = f"{n_channels}, {n_timepoints}" if n_channels > 1 else n_timepoints
-    print(f"  pipeline.predict(X)  # an array of shape (n, {shape}), no DataFrame")
+    print(f"  pipeline.predict(X)  # X an array of shape (n, {shape})")
     if options.data is None:
         print("\nNext, your own signals, a line each, with or without a label:")
         print("  python -m skvae --data FILE.csv")

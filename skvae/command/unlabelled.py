@@ -66,7 +66,7 @@ def run(signals, options):
     shape = f"{n_channels}, {n_timepoints}" if n_channels > 1 else n_timepoints
     print("\nTo use the model:")
     print(f"  vae = joblib.load({str(folder / 'vae.joblib')!r})")
-    print(f"  vae.transform(X)  # an array of shape (n, {shape}), no DataFrame")
+    print(f"  vae.transform(X)  # X an array of shape (n, {shape})")
     print("\nNext, if a column of the file holds labels, or numbers to predict:")
     print(f"  python -m skvae --data {options.data} --label COLUMN")
     return latents

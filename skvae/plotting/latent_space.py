@@ -209,8 +209,9 @@ class _ClassColors:
             missing = [name is None or is_na(name) or name != name for name in y]
             y = np.where(missing, "unlabelled", y).astype(str)
         self.names, self.codes = np.unique(y, return_inverse=True)
-        self.few = len(self.names) <= len(shared.COLORS)
         is_number = self.names.dtype.kind in "iuf"
+        is_decimal = is_number and (self.names % 1 != 0).any()
+        self.few = len(self.names) <= len(shared.COLORS) and not is_decimal
         self.values = y if is_number and not self.few else self.codes
         step = -(-len(self.names) // MAX_TICK_LABELS)
         self.ticks = range(0, len(self.names), step)
