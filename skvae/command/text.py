@@ -16,6 +16,7 @@ import pandas as pd
 # What marks a missing value, in lower case; some of them Excel's.
 MISSING = ["", "na", "nan", "n/a", "null", "none", "?", "<na>", "nat"]
 MISSING += ["#n/a", "#na", "#nv"]
+UNCLOSED = "a quotation mark is not closed. Remove it, or add another."
 NA_VALUES = [f(mark) for mark in MISSING for f in (str, str.upper, str.title)]
 DASHES = ["-", "--", "."]  # missing among numbers, but classes beside "+"
 MAX_SAMPLED = 2000  # cells that are looked at as texts
@@ -68,6 +69,8 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     if names and len(sample) > 1 and two_levels(names, sample[0]):
         names, start = pd.MultiIndex.from_arrays([names, sample[0]]), start + 1
         sample, is_number, is_text = sample[1:], is_number[1:], is_text[1:]
+        if is_title(split(rows[start : start + 1], mark)):  # the name of the index
+            del rows[start], at[start]
     if start == len(rows):
         raise ValueError("no signals below the names of columns. Add a line for each.")
     notes = ["no column names"]
@@ -96,9 +99,11 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     raw = "\n".join(rows[start:]).encode()
     try:
         frame = read_csv(raw, options)
-    except pd.errors.ParserError:
+    except pd.errors.ParserError as error:
         check_cells(rows, at, mark)
-        raise
+        raise ValueError(UNCLOSED) from error
+    if len(frame) < len(rows) - start:
+        raise ValueError(UNCLOSED)
     if frame.iloc[:, -1].isna().any():  # of a line that is too short, perhaps
         check_cells(rows, at, mark)
     for j, dtype in enumerate(frame.dtypes):
@@ -160,7 +165,7 @@ def split(rows, mark):
     reader = csv.reader(rows, delimiter=mark, skipinitialspace=True)
     cells = [[cell.strip() for cell in row] for row in reader]
     if len(set(map(len, cells))) > 1:
-        raise ValueError("a quotation mark is not closed. Remove it, or add another.")
+        raise ValueError(UNCLOSED)
     return np.array(cells, str, ndmin=2)
 
 
