@@ -69,7 +69,7 @@ class EncoderGraph(nn.Module):
     def forward(self, X):
         x = self.scaling.scaled(X.reshape(-1, *self.shape))
         encoder = self.module.encoder
-        z_mean, _ = encoder(encoder.represent(x))
+        z_mean, _ = encoder(encoder.represent(encoder.read(x)))
         has_gaps = x.isnan().any(dim=2).any(dim=1)[:, None]
         Z = torch.where(has_gaps, math.nan, z_mean) * self.scaling.latent_scale
         return Z.to(X.dtype)

@@ -204,7 +204,7 @@ def forked_random_state(seed, device="cpu"):
 
 
 @plain_torch()
-def map_batches(function, read, n_samples, n_timepoints, device):
+def map_batches(function, read, n_samples, n_timepoints, device, prepare=None):
     """Apply a function of tensors to samples 0 to `n_samples`, a batch at a time.
 
     Each result depends on its own sample alone, to the last bit: a batch of fewer
@@ -221,6 +221,9 @@ def map_batches(function, read, n_samples, n_timepoints, device):
     n_samples, n_timepoints : int
         Number of samples, and their length.
     device : str
+    prepare : callable, optional
+        What comes before the function, and gives the same bits in a batch of any size:
+        it is not filled up.
 
     Returns
     -------
@@ -233,7 +236,7 @@ def map_batches(function, read, n_samples, n_timepoints, device):
     @torch.inference_mode()
     def run(start):
         batch = torch.as_tensor(read(slice(start, start + batch_size)))
-        return apply_filled(function, batch, device)
+        return apply_filled(function, batch, device, prepare)
 
     def fill(start):
         result[start : start + batch_size] = run(start)
@@ -251,20 +254,25 @@ def map_batches(function, read, n_samples, n_timepoints, device):
     return result
 
 
-def apply_filled(function, batch, device):
+def apply_filled(function, batch, device, prepare=None):
     """The function's result for a batch (b, ...), an ndarray; small ones are filled up.
 
     On a GPU without memory for it, that of its halves.
     """
     n_read = len(batch)
-    if n_read < MIN_INFERENCE_BATCH:
-        filled = batch.new_zeros(MIN_INFERENCE_BATCH, *batch.shape[1:])
-        filled[:n_read] = batch
-        batch = filled
     try:
-        return function(batch.to(device))[:n_read].cpu().numpy()
+        inputs = batch.to(device)
+        if prepare is not None:
+            inputs = prepare(inputs)
+        if n_read < MIN_INFERENCE_BATCH:
+            filled = inputs.new_zeros(MIN_INFERENCE_BATCH, *inputs.shape[1:])
+            filled[:n_read] = inputs
+            inputs = filled
+        return function(inputs)[:n_read].cpu().numpy()
     except torch.cuda.OutOfMemoryError:
         if n_read <= MIN_INFERENCE_BATCH:
             raise
     halves = batch.split(-(-n_read // 2))
-    return np.concatenate([apply_filled(function, half, device) for half in halves])
+    return np.concatenate(
+        [apply_filled(function, half, device, prepare) for half in halves]
+    )

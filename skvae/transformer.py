@@ -621,7 +621,9 @@ class ConvVAETransformer(
         return self._encode(module, check_signals(self, X, reset=False))
 
     def _encode(self, module, signals):
-        z_mean = self._map_checked(lambda x: module.encode(x)[0], signals)
+        z_mean = self._map_checked(
+            lambda inputs: module.encode_read(inputs)[0], signals, module.read
+        )
         return finite(z_mean, self.latent_scale_)
 
     def inverse_transform(self, Z):
@@ -911,19 +913,23 @@ class ConvVAETransformer(
         A loop of one's own may have left it in training mode, with dropout.
         """
         check_is_fitted(self)
-        return self.net_.to(resolve_device(self.device, training=False)).module_.eval()
+        net = self.net_.to(resolve_device(self.device, training=False))
+        if any(layer.training for layer in net.module_.modules()):  # eval takes longer
+            net.module_.eval()
+        return net.module_
 
     def _map_signals(self, function, X):
         """Apply a function of scaled x (b, c, t) to X, a batch at a time."""
         return self._map_checked(function, check_signals(self, X, reset=False))
 
-    def _map_checked(self, function, X):
+    def _map_checked(self, function, X, prepare=None):
         return map_batches(
             function,
             lambda rows: self.scaler_.transform(X[rows]),
             len(X),
             self.n_timepoints_in_,
             self.net_.device,
+            prepare,
         )
 
     def _decode(self, module, z, finish=lambda x: x):

@@ -1,5 +1,6 @@
 """Signals in the cells of tables, and array-likes: the latents of the plain array."""
 
+import copy
 import io
 from collections.abc import Sequence
 from decimal import Decimal
@@ -104,6 +105,17 @@ CHANNELS = {
         CUBE.tolist(), dtype=pl.Array(pl.Float64, (2, 24))
     ),
     "polars lists of lists": lambda: pl.DataFrame({"eeg": pl.Series(CUBE.tolist())}),
+    "tensors of pyarrow": lambda: pa.table(
+        {"eeg": pa.FixedShapeTensorArray.from_numpy_ndarray(CUBE)}
+    ),
+    "tensors of Arrow in pandas": lambda: pd.DataFrame(
+        {
+            "eeg": pd.Series(
+                pa.FixedShapeTensorArray.from_numpy_ndarray(CUBE),
+                dtype=pd.ArrowDtype(pa.fixed_shape_tensor(pa.float64(), (2, 24))),
+            )
+        }
+    ),
     "cells (n, 2)": lambda: np.array([objects(x) for x in CUBE]),
 }
 
@@ -159,7 +171,7 @@ def test_what_comes_back_has_the_form_of_the_cells(case, fitted):
         assert got.index.equals(cells.index)
     if isinstance(cells, (pd.DataFrame, pl.DataFrame)):
         assert list(filled.columns) == list(got.columns) == list(cells.columns)
-    if hasattr(cells, "dtype"):
+    if hasattr(cells, "dtype"):  # also of tensors, which are a frame here
         assert filled.dtype == cells.dtype
 
 
@@ -213,6 +225,31 @@ def test_channels_are_found_by_their_names():
         vae.transform(frame.rename(columns={"b": "c"}))
 
 
+def test_one_channel_of_several_is_refused(fitted):
+    frame = CHANNELS["two columns"]()
+    message = r"one channel in its cells, of shape \(24,\), but .* on 2"
+    with pytest.raises(ValueError, match=message + r", \['a', 'b'\]\. Pass"):
+        make_vae().fit(frame).transform(frame[["a"]])
+    with pytest.raises(ValueError, match=message):
+        fitted[3].transform(frame["a"])
+
+
+def test_estimators_of_older_files_know_no_names(fitted):
+    vae = copy.copy(fitted[2])
+    vars(vae).pop("channel_names_in_")
+    vars(vae).pop("timepoints_in_")
+    frame = pd.DataFrame(GAPS)
+    np.testing.assert_array_equal(vae.transform(frame), fitted[2].transform(GAPS))
+
+
+@pytest.mark.parametrize("form", [pl.Series, pd.Series, pa.array])
+def test_gaps_in_whole_numbers_are_filled_by_numbers(form, fitted):
+    whole = np.round(GAPS * 100)
+    cells = [[None if x != x else int(x) for x in row] for row in whole]
+    vae = make_vae().fit(whole)
+    np.testing.assert_array_equal(values_of(vae.impute(form(cells))), vae.impute(whole))
+
+
 def test_a_channel_that_is_missing_is_nan():
     frame = CHANNELS["two columns"]()
     frame.iat[3, 1] = None
@@ -262,6 +299,15 @@ UNCLEAR = {
     "one signal": (X[0], r"1D array instead, of shape \(24,\)\. Reshape your data"),
     "one Series": (pd.Series(X[0]), r"1D array instead, of shape \(24,\)"),
     "a sparse Tensor": (torch.eye(3).to_sparse(), r"sparse Tensor. Pass X\.to_dense"),
+    "nested Tensor": (
+        torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged),
+        r"nested Tensor. Pass list\(X\.unbind\(\)\)",
+    ),
+    "a reader": (pa.table({"x": [1.0]}).to_reader(), r"Pass X\.read_all\(\)"),
+    "a name twice": (
+        pd.DataFrame(X).rename(columns={3: 2}),
+        r"several columns of the name 2\. .*X\.to_numpy\(\)",
+    ),
     "masked, lazy": (Lazy(np.ma.masked_less(X, 0.1)), "masked"),
 }
 
@@ -335,6 +381,19 @@ def test_decimals_are_numbers(form):
     with_gap[5] = None
     known = np.delete(plain[:, 3], 5)
     np.testing.assert_allclose(vae.fit(X, with_gap).target_offset_, known.mean())
+
+
+def test_a_buffer_is_an_array(fitted):
+    vae = fitted[2]
+    np.testing.assert_array_equal(vae.transform(memoryview(X)), vae.transform(X))
+
+
+def test_whole_numbers_in_cells_are_read():
+    whole = (100 * X).astype(np.int16)
+    np.testing.assert_array_equal(
+        make_vae().fit(pd.Series([*whole])).transform(whole),
+        make_vae().fit(whole).transform(whole),
+    )
 
 
 def test_sparse_columns_are_read():

@@ -94,7 +94,8 @@ def test_other_channels_and_time_steps_than_fitted_are_told():
 
 
 def test_levels_that_do_not_say_are_refused():
-    for names in ([*"ab"], [*"pq"]), ([1, 2], [*"pqr"], [3, 4]):
+    both = [f"s{k}" for k in range(5)], [f"t{k}" for k in range(3)]
+    for names in ([*"ab"], [*"pq"]), ([1, 2], [*"pqr"], [3, 4]), both:
         columns = pd.MultiIndex.from_product(names)
         frame = pd.DataFrame(np.ones((5, len(columns))), columns=columns)
         with pytest.raises(ValueError, match=r"X.to_numpy\(\) and n_channels"):
@@ -104,6 +105,10 @@ def test_levels_that_do_not_say_are_refused():
     ):
         make_vae(n_channels=3).fit(TWO)
     assert fit(TWO, n_channels=2).channel_names_in_ == ["heat", "bar"]
+    sensors = pd.MultiIndex.from_product([[f"ch{k}" for k in range(5)], range(3)])
+    assert fit(pd.DataFrame(X[:, :15], columns=sensors)).n_channels_in_ == 5
+    sensors = pd.MultiIndex.from_product([range(5), range(3)], names=["time", "at"])
+    assert fit(pd.DataFrame(X[:, :15], columns=sensors)).n_channels_in_ == 3
     assert fit(TWO["heat"].T.T).n_channels_in_ == 1
     assert fit(TWO[["heat"]]).n_channels_in_ == 1  # the other level is one name
 
@@ -185,6 +190,12 @@ def test_names_out_of_order_are_found(names):
         pd.date_range("2023-12-25", periods=24).strftime("%Y-%m-%d %H:%M"),
         pd.date_range("2023-12-25", periods=24),
         ["left", "right", "top"],
+        pd.date_range("2024-06-20", periods=24).strftime("%d.%m."),
+        [f"Q{q} {year}" for year in (2000, 2001) for q in (1, 2, 3, 4)],
+        pd.date_range("2024-10-26 22:00", periods=8, freq="30min", tz="Europe/Berlin"),
+        pd.date_range("2024-10-27", periods=8, freq="30min", tz="Europe/Berlin").map(
+            lambda moment: moment.isoformat(sep=" ")
+        ),
         ["kWh", "kWh.1", "kWh.2"],
         ["0.0", "5e-05", "0.0001", "0.00015"],
     ],

@@ -411,6 +411,7 @@ LONG = {
     "meters in towns": (METERS.assign(town=METERS["meter"]), BY_METER),
     "start and end": (ALONE.assign(end=TIMES + TIMES.freq), BY_DAY),
     "set up in two years": (ALONE.assign(since=np.repeat(DAYS[:2], 240)), BY_DAY),
+    "times as texts": (METERS.astype({"time": str}), BY_METER),
     # As nemreader gives it, of one meter and two registers.
     "nine columns": (
         pd.DataFrame(
@@ -454,6 +455,7 @@ UNSURE = {
     "no rows": METERS[:0],
     "polars": pl.DataFrame({"time": list(TIMES), "kWh": VALUES}),
     "polars, meters": pl.DataFrame(METERS.to_dict("list")),
+    "polars, texts": pl.DataFrame(METERS.astype({"time": str}).to_dict("list")),
 }
 
 
@@ -462,8 +464,9 @@ def test_a_long_frame_is_refused_with_a_line_that_reshapes_it(case, vae):
     frame, expected = LONG[case]
     with pytest.raises(ValueError, match="is a long DataFrame") as error:
         make_vae().fit(frame)
-    line = re.search(r"\n    X = (.*)\n", str(error.value)).group(1)
-    wide = eval(line, {"X": frame})
+    wide = frame
+    for line in re.findall(r"\n    X = (.*)", str(error.value)):
+        wide = eval(line, {"X": wide, "pandas": pd})
     np.testing.assert_array_equal(wide.to_numpy(), expected)
     signals = check_signals(ConvVAETransformer(), wide, reset=True)
     np.testing.assert_array_equal(signals.reshape(expected.shape), expected)
@@ -568,6 +571,11 @@ def test_text_among_columns_is_named():
         refuse_long(frame)  # it is not long
         with pytest.raises(ValueError, match=r"text, first 'a' in column 'meter'"):
             make_vae().fit(frame)
+
+
+def test_numbers_with_decimal_commas_are_told_how_to_read():
+    with pytest.raises(ValueError, match=r"text, first '1168,0'.*decimal=','"):
+        make_vae().fit(pd.DataFrame([["1168,0", "2,5"]] * 5))
 
 
 # Time first

@@ -16,6 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 
 from skvae import ConvVAETransformer
+from skvae.training.net import Adam
 
 TINY = {
     "latent_dim": 2,
@@ -130,7 +131,7 @@ def test_divergence_names_the_epoch_and_leaves_the_estimator(waves, fitted, star
 
 def test_weights_that_the_last_step_ruined_are_noticed(waves, monkeypatch):
     """The loss of the last epoch is finite; the weights after its last step are not."""
-    step = torch.optim.Adam.step
+    step = Adam.step
 
     def last_step(optimizer, closure=None):
         loss = step(optimizer, closure)
@@ -138,7 +139,7 @@ def test_weights_that_the_last_step_ruined_are_noticed(waves, monkeypatch):
             optimizer.param_groups[0]["params"][0].fill_(torch.nan)
         return loss
 
-    monkeypatch.setattr(torch.optim.Adam, "step", last_step)
+    monkeypatch.setattr(Adam, "step", last_step)
     estimator = ConvVAETransformer(**TINY, batch_size=1000)
     estimator.set_params(max_epochs=1)
     with pytest.raises(FloatingPointError, match="epoch 1"):

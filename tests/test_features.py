@@ -138,6 +138,7 @@ def test_features_are_those_of_loops_in_numpy(n_channels, n_timepoints):
     x = rng.integers(-100, 101, (3, n_channels, n_timepoints))
     x[2] *= 10**4  # beyond the limit
     assert_counts_are(features, x, naive_features(features, x))
+    assert_counts_are(features, x[2:], naive_features(features, x[2:]))  # one alone
 
 
 def test_features_of_long_signals_are_those_of_loops_in_numpy():
@@ -176,11 +177,12 @@ def test_sums_of_the_largest_inputs_fit_16_bits():
         assert_counts_are(features, x, naive_features(features, x))
 
 
-@pytest.mark.parametrize("n_timepoints", [2**15 - 1, 2**15, 40_000])
-def test_counts_of_long_signals_do_not_overflow(n_timepoints):
+@pytest.mark.parametrize("n_samples", [1, 2])
+@pytest.mark.parametrize("n_timepoints", [2040, 2048, 2**15 - 1, 2**15, 40_000])
+def test_counts_of_long_signals_do_not_overflow(n_timepoints, n_samples):
     features = draw(1, n_timepoints)
     features.thresholds.fill_(-1)  # a constant signal's response, 0, is above it
-    shares = features(torch.zeros(2, 1, n_timepoints))
+    shares = features(torch.zeros(n_samples, 1, n_timepoints))
     assert (shares == 1).all()
 
 

@@ -157,3 +157,23 @@ def test_import_loads_no_extra():
         return set(result.stdout.split())
 
     assert loaded("skvae") <= loaded("torch, sklearn, skorch, scipy")
+
+
+def test_nothing_loads_the_compiler_of_pytorch(tmp_path):
+    """Which takes a second or more: no fit, and none that goes on from a file."""
+    code = """if True:
+        import sys
+        import numpy as np
+        from skvae import ConvVAETransformer
+        X = np.random.default_rng(0).standard_normal((40, 20))
+        vae = ConvVAETransformer(2, max_epochs=1, checkpoint="checkpoint")
+        vae.fit(X).transform(X)
+        vae.save("vae.safetensors", training=True)
+        ConvVAETransformer.load("vae.safetensors").partial_fit(X).score(X)
+        print(*{"torch._dynamo", "sympy"} & sys.modules.keys())
+    """
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(
+        command, cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert result.stdout.split() == []

@@ -22,11 +22,11 @@ def test_result_does_not_depend_on_place_or_company(shape, latent_dim, linear_pa
     if linear_path:
         vae.encoder.features.fit(torch.from_numpy(X))
 
-    def reconstruct(x):
-        return vae.decode(vae.encode(x)[0])
+    def reconstruct(inputs):
+        return vae.decode(vae.encode_read(inputs)[0])
 
     def apply(X):
-        return map_batches(reconstruct, X.__getitem__, len(X), 1000, "cpu")
+        return map_batches(reconstruct, X.__getitem__, len(X), 1000, "cpu", vae.read)
 
     expected = apply(X)
     order = np.random.default_rng(1).permutation(len(X))

@@ -212,6 +212,28 @@ def test_training_is_that_of_a_plain_loop_step_by_step(
         torch.testing.assert_close(trained, value, rtol=1e-2, atol=1e-4)
 
 
+class PyTorchsAdam(torch.optim.Adam):
+    """As PyTorch has it: a class of the user's is used as it is."""
+
+
+def test_adam_has_the_bits_of_pytorchs(waves):
+    estimators = []
+    for optimizer in (torch.optim.Adam, PyTorchsAdam):
+        net_params = {"optimizer": optimizer, "optimizer__weight_decay": 0.01}
+        vae = ConvVAETransformer(
+            2, max_epochs=2, random_state=0, device="cpu", net_params=net_params
+        )
+        estimators.append(vae.fit(waves).partial_fit(waves[:50]))
+    optimizers = [vae.net_.optimizer_ for vae in estimators]
+    assert isinstance(optimizers[0], torch.optim.Adam)
+    assert optimizers[0].step.__func__ is not optimizers[1].step.__func__
+    ours, theirs = (optimizer.state_dict() for optimizer in optimizers)
+    assert ours["param_groups"] == theirs["param_groups"]
+    torch.testing.assert_close(ours["state"], theirs["state"], rtol=0, atol=0)
+    for a, b in zip(*(vae.module_.parameters() for vae in estimators), strict=True):
+        assert torch.equal(a, b)
+
+
 # The terms
 
 

@@ -244,20 +244,18 @@ def size_of(tensors):
 
 @pytest.mark.parametrize("load", ["skvae.load", "joblib.load"])
 def test_a_fresh_process_loads_and_transforms_in_half_a_second(fitted, tmp_path, load):
-    """After imports; making an optimizer would import PyTorch's compiler."""
+    """After imports."""
     fitted.save(tmp_path / "skvae.load")
     joblib.dump(make_pipeline(fitted), tmp_path / "joblib.load")
     code = f"""if True:
-        import sys, time, joblib, numpy, skvae
+        import time, joblib, numpy, skvae
         start = time.perf_counter()
         {load}({load!r}).transform(numpy.zeros((1, 48)))
-        print(time.perf_counter() - start, "torch._dynamo" in sys.modules)
+        print(time.perf_counter() - start)
     """
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, check=True)
-    seconds, has_compiler = done.stdout.decode().split()
-    assert float(seconds) < 0.5
-    assert has_compiler == "False"
+    assert float(done.stdout) < 0.5
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])

@@ -150,6 +150,29 @@ def test_map_batches_gives_every_sample_its_result(n_samples, monkeypatch, two_t
     assert torch.get_num_threads() == 2
 
 
+def test_what_prepares_batches_is_not_filled_up():
+    """It comes before the function, where memory runs out of halves too."""
+    sizes = []
+
+    def prepare(x):
+        sizes.append(len(x))
+        if len(x) > 100:
+            raise torch.cuda.OutOfMemoryError
+        return x + 1
+
+    def double(x):
+        assert len(x) >= runtime.MIN_INFERENCE_BATCH
+        return 2 * x
+
+    values = np.random.default_rng(0).random((150, 4), np.float32)
+    for n_samples, expected in ((1, [1]), (150, [150, 75, 75])):
+        sizes.clear()
+        read = values[:n_samples].__getitem__
+        result = map_batches(double, read, n_samples, 4, "cpu", prepare)
+        np.testing.assert_array_equal(result, 2 * (values[:n_samples] + 1))
+        assert sizes == expected
+
+
 def test_map_batches_keeps_the_functions_dtype_and_shape():
     values = np.ones((20, 4), np.float32)
     result = map_batches(

@@ -606,3 +606,17 @@ def test_a_head_needs_its_labels_to_go_on():
     with pytest.raises(ValueError, match=r"label_weight is 0\.0, but was 2\.0"):
         vae.set_params(label_weight=0.0).fit(X)
     assert vae.set_params(label_weight=2.0).fit(X, np.arange(30) % 7) is vae
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ({"a": 1}, "y is of type dict. Expected an array"),
+        ((label for label in "ab"), "y is of type generator"),
+        (np.array([1j, 2j]), "y has dtype complex128. Expected labels or numbers"),
+        (np.array(["2024", "2025"], "M8[Y]"), "y has dtype datetime64"),
+    ],
+)
+def test_what_is_no_labels_is_refused(y, message):
+    with pytest.raises(ValueError, match=message):
+        check_target(y, 2)

@@ -5,10 +5,12 @@ import torch
 from sklearn.utils._set_output import _get_container_adapter
 
 from skvae.inputs.containers import (
+    is_arrow,
     is_frame,
     is_list,
-    is_of,
     is_series,
+    is_tensor,
+    of_arrow,
     read,
     read_array_like,
     to_numpy,
@@ -45,8 +47,8 @@ def fill_in(X, missing, filled):
     missing : ndarray of bool, shape (n_samples, n_channels, n_timepoints)
     filled : ndarray of that shape
     """
-    if is_of(X, "pyarrow"):
-        return as_arrow(fill_in(X.to_pandas(), missing, filled))
+    if is_arrow(X):
+        return as_arrow(fill_in(of_arrow(X), missing, filled))
     if is_list(X):
         parts = list(read(X)[0])
         given = X if isinstance(X, (list, tuple)) else parts
@@ -71,8 +73,8 @@ def as_arrow(X):
 
 def in_cells(X, parts):
     """Signals, of the shapes that `read` gives those of X, in the container of X."""
-    if is_of(X, "pyarrow"):
-        return as_arrow(in_cells(X.to_pandas(), parts))
+    if is_arrow(X):
+        return as_arrow(in_cells(of_arrow(X), parts))
     if is_frame(X):
         cells = [parts] if X.shape[1] == 1 else zip(*parts, strict=True)
         columns = [
@@ -85,15 +87,22 @@ def in_cells(X, parts):
             result.isetitem(k, of_channel)
         return result
     if is_series(X):
-        is_pandas = hasattr(X, "iloc")
-        if is_pandas and X.dtype == object:
-            return type(X)(objects(parts), index=X.index, name=X.name)
-        parts = [part.tolist() for part in parts]
+        arrow_type = getattr(X.dtype, "pyarrow_dtype", None)
         # Of lists of whole numbers with gaps the numbers filled in are none.
-        dtype = None if "int" in str(X.dtype).lower() else X.dtype
-        if is_pandas:
-            return type(X)(parts, index=X.index, name=X.name, dtype=dtype)
-        return type(X)(X.name, parts, dtype=dtype)
+        keeps_type = not ("int" in str(X.dtype).lower() or is_tensor(arrow_type))
+        cells = [part.tolist() for part in parts]
+        if hasattr(X, "iloc"):
+            cells = objects(parts) if X.dtype == object else cells
+            dtype = X.dtype if keeps_type else None
+            return type(X)(cells, name=X.name, index=X.index, dtype=dtype)
+        dtype = X.dtype
+        if not keeps_type:
+            import polars as pl
+
+            dtype = pl.Float64
+            for _ in range(parts[0].ndim):
+                dtype = pl.List(dtype)
+        return type(X)(X.name, cells, dtype=dtype)
     if isinstance(X, np.ndarray):
         if X.ndim == 2 and 1 not in X.shape:
             parts = [channel for part in parts for channel in part]

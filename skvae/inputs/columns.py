@@ -1,6 +1,8 @@
 """Names of columns: which channel each is of, and at which position in time."""
 
 import re
+from collections import Counter
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from numbers import Real
@@ -12,6 +14,12 @@ NUMBER = re.compile(r"\s*[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?\s*", re.ASCII
 DIGITS = re.compile(r"\d+(?:[.,]\d+)?", re.ASCII)
 CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?", re.ASCII)
 DATE = re.compile(r"(\d{1,4})[-./](\d{1,2})[-./](\d{1,4})(?!\d)", re.ASCII)
+DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(?!\d)", re.ASCII)  # without a year
+# Stems of names that are numbers or times, and no more.
+TIMES = "", "date", "time", "hours", "#:#", "#:#:#"
+TIME_NAMES = re.compile(
+    r"(t|time.*|.*_time|.*steps?|date.*|wave.*|freq.*)$", re.IGNORECASE
+)
 HALF_DAYS = re.compile(r"[ap]\.?m\.?\W*$", re.IGNORECASE)
 
 
@@ -56,11 +64,18 @@ class Layout(NamedTuple):
 def layout(columns, n_channels=None):
     """`Layout` of columns by their names, or of so many channels after each other."""
     order = np.arange(len(columns))
+    if len(set(columns)) < len(columns):
+        again = next(name for name, n in Counter(columns).items() if n > 1)
+        raise ValueError(
+            f"X has several columns of the name {again!r}. Name each by its time step, "
+            "or pass X.to_numpy()."
+        )
     if getattr(columns, "nlevels", 1) > 1:
         names = [columns.get_level_values(k) for k in range(columns.nlevels)]
         levels = [level for level in names if level.nunique() > 1] or names[-1:]
         if len(levels) > 1:
-            return layout_of_levels(columns, [list(level) for level in levels])
+            called = [level.name for level in levels]
+            return layout_of_levels(columns, [list(level) for level in levels], called)
         columns = levels[0]
     if n_channels is None or len(order) % n_channels:
         n_channels = 1
@@ -70,9 +85,9 @@ def layout(columns, n_channels=None):
     return Layout(order, None, first if is_same else None)
 
 
-def layout_of_levels(columns, levels):
+def layout_of_levels(columns, levels, called):
     """`Layout` of columns of two levels of names, channels and time steps."""
-    level = find_channel_level(levels) if len(levels) == 2 else None
+    level = find_channel_level(levels, called) if len(levels) == 2 else None
     if level is None:
         raise ValueError(
             f"The columns of X have {len(levels)} levels, first {columns[0]}. Expected "
@@ -85,24 +100,25 @@ def layout_of_levels(columns, levels):
     return Layout(np.array(order), [str(c) for c in channels], positions(steps))
 
 
-def find_channel_level(levels):
-    """Number of the level that holds the channels, of two; None: there is none."""
-    sizes = [len(set(names)) for names in levels]
-    n_columns = len(levels[0])
-    if n_columns != sizes[0] * sizes[1] or n_columns > len(
-        {*zip(*levels, strict=True)}
-    ):
+def find_channel_level(levels, names):
+    """Number of the level that holds the channels, of two; None: nothing tells.
+
+    The other one has the same names for each channel, which are numbers or times; or
+    texts that end in numbers, if only it has such; or it is called as time is.
+    """
+    sizes = [len(set(level)) for level in levels]
+    n_pairs = len({*zip(*levels, strict=True)})
+    if not len(levels[0]) == n_pairs == sizes[0] * sizes[1]:
         return None
-    is_time = [all_say_when(list(dict.fromkeys(names))) for names in levels]
-    if is_time[0] != is_time[1]:
-        return is_time.index(False)
-    return int(sizes[1] < sizes[0]) if any(is_time) else None
-
-
-def all_say_when(names):
-    """Whether all names are numbers or times, or end in them."""
-    places = [place(name) for name in names]
-    return all(p.keys for p in places) and len({p.stem for p in places}) == 1
+    found = [[place(name) for name in dict.fromkeys(level)] for level in levels]
+    for is_time in (
+        [all(p.keys and p.stem in TIMES for p in places) for places in found],
+        [all(p.keys for p in places) for places in found],
+        [bool(TIME_NAMES.match(str(name))) for name in names],
+    ):
+        if is_time[0] != is_time[1]:
+            return is_time.index(False)
+    return None
 
 
 @lru_cache(maxsize=100_000, typed=True)
@@ -113,7 +129,8 @@ def place(name):
     if hasattr(name, "to_timestamp"):  # a period of pandas
         name = name.to_timestamp()
     if isinstance(name, datetime):
-        return Place("date", ((name.replace(tzinfo=None).isoformat(),),))
+        moment = name.timestamp() if name.tzinfo else name.isoformat()
+        return Place("date", ((moment,),))
     if isinstance(name, (date, time)):
         return Place(type(name).__name__, ((name.isoformat(),),))
     if isinstance(name, timedelta):
@@ -123,6 +140,9 @@ def place(name):
         return Place("", ((to_float(name),),))
     found = DATE.search(name)
     if found:
+        with suppress(ValueError):  # in summer time or not
+            if (moment := datetime.fromisoformat(name.strip())).tzinfo:
+                return place(moment)
         first, middle, last = map(int, found.groups())
         rest = tuple(map(to_float, DIGITS.findall(name[found.end() :])))
         orders = (first, middle, last), (last, middle, first), (last, first, middle)
@@ -133,11 +153,15 @@ def place(name):
                 for year, month, day in orders
             ),
         )
+    if found := DAY.match(name):
+        day, month = map(int, found.groups())
+        return Place("date", ((month, day), (day, month)))
     figures = [to_float(figure) for figure in DIGITS.findall(name)]
     if figures and HALF_DAYS.search(name):
         figures[0] %= 12
     stem = DIGITS.sub("#", name).strip()
-    return Place(stem, (tuple(figures),) if figures else ())
+    keys = tuple(figures), tuple(figures[::-1])  # as of "Q4 2000"
+    return Place(stem, keys[: len(figures)])
 
 
 def to_float(figure):

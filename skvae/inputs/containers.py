@@ -1,5 +1,6 @@
 """What signals come in: arrays, lists, DataFrames, cells of tables."""
 
+import re
 from collections.abc import Iterable, Mapping
 from reprlib import repr as shortened
 
@@ -8,8 +9,9 @@ import torch
 
 from skvae.inputs.long_frames import column, not_of_numbers, refuse_long
 
+DECIMAL_COMMA = re.compile(r"[-+]?[\d.]*,\d+")
 # Methods by which tables of other libraries become DataFrames.
-READERS = ("collect", "compute", "toPandas", "to_pandas", "df", "get_data")
+READERS = "collect", "compute", "toPandas", "to_pandas", "df", "read_all", "get_data"
 
 
 def read(X):
@@ -29,13 +31,14 @@ def read(X):
         Names of several columns of signals.
     """
     refuse_masked(X)
-    if is_of(X, "pyarrow"):
-        X = X.to_pandas()
+    if is_arrow(X):
+        X = of_arrow(X)
     if is_frame(X):
         columns = cell_columns(X)
         return read_cells(X, columns) if columns else (read_frame(X), None)
     if is_series(X):
-        X = X.to_numpy()
+        X = cells_of(X)
+        X = X.to_numpy() if is_series(X) else X
     if is_list(X):
         rows = X
         if isinstance(X, np.ndarray) and X.ndim == 2 and 1 in X.shape:
@@ -52,6 +55,32 @@ def read(X):
 def is_of(X, *libraries):
     """Whether X is of one of these libraries, which need not be imported."""
     return type(X).__module__.partition(".")[0] in libraries
+
+
+def is_arrow(X):
+    """Whether X is a Table, or another column or batch, of pyarrow."""
+    return is_of(X, "pyarrow") and hasattr(X, "to_pandas")
+
+
+def of_arrow(X):
+    """X of pyarrow as a DataFrame or a Series; tensors in cells keep their type."""
+    import pandas as pd
+
+    return X.to_pandas(
+        types_mapper=lambda kind: pd.ArrowDtype(kind) if is_tensor(kind) else None
+    )
+
+
+def is_tensor(arrow_type):
+    """Whether pyarrow's type is that of tensors, whose shape is in the type alone."""
+    return getattr(arrow_type, "extension_name", "") == "arrow.fixed_shape_tensor"
+
+
+def cells_of(values):
+    """Cells of a Series, those that are pyarrow's tensors as an array (n, ...)."""
+    if is_tensor(getattr(values.dtype, "pyarrow_dtype", None)):
+        return values.array.__arrow_array__().combine_chunks().to_numpy_ndarray()
+    return values
 
 
 def is_frame(X):
@@ -71,14 +100,14 @@ def is_list(X):
         return X.dtype == object and (X.ndim == 1 or holds_signals(X.flat))
     if is_frame(X):
         return bool(cell_columns(X))
-    if is_of(X, "pyarrow"):
-        return is_list(X.to_pandas())
+    if is_arrow(X):
+        return is_list(of_arrow(X))
     if is_series(X):
         return True
     is_sequence = all(
         hasattr(X, name) for name in ("__len__", "__iter__", "__getitem__")
     )
-    others = str, bytes, Mapping, torch.Tensor
+    others = str, bytes, memoryview, Mapping, torch.Tensor
     is_other = any(hasattr(X, name) for name in ("__array__", "toarray", "array_keys"))
     return is_sequence and not is_other and not isinstance(X, others)
 
@@ -113,7 +142,7 @@ def read_cells(X, columns):
             f"X has signals in the cells of its columns {shortened(names)}, and none "
             f"in {shortened(others)}. Pass the signals alone: X[{shortened(names)}]."
         )
-    cells = [column(X, k) for k in columns]
+    cells = [cells_of(column(X, k)) for k in columns]
     if len(cells) == 1:
         return [read_signal(x, i) for i, x in enumerate(cells[0])], None
     return [
@@ -194,8 +223,12 @@ def refuse_reference(x):
 def remedy_for(x):
     """What to do with a text that is a signal, or an object that holds one; or ""."""
     if isinstance(x, str) and x.lstrip()[:1] in ("[", "("):
+        if "..." in x:
+            return " It is an array as NumPy prints it, shortened: save it otherwise."
         return f" It is the text {shortened(x)}: read it first, as by json.loads."
-    if isinstance(x, (np.ndarray, list, tuple, str)):
+    if isinstance(x, str) and DECIMAL_COMMA.fullmatch(x):
+        return " If it is a number with a decimal comma, pass decimal=',' to read_csv."
+    if isinstance(x, (np.ndarray, np.generic, list, tuple, str, bytes)):
         return ""
     for name in ("samples", "get_data", "data"):
         if hasattr(x, name):
@@ -210,7 +243,8 @@ def read_array_like(X):
     kind = kind.removeprefix("builtins.")
     if hasattr(X, "toarray"):  # sparse: scikit-learn's to refuse
         return X
-    if hasattr(X, "__array__") and not isinstance(X, Mapping):
+    is_buffer = isinstance(X, memoryview)
+    if (hasattr(X, "__array__") or is_buffer) and not isinstance(X, Mapping):
         try:
             return np.asanyarray(X)
         except (TypeError, ValueError) as error:
@@ -249,6 +283,8 @@ def to_numpy(X, name="X"):
 
 def of_tensor(X, name="X"):
     """A Tensor as an array; what NumPy has no type for as float32."""
+    if X.is_nested:
+        raise ValueError(f"{name} is a nested Tensor. Pass list({name}.unbind()).")
     if X.layout != torch.strided:
         raise ValueError(f"{name} is a sparse Tensor. Pass {name}.to_dense().")
     X = X.detach().cpu().resolve_conj().resolve_neg()
@@ -389,7 +425,9 @@ def pad(signals, n_channels, n_timepoints, name):
     dtype = np.result_type(*{signal.dtype for signal in signals})
     if min(lengths) < n_timepoints and dtype.kind not in "fc":
         dtype = np.float64
-    padded = np.full((len(signals), n_channels, n_timepoints), np.nan, dtype)
+    padded = np.empty((len(signals), n_channels, n_timepoints), dtype)
+    if min(lengths) < n_timepoints:
+        padded[:] = np.nan
     for row, signal, length in zip(padded, signals, lengths, strict=True):
         row[:, :length] = signal.reshape(n_channels, length)
     return padded if len(first) == 2 else padded.reshape(len(signals), -1)

@@ -1,12 +1,15 @@
 """DataFrames of a reading in each row: refused, with the pivot that reshapes them."""
 
+import re
 from datetime import timedelta
 from itertools import combinations
 
 # A signal of so few time steps is rarer than a table of so many readings; 7 are a week.
 MAX_READINGS = 6
 MAX_KEYS = 2  # columns that tell series apart, as a meter and its register
-LOOKED_AT = 100_000  # readings
+LOOKED_AT, LOOKED_AT_DATES = 100_000, 20  # readings
+DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
+MAX_DATE = 40  # characters
 # Days of a series from which on these are the signals, rather than the series.
 DAYS_PER_SERIES = 3
 
@@ -47,7 +50,8 @@ def refuse_long(X):
     numbers is refused too: no signal goes on in it.
     """
     others = not_of_numbers(X)
-    times = [name for _, name, values in others if is_time(values)]
+    texts = [name for _, name, values in others if are_dates(values)]
+    times = [name for _, name, values in others if is_time(values)] + texts
     index = getattr(X, "index", None)  # polars has none
     is_stacked = index is not None and (index.nlevels > 1 or is_time(index))
     n_rows, n_columns = X.shape
@@ -59,7 +63,10 @@ def refuse_long(X):
                 "Make it the index, or leave it out."
             )
     elif times or (is_stacked and n_rows > n_columns and not is_wide):
-        line = None if index is None else pivot(X)
+        line = None if index is None else pivot(with_dates(X, texts))
+        if line and texts:
+            parsed = [f"{name}=pandas.to_datetime(X[{name!r}])" for name in texts]
+            line = f"X.assign({', '.join(parsed)})\n    X = {line}"
         example = f", for example:\n    X = {line}\n" if line else ". "
         raise ValueError(
             f"X is a long DataFrame of shape {X.shape}: a row is a reading. Expected a "
@@ -133,6 +140,25 @@ def by_day(X, frame, keys, time):
     index = f"[{', '.join([*map(repr, keys), f'{stamps}.date'])}]"
     index = index if keys else f"{stamps}.date"
     return f"X.pivot_table(index={index}, columns={stamps}.time"
+
+
+def are_dates(values):
+    """Whether a column holds texts that begin with dates."""
+    known = values.dropna() if hasattr(values, "iloc") else values.drop_nulls()
+    first = list(known[:LOOKED_AT_DATES])
+    return len(first) > 0 and all(
+        isinstance(x, str) and DATE.match(x) and len(x) < MAX_DATE for x in first
+    )
+
+
+def with_dates(X, names):
+    """A DataFrame with these texts as dates."""
+    if not names:
+        return X
+    import pandas as pd
+
+    dates = {n: pd.to_datetime(X[n], format="mixed", errors="coerce") for n in names}
+    return X.assign(**dates)
 
 
 def is_clock(values):

@@ -97,9 +97,12 @@ def as_array(estimator, X, reset):
     Columns are brought into the order of channels and time steps: that of the names, or
     of the fit.
     """
+    given = X
     X, channels = read(X)
     n_channels = estimator.n_channels if reset else estimator.n_channels_in_
     if isinstance(X, list):
+        if not reset:
+            refuse_one_channel(estimator, given, X)
         n_timepoints = None if reset else estimator.n_timepoints_in_
         X = pad(X, n_channels or 1, n_timepoints, type(estimator).__name__)
         if channels is None:
@@ -111,13 +114,33 @@ def as_array(estimator, X, reset):
         return X[:, places.order[:, 0]], places
     if not is_frame(X):
         return X, Layout()
+    if not reset and hasattr(estimator, "feature_names_in_"):
+        return X, Layout()  # scikit-learn compares the names
     places = layout(X.columns, n_channels)
-    if not reset and not hasattr(estimator, "feature_names_in_"):
+    if not reset:
         places = as_fitted(estimator, places)
     order = places.order.ravel()
     if (order != np.arange(len(order))).any():
         X = X.iloc[:, order] if hasattr(X, "iloc") else X[:, order.tolist()]
     return X, places
+
+
+def refuse_one_channel(estimator, given, signals):
+    """A ValueError where cells of a table hold one channel of the fitted ones.
+
+    A list may hold signals of one channel after the other.
+    """
+    is_plain = isinstance(given, (list, tuple, np.ndarray))
+    if is_plain or estimator.n_channels_in_ == 1 or estimator.n_dims_in_ == 2:
+        return
+    if signals and signals[0].ndim == 1:
+        names = getattr(estimator, "channel_names_in_", None)
+        columns = f", {shortened(names)}" if names else ""
+        raise ValueError(
+            f"X has one channel in its cells, of shape {signals[0].shape}, but this "
+            f"{type(estimator).__name__} was fitted on {estimator.n_channels_in_}"
+            f"{columns}. Pass a column for each, or cells of shape (n_channels, t_i)."
+        )
 
 
 def as_fitted(estimator, places):
@@ -126,7 +149,8 @@ def as_fitted(estimator, places):
     Where these are others, an error says so of channels, a warning of time steps.
     """
     order, channels, positions = places
-    fitted = estimator.channel_names_in_
+    # None of what was saved by versions that did not know them.
+    names = fitted = getattr(estimator, "channel_names_in_", None)
     if channels is not None and fitted is not None and channels != fitted:
         if sorted(channels) != sorted(fitted):
             raise ValueError(
@@ -135,9 +159,9 @@ def as_fitted(estimator, places):
                 "these."
             )
         order = order[[channels.index(name) for name in fitted]]
-    fitted = estimator.timepoints_in_
+    fitted = getattr(estimator, "timepoints_in_", None)
     if positions is None or fitted is None or positions.shape != fitted.shape:
-        return Layout(order, estimator.channel_names_in_, positions)
+        return Layout(order, names, positions)
     if not is_close(positions, fitted):
         to_sorted, from_sorted = np.argsort(positions), np.argsort(np.argsort(fitted))
         if is_close(positions[to_sorted], np.sort(fitted)):
@@ -149,11 +173,11 @@ def as_fitted(estimator, places):
                 f"{fitted[k]:.6g}, first of those that differ: they are taken in their "
                 "order. Resample X to the fitted columns if they are others."
             )
-    return Layout(order, estimator.channel_names_in_, fitted)
+    return Layout(order, names, fitted)
 
 
 def is_close(positions, fitted):
-    return np.allclose(positions, fitted, rtol=1e-6, atol=1e-9)
+    return np.allclose(positions, fitted, rtol=1e-6, atol=1e-9, equal_nan=True)
 
 
 def width_remedy(estimator, X, error):

@@ -1,13 +1,12 @@
 """What in X looks like a mistake, though it could be meant: it is warned of."""
 
 import math
-import re
 from datetime import timedelta
 from reprlib import repr as shortened
 
 import numpy as np
 
-from skvae.inputs.columns import not_numbered, out_of_order
+from skvae.inputs.columns import TIME_NAMES, not_numbered, out_of_order
 from skvae.inputs.containers import is_frame, is_list
 from skvae.inputs.long_frames import is_time
 from skvae.processes import n_processes
@@ -31,7 +30,6 @@ TIMES_SMOOTHER = 4  # of interleaved channels, over the steps of one of them
 UNTOLD_CHANNELS = 2, 3  # more may be a period
 MAX_ZEROS = 0.01  # of values, besides those that signals were padded with
 MIN_PADDED = 0.1  # of signals
-TIME = re.compile(r"^(t|time.*|.*_time|.*steps?|date.*|wave.*|freq.*)$", re.IGNORECASE)
 SENTINEL_REMEDY = "What marks the missing, or is an error, should be NaN."
 
 
@@ -160,7 +158,7 @@ def warn_of_time_in_rows(given, X, is_table, are_named):
     """Warn where the rows of X look like time steps rather than signals."""
     dims = getattr(given, "dims", ())  # as xarray's arrays have
     reason = rows_of_table(given, X) if is_table else ""
-    if isinstance(dims, tuple) and dims and TIME.match(str(dims[0])):
+    if isinstance(dims, tuple) and dims and TIME_NAMES.match(str(dims[0])):
         reason = f"of the dimension {dims[0]!r}"
     elif not (reason or are_named) and is_smooth_down(X):
         reason = "from one to the next of which values change little"
@@ -194,7 +192,7 @@ def rows_of_table(frame, X):
         if times.is_unique and steps.median() < timedelta(days=1):
             return f"indexed by times {steps.median()} apart"
     elif times is not None and times.dtype.kind == "f" and times.name is not None:
-        if TIME.match(str(times.name)) and times.is_monotonic_increasing:
+        if TIME_NAMES.match(str(times.name)) and times.is_monotonic_increasing:
             return f"indexed by {times.name!r}"
     elif ends_early(X.reshape(len(X), -1)):
         return "the last of which are missing in some columns"

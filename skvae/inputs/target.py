@@ -1,6 +1,7 @@
 """What latents are taught: y as class indicators, or as standardised numbers."""
 
 import logging
+from collections.abc import Mapping
 from numbers import Number
 from typing import NamedTuple
 
@@ -117,8 +118,18 @@ def target_array(y):
     NaN where numbers are missing: None, or missing in a DataFrame or Series.
     """
     refuse_masked(y, "y")
+    if isinstance(y, (Mapping, str)) or not hasattr(y, "__len__"):
+        raise ValueError(
+            f"y is of type {type(y).__name__}. Expected an array, a Series or a list "
+            "of labels or numbers, one for each signal."
+        )
     missing = np.asarray(y.isna() if hasattr(y, "isna") else False)
     y = np.asarray(to_numpy(y, "y"))
+    if y.dtype.kind not in "biufSUO":
+        raise ValueError(
+            f"y has dtype {y.dtype}. Expected labels or numbers: convert it, for "
+            "example with y.astype(str)."
+        )
     is_text = y.dtype != object or any(isinstance(value, str) for value in y.ravel())
     if is_text:
         return y

@@ -33,6 +33,8 @@ MAKES_ROOM = 8
 MAX_COUNT = 2**15 - 1
 # Numbers side by side that are added fast.
 LONG_ROW = 64
+# Time steps that are counted in 8 bits, eight at a time.
+MAX_BYTE = 2**8 - 1
 # Responses, of several kernels to few signals, that are computed at once.
 RESPONSES_AT_ONCE = 2**17
 
@@ -134,10 +136,21 @@ class RandomConvolutions(nn.Module):
     @torch.no_grad()
     def forward(self, x):
         """Features (n, n_features), shares from 0 to 1, of signals x (n, c, t)."""
-        n_samples, _, n_timepoints = x.shape
+        n_timepoints = x.shape[2]
         has_own_units = self.has_own_units
         if has_own_units:
             x, measures = self.in_own_units(x)
+        is_one = len(x) == 1 and x.device.type == "cpu"
+        counts = self.counts_of_one(x) if is_one else self.counts(x)
+        if has_own_units:
+            above = (measures > self.bounds).T * n_timepoints
+            counts[::MAKES_ROOM] = above.view_as(counts[::MAKES_ROOM])
+        # Times the reciprocal: a division is one on a CPU, but not on a GPU.
+        return counts.flatten(end_dim=2).T.float() * (1 / n_timepoints)
+
+    def counts(self, x):
+        """Time steps above thresholds, (n_kernels, n_dilations, 4, n), of x."""
+        n_samples, _, n_timepoints = x.shape
         counts = torch.zeros(
             *self.thresholds.shape, n_samples, dtype=torch.int32, device=x.device
         )
@@ -161,11 +174,65 @@ class RandomConvolutions(nn.Module):
                 if fold > 1:
                     counted = counted.unflatten(2, (fold, n_samples)).sum(dim=2)
                 counts[kernels, i] += counted
-        if has_own_units:
-            above = (measures > self.bounds).T * n_timepoints
-            counts[::MAKES_ROOM] = above.view_as(counts[::MAKES_ROOM])
-        # Times the reciprocal: a division is one on a CPU, but not on a GPU.
-        return counts.flatten(end_dim=2).T.float() * (1 / n_timepoints)
+        return counts
+
+    def counts_of_one(self, x):
+        """`counts` of one signal x (1, c, t), in NumPy: a call takes much less time.
+
+        All kernels at once, each of which has its own copy of what it reads.
+        """
+        n_timepoints, edge = x.shape[2], N_TAPS // 2 * self.dilations[-1]
+        groups = self.kernels_of()
+        group_of = np.empty(N_KERNELS, int)
+        for group, kernels in enumerate(groups.values()):
+            group_of[kernels] = group
+        q = nn.functional.pad(self.whole_sums(x, np.array(list(groups))), (edge, edge))
+        q, shifted = q.numpy(), q.unfold(1, n_timepoints, 1).numpy()
+        taps = self.taps.numpy().T - N_TAPS // 2
+        thresholds = self.thresholds.numpy()[..., None]
+        # Masks of time steps as words of eight, which are counted side by side.
+        n_words = -(-n_timepoints // 8)
+        above = np.zeros((*thresholds.shape[::2], 8 * n_words), bool)
+        words = above.view(np.uint64)
+        parts = range(0, n_words, MAX_BYTE)
+        sums = np.empty((*thresholds.shape[:3], len(parts)), np.uint64)
+        for i, dilation in enumerate(self.dilations):
+            a, b, c = edge + dilation * taps
+            response = shifted[group_of, a]
+            response += shifted[group_of, b]
+            response += shifted[group_of, c]
+            response *= 3
+            ends = edge - N_TAPS // 2 * dilation
+            nine = sum_of_nine(q[:, ends : q.shape[1] - ends], dilation)
+            response -= nine[group_of]
+            np.greater(
+                response[:, None], thresholds[:, i], out=above[..., :n_timepoints]
+            )
+            for j, start in enumerate(parts):
+                part = words[..., start : start + MAX_BYTE]
+                np.add.reduce(part, axis=-1, out=sums[:, i, :, j])
+        counts = sums.view(np.uint8).sum(axis=-1, dtype=np.int32)
+        return torch.from_numpy(counts)[..., None]
+
+    @np.errstate(invalid="ignore")  # of infinities of both signs, as PyTorch
+    def whole_sums(self, x, inputs):
+        """`whole_sum` for each row of inputs, (g, t), of one signal x (1, c, t)."""
+        scaled = ((channels_and_differences(x) - self.offset) * self.scale).squeeze(2)
+        scaled = np.concatenate([scaled.numpy(), np.zeros((1, x.shape[2]), np.float32)])
+        n_summed = inputs.sum(axis=1)
+        read = np.argsort(~inputs, axis=1, kind="stable")
+        summed = scaled[read[:, 0]]
+        for i in range(1, n_summed.max()):
+            summed += scaled[np.where(i < n_summed, read[:, i], -1)]  # or zeros
+        summed *= (1 / np.sqrt(n_summed)).astype(np.float32)[:, None]
+        return as_whole(torch.from_numpy(summed))
+
+    def kernels_of(self):
+        """Lists of kernels by the inputs that they sum, a tuple of bool."""
+        groups = {}
+        for kernel, inputs in enumerate(self.inputs.tolist()):
+            groups.setdefault(tuple(inputs), []).append(kernel)
+        return groups
 
     def find_gains(self, x):
         """Learn whether signals x (n, c, t) have unequal gains, and typical spreads."""
@@ -218,14 +285,11 @@ class RandomConvolutions(nn.Module):
         n_samples, _, n_timepoints = x.shape
         scaled = (channels_and_differences(x) - self.offset) * self.scale  # (2c, t, n)
         edge = N_TAPS // 2 * self.dilations[-1]
-        kernels_of = {}  # by the inputs that they sum
-        for kernel, inputs in enumerate(self.inputs.tolist()):
-            kernels_of.setdefault(tuple(inputs), []).append(kernel)
         taps = self.taps.tolist()
         n_at_once = kernels_at_once(x)
         shape = (n_at_once, 1, n_timepoints, n_samples)
         memory = torch.empty(shape, dtype=torch.int16, device=x.device)
-        for groups in in_lists(list(kernels_of.items()), n_at_once):
+        for groups in in_lists(list(self.kernels_of().items()), n_at_once):
             q = torch.stack([whole_sum(scaled, inputs) for inputs, _ in groups])
             q = nn.functional.pad(q, (0, 0, edge, edge))  # (g, t + 2 edges, n)
             tripled = 3 * q
@@ -276,7 +340,11 @@ def whole_sum(scaled, is_read):
     One by one, in order: a sum whose last bit no library chooses.
     """
     summed = sum(scaled[c] for c, reads in enumerate(is_read) if reads)
-    summed = summed * (1 / math.sqrt(sum(is_read)))
+    return as_whole(summed * (1 / math.sqrt(sum(is_read))))
+
+
+def as_whole(summed):
+    """Whole numbers of 16 bits, of what is summed, which is overwritten."""
     return summed.round_().clamp_(-LIMIT, LIMIT).short()
 
 

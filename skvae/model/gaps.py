@@ -198,13 +198,14 @@ class GapFiller(nn.Module):
 
         With `return_std` (n, 2, c, t): these, and the standard deviation of each value.
         """
-        has_gaps = x.isnan().flatten(1).any(dim=1)
+        is_missing = x.isnan()
         if return_std:
             filled = torch.stack([x, torch.zeros_like(x)], dim=1)
-        elif has_gaps.any():
+        elif is_missing.any():
             filled = x.clone()
         else:
             return x
+        has_gaps = is_missing.flatten(1).any(dim=1)
         for rows in has_gaps.nonzero().squeeze(1).split(self.n_filled):
             some = x.new_zeros(self.n_filled, *x.shape[1:])
             some[: len(rows)] = x[rows]

@@ -132,7 +132,14 @@ class ConvVAE(nn.Module):
 
         NaN in x is a missing value, and is filled.
         """
-        return self.encoder.represent(self.gaps(x))
+        return self.encoder.represent(self.read(x))
+
+    def read(self, x):
+        """What the encoder reads of signals x (n, c, t): with features, gaps filled.
+
+        The same bits in a batch of any size, however small.
+        """
+        return self.encoder.read(self.gaps(x))
 
     def posterior(self, h):
         """Mean and log-variance of q(z|x), (n, latent_dim), of ``represent(x)``."""
@@ -145,7 +152,11 @@ class ConvVAE(nn.Module):
                 f"x is a {type(x).__name__} of shape {getattr(x, 'shape', None)}. "
                 "Expected a Tensor of shape (n, c, t), of scaled signals."
             )
-        return self.posterior(self.represent(x))
+        return self.encode_read(self.read(x))
+
+    def encode_read(self, inputs):
+        """As `encode`, of ``read(x)``."""
+        return self.posterior(self.encoder.represent(inputs))
 
     @property
     def is_linear_at_start(self):
@@ -199,7 +210,7 @@ class ConvVAE(nn.Module):
     def fill(self, x, decoder_std):
         """Filled x, standard deviations, and what the whole share would change."""
         filled, std = self.gaps(x, return_std=True).unbind(1)
-        z_mean, _ = self.posterior(self.encoder.represent(filled))
+        z_mean, _ = self.encode_read(self.encoder.read(filled))
         x_hat = self.decode(z_mean)
         share = (std / decoder_std(x_hat)).square().clamp(max=1)
         return filled, std, torch.where(x.isnan(), share * (x_hat - filled), 0.0)
@@ -320,11 +331,14 @@ class LinearEncoder(nn.Module):
         self.components.eval()  # never trained: the same bits in any mode
         return self
 
-    def represent(self, x):
+    def read(self, x):
         rows = x.flatten(1)
         if self.features is not None:
             rows = torch.cat([rows, self.features(x)], dim=1)
-        return self.components(rows)  # (n, n_components)
+        return rows  # (n, n_inputs)
+
+    def represent(self, inputs):
+        return self.components(inputs)  # (n, n_components)
 
     def set_variances(self, variances):
         """Set the posterior variance of each latent, Tensor (latent_dim,)."""
@@ -386,8 +400,11 @@ class ConvEncoder(nn.Module):
         self.z_mean = AlignedLinear(widths[-1], latent_dim)
         self.z_log_var = AlignedLinear(widths[-1], latent_dim)
 
-    def represent(self, x):
+    def read(self, x):
         return x
+
+    def represent(self, inputs):
+        return inputs
 
     def forward(self, x):
         h = x.unsqueeze(2)  # (n, c, 1, t): oneDNN is fastest on images, channels last

@@ -19,6 +19,7 @@ LEVELS = {
 # As many epochs as are drawn lightly, under their running median, and without the first
 # of them in the limits.
 MANY_EPOCHS = 40
+LEAST_MARGIN = 1e-3  # beyond values, relative to them
 
 
 @dataclass(repr=False, eq=False)
@@ -129,6 +130,7 @@ class TrainingCurveDisplay(shared.Display):
         if tails:
             tails = np.concatenate(tails)
             margin = 0.05 * np.ptp(tails)
+            margin = max(margin, LEAST_MARGIN * np.abs(tails).max())  # of a constant
             panel.set_ylim(tails.min() - margin, tails.max() + margin)
         return lines
 

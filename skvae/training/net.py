@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import inspect
 import math
 
 import numpy as np
@@ -25,6 +26,21 @@ from skvae.training.cuda_graph import StepGraph, side_stream
 NEVER_STOP = {"lr_schedule", "progress", "checkpoint"}
 
 
+class Adam(torch.optim.Adam):
+    """PyTorch's, without what is around its methods for PyTorch's compiler.
+
+    Nothing here is compiled, but the first call of each such method would load the
+    compiler, which takes a fresh process a second or more. A method that has nothing
+    around it, in another version of PyTorch, is the method itself.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Adam.zero_grad)
+    state_dict = inspect.unwrap(torch.optim.Adam.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.Adam.load_state_dict)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+
 class VAENet(NeuralNet):
     """skorch net whose target is its input.
 
@@ -36,8 +52,7 @@ class VAENet(NeuralNet):
         Capture training steps on a GPU, see `StepGraph`.
     **kwargs
         As for `skorch.NeuralNet`; the criterion is an `Objective`. `optimizer` may be
-        None, of a net that is not trained: with the first optimizer of a process
-        PyTorch loads its compiler, for a second or more.
+        None, of a net that is not trained.
     """
 
     memory_ = None  # `Memory` of the signals seen so far
@@ -56,10 +71,15 @@ class VAENet(NeuralNet):
         return []
 
     def initialize_optimizer(self, *args, **kwargs):
-        """skorch's, for there may be none."""
-        if self.optimizer is not None:
+        """skorch's, but there may be none, and PyTorch's Adam is ours."""
+        if self.optimizer is None:
+            self.optimizer_ = None
+            return self
+        if self.optimizer is not torch.optim.Adam:
             return super().initialize_optimizer(*args, **kwargs)
-        self.optimizer_ = None
+        parameters = self.get_all_learnable_params()
+        groups, options = self.get_params_for_optimizer("optimizer", parameters)
+        self.optimizer_ = Adam(*groups, **options)
         return self
 
     def get_split_datasets(self, X, y=None, **fit_params):
