@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import scipy.io
 
+from skvae.command.load import load
 from skvae.command.table import read
 
 SIGNALS = np.array([[1.5, 2, 5], [3, -4, 0.25], [0, 1, 2], [7, 8, 1e3]])
@@ -414,6 +415,16 @@ def test_arff(tmp_path):
     check(save(tmp_path / "x.arff", "\n".join(head + body)), CHANNELS)
 
 
+def test_ts_without_labels(tmp_path):
+    pytest.importorskip("aeon")
+    header = (
+        "@problemName x\n@timeStamps false\n@missing false\n@univariate true\n"
+        "@equalLength true\n@seriesLength 3\n@classLabel false\n@data\n"
+    )
+    X, y, *_ = read(save(tmp_path / "x.ts", header + "1,2,3\n4,5,6\n"))
+    assert (X[:, 0].tolist(), y) == ([[1, 2, 3], [4, 5, 6]], None)
+
+
 def test_ts_of_unequal_lengths_ends_in_gaps(tmp_path):
     pytest.importorskip("aeon")
     header = (
@@ -640,6 +651,16 @@ def test_minus_one_among_texts_of_numbers_is_a_class(classes, tmp_path):
     check(tmp_path / "x.parquet", y=y)
     np.savez(tmp_path / "x.npz", X=MANY, y=np.where(Y, "a", "-1"))
     assert read(tmp_path / "x.npz").y.isna().tolist() == (Y == 0).tolist()
+
+
+def test_labels_with_decimals_are_a_regression(tmp_path):
+    """Few or many, as StratifiedKFold refuses them as classes."""
+    for values in ([0.5, 1.0], [0, 0.5, 1, 1.5]):
+        y = np.resize(values, 40)
+        pd.DataFrame(MANY).assign(y=y).to_csv(tmp_path / "x.csv", index=False)
+        assert load(tmp_path / "x.csv").task == "numbers"
+    pd.DataFrame(MANY).assign(y=Y + 1.0).to_csv(tmp_path / "x.csv", index=False)
+    assert load(tmp_path / "x.csv").task == "labels"
 
 
 def test_cells_that_arrow_knows(tmp_path):
