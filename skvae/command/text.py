@@ -43,10 +43,10 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     at = [i for i, line in enumerate(lines, 1) if line]
     rows = [line for line in lines if line]
     mark = find_separator(list(map(unquoted, rows[:: max(1, len(rows) // 100)])))
-    n_cells, start = count_cells(rows[:100], mark)
+    n_cells, start, _ = count_cells(rows[:100], mark)
     while rows and all(row.rstrip(" ").endswith(mark) for row in rows[start:]):
         rows[start:] = [row.rstrip(" ")[:-1] for row in rows[start:]]
-        n_cells, start = count_cells(rows[:100], mark)
+        n_cells, start, _ = count_cells(rows[:100], mark)
     check_cells(rows[:100], at, mark)
     while is_title(split(rows[start : start + 1], mark)):
         start += 1
@@ -187,27 +187,23 @@ def unquoted(row):
 
 
 def count_cells(rows, mark):
-    """How many cells most lines have, and which is the first of these."""
-    counts = n_cells_of(rows, mark)
-    n_cells = Counter(counts).most_common(1)[0][0] if rows else 0
-    return n_cells, counts.index(n_cells) if rows else 0
-
-
-def n_cells_of(rows, mark):
+    """How many cells most lines have, which is the first of these, and all counts."""
     rows = map(unquoted, rows)
-    return [len(row.split()) if mark == " " else row.count(mark) + 1 for row in rows]
+    counts = [len(r.split()) if mark == " " else r.count(mark) + 1 for r in rows]
+    n_cells = Counter(counts or [0]).most_common(1)[0][0]
+    return n_cells, counts.index(n_cells) if counts else 0, counts
 
 
 def check_cells(rows, at, mark):
     """ValueError for lines of other numbers of cells, but a text of words above."""
-    n_cells, start = count_cells(rows, mark)
+    n_cells, start, counts = count_cells(rows, mark)
     if n_cells < 2:
         has = f"line {at[0]} has one cell" if rows else "no signals"
         raise ValueError(
             f"{has}. Expected a signal a line, with commas, semicolons, tabs or spaces "
             "between its values."
         )
-    for i, n in enumerate(n_cells_of(rows, mark)):
+    for i, n in enumerate(counts):
         if n != n_cells and (i > start or not re.search("[A-Za-z#]", rows[i])):
             raise ValueError(
                 f"line {at[i]} has {n} columns, line {at[start]} has "
@@ -276,6 +272,8 @@ def find_format(cells, mark, decimal_comma):
     forms = [PLAIN, COMMAS[0], *POINTS[1:], *COMMAS[1:]]  # the first of equals
     forms = [*COMMAS, PLAIN] if decimal_comma else forms
     cells = cells[1:] if len(cells) > 1 else cells  # below names, perhaps
+    found = {None, *"".join(cells.flat)}
+    forms = [form for form in forms if form[1] in found]
     best = max(forms, key=lambda form: fully(cells, pattern(*form)).sum())
     marked = fully(cells, r"[+-]?\d[\d.,' ]*[.,' ][\d.,' ]*")
     grouped = fully(cells, GROUPED)
