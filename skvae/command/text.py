@@ -39,17 +39,7 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     labels may be texts and numbers.
     """
     text, encoding = decode(path)
-    lines = re.sub(r"\n[,;|\t ]+(?=\n|$)", "\n", "\n" + text)[1:].split("\n")
-    at = [i for i, line in enumerate(lines, 1) if line]
-    rows = [line for line in lines if line]
-    mark = find_separator(list(map(unquoted, rows[:: max(1, len(rows) // 100)])))
-    n_cells, start, _ = count_cells(rows[:100], mark)
-    while rows and all(row.rstrip(" ").endswith(mark) for row in rows[start:]):
-        rows[start:] = [row.rstrip(" ")[:-1] for row in rows[start:]]
-        n_cells, start, _ = count_cells(rows[:100], mark)
-    check_cells(rows[:100], at, mark)
-    while is_title(split(rows[start : start + 1], mark)):
-        start += 1
+    rows, at, mark, n_cells, start = find_rows(text)
     step = max(1, len(rows) * n_cells // MAX_SAMPLED)
     try:
         sample = split([rows[start], *rows[start + 1 :: step]], mark)
@@ -111,6 +101,25 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
             frame[j] = to_numbers(frame[j], numbers)
     frame.columns = pd.RangeIndex(frame.shape[1]) if names is None else names
     return frame, notes, lambda i: f"line {at[start + i]}"
+
+
+def find_rows(text):
+    """Lines that are not empty, their numbers, what separates cells, how many, where.
+
+    Marks at the end of all lines separate nothing; titles above are no first line.
+    """
+    lines = re.sub(r"\n[,;|\t ]+(?=\n|$)", "\n", "\n" + text)[1:].split("\n")
+    at = [i for i, line in enumerate(lines, 1) if line]
+    rows = [line for line in lines if line]
+    mark = find_separator(list(map(unquoted, rows[:: max(1, len(rows) // 100)])))
+    n_cells, start, _ = count_cells(rows[:100], mark)
+    while rows and all(row.rstrip(" ").endswith(mark) for row in rows[start:]):
+        rows[start:] = [row.rstrip(" ")[:-1] for row in rows[start:]]
+        n_cells, start, _ = count_cells(rows[:100], mark)
+    check_cells(rows[:100], at, mark)
+    while is_title(split(rows[start : start + 1], mark)):
+        start += 1
+    return rows, at, mark, n_cells, start
 
 
 def read_csv(raw, options):
