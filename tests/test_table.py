@@ -3,6 +3,7 @@
 Each is written by pandas, NumPy, SciPy or by hand, and read back as what it was.
 """
 
+import gzip
 import re
 import sys
 from decimal import Decimal
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import scipy.io
 
+from skvae.command.load import load
 from skvae.command.table import read
 
 SIGNALS = np.array([[1.5, 2, 5], [3, -4, 0.25], [0, 1, 2], [7, 8, 1e3]])
@@ -413,6 +415,16 @@ def test_arff(tmp_path):
     check(save(tmp_path / "x.arff", "\n".join(head + body)), CHANNELS)
 
 
+def test_ts_without_labels(tmp_path):
+    pytest.importorskip("aeon")
+    header = (
+        "@problemName x\n@timeStamps false\n@missing false\n@univariate true\n"
+        "@equalLength true\n@seriesLength 3\n@classLabel false\n@data\n"
+    )
+    X, y, *_ = read(save(tmp_path / "x.ts", header + "1,2,3\n4,5,6\n"))
+    assert (X[:, 0].tolist(), y) == ([[1, 2, 3], [4, 5, 6]], None)
+
+
 def test_ts_of_unequal_lengths_ends_in_gaps(tmp_path):
     pytest.importorskip("aeon")
     header = (
@@ -499,6 +511,12 @@ def test_hints_can_be_followed(columns, hint, tmp_path):
         ("x.mat", "nonsense", "x.mat: "),
         ("x.arff", "nonsense", "x.arff: "),
         ("x.csv.gz", "nonsense", "x.csv.gz: "),
+        ("x.csv.gz", gzip.compress(b"1,2,a\n" * 99)[:-9], "x.csv.gz: .gz is not read"),
+        ("x.csv.xz", b"1,2,a\n", "x.csv.xz: .xz is not read"),
+        ("x.csv", 't0,t1,y\n1,2,a\n3,4,"b\n5,6,a\n', "quotation mark is not closed"),
+        ("x.csv", "t0,t1,y\n", "no signals below the names of columns"),
+        ("x.npz", {"X": np.eye(2), "y": np.eye(2)}, r"y.argmax\(axis=1\); of several"),
+        ("x.npz", {"X_train": np.eye(2), "X_test": np.eye(2)}, "numpy.concatenate"),
     ],
 )
 def test_unusable_files_are_refused_with_the_reason(tmp_path, name, content, message):
@@ -511,6 +529,184 @@ def test_unusable_files_are_refused_with_the_reason(tmp_path, name, content, mes
         path.write_text(content)
     with pytest.raises(SystemExit, match=message):
         read(path)
+
+
+ROWS = lines(*MANY.T.tolist(), KINDS).split("\n")
+NAMES = ",".join([*(f"t{i}" for i in range(12)), "kind"])
+
+
+@pytest.mark.parametrize("n_marks", [1, 2])
+@pytest.mark.parametrize("head", [[], [NAMES], [NAMES + ","]])
+def test_marks_at_the_end_of_lines_are_no_column(head, n_marks, tmp_path, capsys):
+    body = [row + "," * n_marks for row in ROWS]
+    check(save(tmp_path / "x.csv", "\n".join(head + body)))
+    said = "labels in column 12 ('kind')" if head else "labels in column 12 ("
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u2009", "\u202f"])
+def test_typographic_marks_are_as_plain_ones(space, tmp_path):
+    W = (1100 + 300 * MANY).round(2) * np.where(Y, 1, -1)[:, None]
+    text = "\n".join(
+        ";".join([*(f"{v:,.2f}".replace(",", space) for v in w), kind])
+        for w, kind in zip(W, KINDS, strict=True)
+    )
+    check(save(tmp_path / "x.csv", text.replace("-", "\u2212")), W)
+
+
+@pytest.mark.parametrize(
+    ("form", "cell"),
+    [
+        (lambda v: f"({-v:.3f})" if v < 0 else f"{v:.3f}", r"\(\d\.\d+\)"),
+        (lambda v: f"{abs(v):.3f}-", r"\d\.\d+-"),
+        (lambda v: f"{v:.2f}%", r"\S+%"),
+        (lambda v: f"${abs(v):.2f}", r"\$\S+"),
+        (lambda v: f"{v:.3e}".replace("e", "D"), r"\S+D[+-]\d+"),
+    ],
+)
+def test_the_cell_that_is_no_number_is_named(form, cell, tmp_path):
+    body = [
+        ",".join(map(form, row)) + f",{k}" for row, k in zip(MANY, KINDS, strict=True)
+    ]
+    path = save(tmp_path / "x.csv", "\n".join([NAMES, *body]))
+    with pytest.raises(SystemExit, match=rf"line \d+ holds '{cell}' in column"):
+        read(path)
+
+
+def test_units_below_the_names_are_named(tmp_path):
+    path = save(tmp_path / "x.csv", "\n".join([NAMES, "mV," * 12, *ROWS]))
+    with pytest.raises(SystemExit, match=r"line 2 holds 'mV' in column 0 \('t0'\)"):
+        read(path)
+
+
+def test_ramps_are_no_header(tmp_path):
+    ramps = np.outer(RNG.uniform(1, 2, 40), np.arange(12)).round(4)
+    np.savetxt(tmp_path / "x.csv", ramps, delimiter=",")
+    check(tmp_path / "x.csv", ramps, None)
+
+
+def test_three_decimals_after_a_comma(tmp_path):
+    """And names that are whole numbers beside three decimals tell nothing."""
+    W = RNG.uniform(10, 90, (40, 12)).round(3)
+    frame = pd.DataFrame(W)
+    for decimal in ".,":
+        for header in (True, False):
+            options = {"sep": ";", "decimal": decimal, "float_format": "%.3f"}
+            frame.to_csv(tmp_path / "x.csv", header=header, index=False, **options)
+            check(tmp_path / "x.csv", W, None)
+
+
+@pytest.mark.parametrize("index", [True, False])
+@pytest.mark.parametrize("names", [None, ["channel", "time"]])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_two_levels_of_names_are_channels(kind, names, index, tmp_path):
+    columns = pd.MultiIndex.from_product([["ax", "ay"], range(12)], names=names)
+    frame = pd.DataFrame(CHANNELS.reshape(40, -1), columns=columns)
+    frame.index.name = "who" if names else None
+    if kind == "csv":
+        frame.to_csv(tmp_path / "x.csv", index=index)
+    else:
+        frame.to_parquet(tmp_path / "x.parquet", index=index)
+    check(tmp_path / f"x.{kind}", CHANNELS, None)
+
+
+def test_a_title_above_the_table(tmp_path):
+    text = "\n".join(["Export of 2024" + "," * 12, "," * 12, NAMES, *ROWS])
+    check(save(tmp_path / "x.csv", text))
+
+
+def test_meters_by_their_names_are_no_labels(tmp_path, capsys):
+    frame = pd.DataFrame(MANY, columns=[f"{h:02d}:00" for h in range(12)])
+    for name in ("meter_id", "Sensor No", "customerid"):
+        frame.assign(**{name: 100_000 + np.arange(40) // 8}).to_csv(
+            tmp_path / "x.csv", index=False
+        )
+        check(tmp_path / "x.csv", y=None)
+    frame.assign(which=KINDS).to_csv(tmp_path / "x.csv", index=False)
+    capsys.readouterr()
+    check(tmp_path / "x.csv")
+    assert "(--label none if these are none)" in capsys.readouterr().out
+
+
+def test_counts_alone_have_no_label_of_their_own(tmp_path):
+    np.savetxt(tmp_path / "x.csv", RNG.poisson(0.5, (40, 12)), "%d", delimiter=",")
+    with pytest.raises(SystemExit, match="or that none does: --label none"):
+        read(tmp_path / "x.csv")
+
+
+def test_a_file_of_one_reading_a_line_is_led_to_the_pivot(tmp_path):
+    for time in ("12:00", "2024-01-01T12:00"):
+        body = f"M1,{time},0.5\nM2,{time},1.5\n" * 9
+        path = save(tmp_path / "x.csv", "meter,time,kWh\n" + body)
+        with pytest.raises(SystemExit, match=r"(?i)pivot"):
+            read(path)
+
+
+@pytest.mark.parametrize("classes", [["-1", "1"], ["-1", "0", "1"]])
+def test_minus_one_among_texts_of_numbers_is_a_class(classes, tmp_path):
+    y = np.array(classes)[np.arange(40) % len(classes)]
+    np.savez(tmp_path / "x.npz", X=MANY, y=y)
+    check(tmp_path / "x.npz", y=y)
+    pd.DataFrame({"x": list(MANY), "y": y}).to_parquet(tmp_path / "x.parquet")
+    check(tmp_path / "x.parquet", y=y)
+    np.savez(tmp_path / "x.npz", X=MANY, y=np.where(Y, "a", "-1"))
+    assert read(tmp_path / "x.npz").y.isna().tolist() == (Y == 0).tolist()
+
+
+def test_labels_with_decimals_are_a_regression(tmp_path):
+    """Few or many, as StratifiedKFold refuses them as classes."""
+    for values in ([0.5, 1.0], [0, 0.5, 1, 1.5]):
+        y = np.resize(values, 40)
+        pd.DataFrame(MANY).assign(y=y).to_csv(tmp_path / "x.csv", index=False)
+        assert load(tmp_path / "x.csv").task == "numbers"
+    pd.DataFrame(MANY).assign(y=Y + 1.0).to_csv(tmp_path / "x.csv", index=False)
+    assert load(tmp_path / "x.csv").task == "labels"
+
+
+def test_cells_that_arrow_knows(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(CHANNELS)
+    structs = pa.array([{"array": x.tolist(), "rate": 16_000} for x in MANY])
+    for cells, expected in ((tensors, CHANNELS), (structs, MANY)):
+        table = pa.table({"x": cells, "label": KINDS})
+        parquet.write_table(table, tmp_path / "x.parquet")
+        check(tmp_path / "x.parquet", expected)
+
+
+def test_times_in_cells_are_no_channel(tmp_path, capsys):
+    times = [np.arange(len(x)) / 10 for x in UNEQUAL]
+    frame = pd.DataFrame({"time": times, "x": UNEQUAL, "label": KINDS})
+    frame.to_parquet(tmp_path / "x.parquet")
+    check(tmp_path / "x.parquet", PADDED)
+    assert "('time') left out, the same rising values" in capsys.readouterr().out
+
+
+def test_labels_in_a_stored_index(tmp_path):
+    index = pd.MultiIndex.from_arrays([np.arange(40), KINDS], names=["who", "Label"])
+    frame = pd.DataFrame(MANY, index=index).add_prefix("t")
+    frame.to_parquet(tmp_path / "x.parquet")
+    assert check(tmp_path / "x.parquet").index.name == "who"
+    check(tmp_path / "x.parquet", label="label")
+
+
+def test_arrays_of_other_shapes_are_told(tmp_path, capsys):
+    np.savez(tmp_path / "x.npz", X=MANY, y=KINDS, wavelengths=np.arange(12.0))
+    check(tmp_path / "x.npz")
+    assert "wavelengths of shape (12,) left out" in capsys.readouterr().out
+
+
+def test_lists_in_messages_are_short(tmp_path, capsys):
+    names = [f"remark{'x' * i}" for i in range(99)]
+    frame = pd.DataFrame(MANY).add_prefix("t").assign(**dict.fromkeys(names, "so"))
+    frame.assign(y=KINDS).to_csv(tmp_path / "x.csv", index=False)
+    path = save(tmp_path / "z.csv", ",".join(names) + "\n" + ",".join(["a b"] * 99))
+    check(tmp_path / "x.csv")
+    assert len(capsys.readouterr().out) < 900
+    with pytest.raises(SystemExit) as error:
+        read(path)
+    assert len(str(error.value)) < 500
 
 
 def test_signals_without_a_value_are_left_out(tmp_path, capsys):

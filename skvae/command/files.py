@@ -1,5 +1,7 @@
 """Files of signals as DataFrames: a column for each time step, or signals in cells."""
 
+import re
+from ast import literal_eval
 from textwrap import shorten
 
 import numpy as np
@@ -12,19 +14,11 @@ EXPECTED = (
     ".mat. Save the signals as one of these."
 )
 REMEDY = "numpy.savez(file, X=X, y=y.astype(str))"
-UNREAD = [
-    ".xlsx",
-    ".xls",
-    ".ods",
-    ".h5",
-    ".hdf5",
-    ".pkl",
-    ".joblib",
-    ".edf",
-    ".wav",
-    ".json",
-    ".jsonl",
-]
+TUPLE = re.compile(r"\('.*', *'.*'\)")
+UNREAD = (
+    *(".xlsx", ".xls", ".ods", ".h5", ".hdf5", ".pkl", ".joblib"),
+    *(".edf", ".wav", ".json", ".jsonl"),
+)
 
 
 def read_frame(path, **of_text):
@@ -65,6 +59,9 @@ def read_arrow(path):
         if hasattr(field.type, "shape"):  # pandas has the numbers only
             arrays = table.column(j).combine_chunks().to_numpy_ndarray()
             frame[field.name] = list(arrays)
+    if all(isinstance(n, str) and TUPLE.fullmatch(n) for n in frame.columns):
+        # Levels of names, which pandas writes so where there is no index.
+        frame.columns = pd.MultiIndex.from_tuples(map(literal_eval, frame.columns))
     return frame
 
 

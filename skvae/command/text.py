@@ -16,6 +16,7 @@ import pandas as pd
 # What marks a missing value, in lower case; some of them Excel's.
 MISSING = ["", "na", "nan", "n/a", "null", "none", "?", "<na>", "nat"]
 MISSING += ["#n/a", "#na", "#nv"]
+UNCLOSED = "a quotation mark is not closed. Remove it, or add another."
 NA_VALUES = [f(mark) for mark in MISSING for f in (str, str.upper, str.title)]
 DASHES = ["-", "--", "."]  # missing among numbers, but classes beside "+"
 MAX_SAMPLED = 2000  # cells that are looked at as texts
@@ -38,17 +39,7 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     labels may be texts and numbers.
     """
     text, encoding = decode(path)
-    lines = re.sub(r"\n[,;|\t ]+(?=\n|$)", "\n", "\n" + text)[1:].split("\n")
-    at = [i for i, line in enumerate(lines, 1) if line]
-    rows = [line for line in lines if line]
-    mark = find_separator(list(map(unquoted, rows[:: max(1, len(rows) // 100)])))
-    n_cells, start = count_cells(rows[:100], mark)
-    while rows and all(row.rstrip(" ").endswith(mark) for row in rows[start:]):
-        rows[start:] = [row.rstrip(" ")[:-1] for row in rows[start:]]
-        n_cells, start = count_cells(rows[:100], mark)
-    check_cells(rows[:100], at, mark)
-    while is_title(split(rows[start : start + 1], mark)):
-        start += 1
+    rows, at, mark, n_cells, start = find_rows(text)
     step = max(1, len(rows) * n_cells // MAX_SAMPLED)
     try:
         sample = split([rows[start], *rows[start + 1 :: step]], mark)
@@ -68,6 +59,8 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     if names and len(sample) > 1 and two_levels(names, sample[0]):
         names, start = pd.MultiIndex.from_arrays([names, sample[0]]), start + 1
         sample, is_number, is_text = sample[1:], is_number[1:], is_text[1:]
+        if is_title(split(rows[start : start + 1], mark)):  # the name of the index
+            del rows[start], at[start]
     if start == len(rows):
         raise ValueError("no signals below the names of columns. Add a line for each.")
     notes = ["no column names"]
@@ -96,9 +89,11 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     raw = "\n".join(rows[start:]).encode()
     try:
         frame = read_csv(raw, options)
-    except pd.errors.ParserError:
+    except pd.errors.ParserError as error:
         check_cells(rows, at, mark)
-        raise
+        raise ValueError(UNCLOSED) from error
+    if len(frame) < len(rows) - start:
+        raise ValueError(UNCLOSED)
     if frame.iloc[:, -1].isna().any():  # of a line that is too short, perhaps
         check_cells(rows, at, mark)
     for j, dtype in enumerate(frame.dtypes):
@@ -106,6 +101,25 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
             frame[j] = to_numbers(frame[j], numbers)
     frame.columns = pd.RangeIndex(frame.shape[1]) if names is None else names
     return frame, notes, lambda i: f"line {at[start + i]}"
+
+
+def find_rows(text):
+    """Lines that are not empty, their numbers, what separates cells, how many, where.
+
+    Marks at the end of all lines separate nothing; titles above are no first line.
+    """
+    lines = re.sub(r"\n[,;|\t ]+(?=\n|$)", "\n", "\n" + text)[1:].split("\n")
+    at = [i for i, line in enumerate(lines, 1) if line]
+    rows = [line for line in lines if line]
+    mark = find_separator(list(map(unquoted, rows[:: max(1, len(rows) // 100)])))
+    n_cells, start, _ = count_cells(rows[:100], mark)
+    while rows and all(row.rstrip(" ").endswith(mark) for row in rows[start:]):
+        rows[start:] = [row.rstrip(" ")[:-1] for row in rows[start:]]
+        n_cells, start, _ = count_cells(rows[:100], mark)
+    check_cells(rows[:100], at, mark)
+    while is_title(split(rows[start : start + 1], mark)):
+        start += 1
+    return rows, at, mark, n_cells, start
 
 
 def read_csv(raw, options):
@@ -160,7 +174,7 @@ def split(rows, mark):
     reader = csv.reader(rows, delimiter=mark, skipinitialspace=True)
     cells = [[cell.strip() for cell in row] for row in reader]
     if len(set(map(len, cells))) > 1:
-        raise ValueError("a quotation mark is not closed. Remove it, or add another.")
+        raise ValueError(UNCLOSED)
     return np.array(cells, str, ndmin=2)
 
 
@@ -182,27 +196,23 @@ def unquoted(row):
 
 
 def count_cells(rows, mark):
-    """How many cells most lines have, and which is the first of these."""
-    counts = n_cells_of(rows, mark)
-    n_cells = Counter(counts).most_common(1)[0][0] if rows else 0
-    return n_cells, counts.index(n_cells) if rows else 0
-
-
-def n_cells_of(rows, mark):
+    """How many cells most lines have, which is the first of these, and all counts."""
     rows = map(unquoted, rows)
-    return [len(row.split()) if mark == " " else row.count(mark) + 1 for row in rows]
+    counts = [len(r.split()) if mark == " " else r.count(mark) + 1 for r in rows]
+    n_cells = Counter(counts or [0]).most_common(1)[0][0]
+    return n_cells, counts.index(n_cells) if counts else 0, counts
 
 
 def check_cells(rows, at, mark):
     """ValueError for lines of other numbers of cells, but a text of words above."""
-    n_cells, start = count_cells(rows, mark)
+    n_cells, start, counts = count_cells(rows, mark)
     if n_cells < 2:
         has = f"line {at[0]} has one cell" if rows else "no signals"
         raise ValueError(
             f"{has}. Expected a signal a line, with commas, semicolons, tabs or spaces "
             "between its values."
         )
-    for i, n in enumerate(n_cells_of(rows, mark)):
+    for i, n in enumerate(counts):
         if n != n_cells and (i > start or not re.search("[A-Za-z#]", rows[i])):
             raise ValueError(
                 f"line {at[i]} has {n} columns, line {at[start]} has "
@@ -271,6 +281,8 @@ def find_format(cells, mark, decimal_comma):
     forms = [PLAIN, COMMAS[0], *POINTS[1:], *COMMAS[1:]]  # the first of equals
     forms = [*COMMAS, PLAIN] if decimal_comma else forms
     cells = cells[1:] if len(cells) > 1 else cells  # below names, perhaps
+    found = {None, *"".join(cells.flat)}
+    forms = [form for form in forms if form[1] in found]
     best = max(forms, key=lambda form: fully(cells, pattern(*form)).sum())
     marked = fully(cells, r"[+-]?\d[\d.,' ]*[.,' ][\d.,' ]*")
     grouped = fully(cells, GROUPED)
