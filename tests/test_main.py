@@ -486,3 +486,26 @@ def test_a_row_that_is_better_than_the_models_is_named(capsys):
     table[0]["RMSE"] = 0.95  # within the standard error
     tune.print_doubts(table, searches, "supervised_vae_knn", signals)
     assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_pictures_have_the_wavelengths_of_the_file(labels, data, tmp_path):
+    X, y = data
+    frame = pd.DataFrame(X, columns=np.linspace(1200, 1100, 12).round(1))
+    frame = frame.assign(kind=y) if labels else frame
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    arguments = ["--data", str(tmp_path / "x.csv"), "--output", str(tmp_path)]
+    job.main([*arguments, "--quick", "--n-jobs", "1"])
+    path = tmp_path / ("vae_knn.joblib" if labels else "vae.joblib")
+    vae = joblib.load(path)
+    vae = vae["vae"] if labels else vae
+    np.testing.assert_array_equal(vae.timepoints_in_, frame.columns[:12].astype(float))
+
+
+def test_rows_that_are_times_are_warned_of(tmp_path):
+    """A row for each hour, and a column for each meter."""
+    hours = pd.date_range("2024-01-01", periods=90, freq="h", name="time")
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(90, 20)), index=hours)
+    frame.add_prefix("M").to_csv(tmp_path / "x.csv")
+    with pytest.warns(UserWarning, match="indexed by times .* as if a row were a time"):
+        job.load(tmp_path / "x.csv")

@@ -774,7 +774,7 @@ def test_columns_that_are_no_part_of_a_signal_are_told_by_names(
 @pytest.mark.parametrize("groups", ["meter", "1"])
 def test_groups_are_a_column_and_no_signal(groups, tmp_path, capsys):
     text = lines(LABELS, [7, 7, 9, 9], *SIGNALS.T, names=["kind", "meter", *"abc"])
-    X, y, found, _ = read(save(tmp_path / "x.csv", text), "kind", groups=groups)
+    X, y, found, *_ = read(save(tmp_path / "x.csv", text), "kind", groups=groups)
     np.testing.assert_array_equal(X[:, 0], SIGNALS)
     assert (list(y), list(found)) == (LABELS, [7, 7, 9, 9])
     assert "groups in column 1 ('meter')" in capsys.readouterr().out
@@ -784,7 +784,7 @@ def test_groups_are_a_column_and_no_signal(groups, tmp_path, capsys):
 
 def test_the_last_column_is_the_label_unless_it_is_the_group(tmp_path):
     text = lines(*SIGNALS.T, LABELS, [7, 7, 9, 9], names=["a", "b", "c", "kind", "m"])
-    X, y, groups, _ = read(save(tmp_path / "x.csv", text), groups="m")
+    X, y, groups, *_ = read(save(tmp_path / "x.csv", text), groups="m")
     np.testing.assert_array_equal(X[:, 0], SIGNALS)
     assert (list(y), list(groups)) == (LABELS, [7, 7, 9, 9])
 

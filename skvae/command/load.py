@@ -8,7 +8,8 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, train_test
 
 from skvae.command.table import read
 from skvae.datasets import load_watch
-from skvae.inputs.suspicions import sentinels
+from skvae.inputs.long_frames import are_dates
+from skvae.inputs.suspicions import sentinels, warn_of_time_in_rows
 
 N_FOLDS = 2  # of people not trained on, as the test is; more take longer
 MIN_SIGNALS, MIN_FOLD = 16, 6  # of a file, and to fit in a fold: k-NN asks for 5
@@ -32,6 +33,12 @@ class Signals:
     channel_names: list | None = None
     task: str | None = "labels"
     index: pd.Index | None = None
+    timepoints: np.ndarray | None = None
+
+    def name_time_steps(self, vae):
+        """Give a fitted estimator the positions of time steps that the file names."""
+        if np.shape(self.timepoints) == (vae.n_timepoints_in_,):
+            vae.timepoints_in_ = self.timepoints
 
 
 def load(path, label=None, decimal_comma=False, groups=None):
@@ -47,12 +54,14 @@ def load(path, label=None, decimal_comma=False, groups=None):
         kind = f"of {len(np.unique(test.subject))} people not trained on"
         parts = train.data, test.data, y_train, y_test
         return Signals(*parts, kind, train.subject, train.channel_names)
-    X, y, groups, index = read(path, label, decimal_comma, groups)
+    X, y, groups, index, times = read(path, label, decimal_comma, groups)
     if message := sentinels(X):
         print(message)
+    warn_of_time_in_rows(as_frame(X, index), X, True, times is not None)
     if y is None:
         unknown = np.full(len(X), np.nan)
-        return Signals(X, X[:0], unknown, unknown[:0], "", task=None, index=index)
+        parts = X, X[:0], unknown, unknown[:0]
+        return Signals(*parts, "", task=None, index=index, timepoints=times)
     is_known = y.notna() if groups is None else y.notna() & groups.notna()
     is_known = is_known.to_numpy()
     if not is_known.all():
@@ -65,8 +74,19 @@ def load(path, label=None, decimal_comma=False, groups=None):
     if groups is None:
         classes = y if task == "labels" else None
         parts = train_test_split(X, y, test_size=0.25, stratify=classes, random_state=0)
-        return Signals(*parts, "a quarter, drawn at random", task=task)
-    return split_by_groups(path, X, y, groups[kept], task)
+        kind = "a quarter, drawn at random"
+        return Signals(*parts, kind, task=task, timepoints=times)
+    signals = split_by_groups(path, X, y, groups[kept], task)
+    signals.timepoints = times
+    return signals
+
+
+def as_frame(X, index):
+    """Signals (n, c, t) as a frame, whose index is of times if it holds dates."""
+    frame = pd.DataFrame(X.reshape(len(X), -1), index=index).add_prefix("column ")
+    if index.nlevels == 1 and are_dates(index.to_series()):
+        frame.index = pd.to_datetime(index, errors="coerce", format="mixed")
+    return frame
 
 
 def as_array(labels):

@@ -12,7 +12,7 @@ import pandas as pd
 from skvae.command.files import read_frame
 from skvae.command.text import CODE, MISSING, NUMBERISH, PLAIN, pattern
 from skvae.inputs import containers
-from skvae.inputs.columns import layout, not_numbered, out_of_order
+from skvae.inputs.columns import layout, not_numbered, out_of_order, positions
 from skvae.inputs.long_frames import MAX_READINGS, refuse_long
 
 # In lower case, as all names that are looked for.
@@ -29,12 +29,16 @@ PIVOT = "If a line is a reading, make it a line for each signal: pivot the table
 
 
 class Table(NamedTuple):
-    """X (n, c, t), y and groups, Series of n or None, and the signals' index."""
+    """X (n, c, t), y and groups, Series of n or None, index and time steps of X.
+
+    `timepoints` (t,) are positions that names of columns give, or None.
+    """
 
     X: np.ndarray
     y: pd.Series | None
     groups: pd.Series | None
     index: pd.Index
+    timepoints: np.ndarray | None
 
 
 def read(path, label=None, decimal_comma=False, groups=None):
@@ -150,7 +154,9 @@ class Columns:
             names = [self.names[j] if self.names else str(j) for j in keys]
             index = pd.MultiIndex.from_frame(frame[keys], names=names)
             index = index.get_level_values(0) if len(keys) == 1 else index
-        return Table(X, y, of_group, index), said
+        has_names = self.names and self.given.nlevels == 1
+        timepoints = positions([self.given[j] for j in signals]) if has_names else None
+        return Table(X, y, of_group, index, timepoints), said
 
     def called(self, j):
         return f"column {j}" + (f" ({self.names[j]!r})" if self.names else "")

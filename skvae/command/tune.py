@@ -227,6 +227,7 @@ def print_doubts(table, searches, best, signals):
 def write(folder, table, searches, best, signals):
     """Write all pipelines, the table and, with matplotlib, a figure of the best."""
     for name, search in searches.items():
+        signals.name_time_steps(search.best_estimator_["vae"])
         joblib.dump(search.best_estimator_, folder / f"{name}.joblib")
     with (folder / "table.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, table[0])

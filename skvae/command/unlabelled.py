@@ -45,6 +45,7 @@ def run(signals, options):
     print(f"\nThe oddest, by {key}, and how odd (the median is {np.median(odd):.1f}):")
     for name, value in zip(called, odd[oddest], strict=True):
         print(f"  {name:<40}  {value:8.1f}")
+    signals.name_time_steps(vae)
     latents.to_csv(folder / "latents.csv")
     joblib.dump(vae, folder / "vae.joblib")
     print(f"\nWritten to {folder}: latents.csv, vae.joblib", end="", flush=True)
