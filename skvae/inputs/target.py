@@ -118,7 +118,8 @@ def target_array(y):
     NaN where numbers are missing: None, or missing in a DataFrame or Series.
     """
     refuse_masked(y, "y")
-    if isinstance(y, (Mapping, str)) or not hasattr(y, "__len__"):
+    is_array = hasattr(y, "__len__") or hasattr(y, "__array__")
+    if isinstance(y, (Mapping, str)) or not is_array:
         raise ValueError(
             f"y is of type {type(y).__name__}. Expected an array, a Series or a list "
             "of labels or numbers, one for each signal."
