@@ -166,7 +166,7 @@ def test_numpy_writes_what_ucr_has(tmp_path, capsys):
     assert capsys.readouterr().out.count("labels in column 0 (--label none if") == 2
     np.savetxt(tmp_path / "x.csv", MANY, delimiter=",", header="fs = 100, volts")
     check(tmp_path / "x.csv", y=None)
-    assert "1 lines above left out" in capsys.readouterr().out
+    assert "1 line(s) of text above left out" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["sample", None])
@@ -818,3 +818,12 @@ def test_texts_in_front_may_be_the_labels_unless_these_are_known(tmp_path):
     assert read(path, "3")[0].shape == (3, 1, 2)
     path.write_text("site,p,q,class\na,1,2,0\nb,3,4,1\na,5,6,1\n")
     assert read(path)[0].shape == (3, 1, 2)
+
+
+def test_spectra_in_columns_are_told_to_be_transposed(tmp_path):
+    """As spectrometers export them: wavelengths down the first column."""
+    frame = pd.DataFrame(MANY.T[:, :9]).add_prefix("s")
+    frame.insert(0, "wavelength", np.linspace(400.5, 700.5, len(frame)))
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    with pytest.raises(SystemExit, match=r"down a column, transpose the table first\."):
+        read(tmp_path / "x.csv")

@@ -236,7 +236,17 @@ class Columns:
         raise ValueError(
             f"no column is named as labels are ({', '.join(LABEL_NAMES[:4])}). Say "
             f"which holds them: {options}, or that none does: --label none."
+            f"{self.transposed(columns)}"
         )
+
+    def transposed(self, columns):
+        """What to say where one of the columns is an axis down the rows, or ""."""
+        values = [self.frame[j] for j in columns if self.kinds[j] == "numbers"]
+        n_rows, n_columns = self.frame.shape
+        is_axis = any(x.is_unique and x.is_monotonic_increasing for x in values)
+        if n_rows > n_columns and is_axis:
+            return " If a signal goes down a column, transpose the table first."
+        return ""
 
     def option(self, j):
         """What names a column on the command line: its name, or else its number."""

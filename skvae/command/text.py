@@ -68,11 +68,12 @@ def read_text(path, decimal_comma=False, is_named=False, label=-1):
     if n_lines:
         notes = [f"names of columns in line {at[start - n_lines]}"]
     if n_left_out := start - n_lines:
-        notes.append(f"{n_left_out} lines above left out")
+        notes.append(f"{n_left_out} line(s) of text above left out")
     if encoding == "cp1252":
         notes.append("no UTF-8, read as cp1252, Windows' Western European")
     if numbers != PLAIN:
-        notes.append(f"decimal mark {numbers[0]!r}, thousands mark {numbers[1]!r}")
+        of_thousands = f", thousands mark {numbers[1]!r}" if numbers[1] else ""
+        notes.append(f"decimal mark {numbers[0]!r}{of_thousands}")
     elif mark == ";" and fully(sample, GROUPED).any():
         notes.append("1.234 is read as a number below 2 (--decimal-comma for 1234)")
     of_texts = is_text.sum(axis=0) > is_number.sum(axis=0)
