@@ -2,16 +2,21 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, Laplace, Normal
 
+from skvae import ConvVAETransformer
 from skvae.model.likelihoods import LIKELIHOODS
+from skvae.model.network import ConvVAE
 from skvae.model.objective import (
     Objective,
+    gaussian_elbo,
     kl_per_dim,
     label_loss,
     log_importance_weight,
+    log_importance_weights,
 )
 
 UNIT_DENSITIES = {
@@ -192,3 +197,63 @@ def test_importance_weight_is_the_marginal_where_the_posterior_is_exact():
     bound = log_importance_weight(log_px_given_z, z, squared_distance, z_log_var)
     expected = Normal(0.0, math.sqrt(a**2 + s2)).log_prob(x[:, 0, 0])
     torch.testing.assert_close(bound, expected)
+
+
+# The bound of a gaussian, in part in closed form
+
+
+@pytest.fixture(params=["whole", "gaps"])
+def partly_linear(request):
+    """A network with a linear map beside convolutions, and signals for it."""
+    torch.manual_seed(0)
+    module = ConvVAE(2, 12, 3, with_features=False).double().eval()
+    with torch.no_grad():
+        for parameter in module.decoder.parameters():
+            parameter.copy_(0.3 * torch.randn_like(parameter))
+        module.encoder.components.weight.normal_(std=0.2)
+        module.encoder.z_log_var.copy_(torch.tensor([-1.0, -0.5, -2.0]))
+    x = torch.randn(4, 2, 12, dtype=torch.float64)
+    if request.param == "gaps":
+        x[:2, 0, 3:9] = torch.nan
+    return module, x
+
+
+def bounds(module, x, n_draws, seed=0):
+    """`gaussian_elbo`, and means of importance weights of as many draws."""
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.randn(n_draws, 3, generator=generator, dtype=torch.float64)
+    with torch.inference_mode():
+        arguments = module, LIKELIHOODS["gaussian"], 0.7, x
+        drawn = log_importance_weights(*arguments, torch.cat([draws, -draws]))
+        return gaussian_elbo(*arguments, draws), drawn.mean(dim=1)
+
+
+def test_gaussian_elbo_is_the_mean_of_many_draws(partly_linear):
+    closed, drawn = bounds(*partly_linear, 3000)
+    torch.testing.assert_close(closed, drawn, rtol=0, atol=0.05)
+    assert (closed.diff().abs() > 0.5).all()  # far more than the tolerance
+
+
+def test_gaussian_elbo_of_a_linear_decoder_is_exact(partly_linear):
+    module, x = partly_linear
+    module.forget_training()
+    one, _ = bounds(module, x, 1)
+    other, drawn = bounds(module, x, 3000, seed=1)
+    torch.testing.assert_close(one, other)
+    torch.testing.assert_close(one, drawn, rtol=0, atol=0.05)
+
+
+def test_scores_are_more_exact_than_those_of_16_draws(waves):
+    vae = ConvVAETransformer(4, max_epochs=5, random_state=0, device="cpu").fit(waves)
+    module, weight = vae.module_, vae.reconstruction_weight_
+    x = torch.from_numpy(vae.scaler_.transform(waves[:, None]))
+    draws = torch.randn(1040, 4, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        drawn = log_importance_weights(
+            module, LIKELIHOODS["gaussian"], weight, x, draws
+        )
+    exact = drawn[:, 16:].mean(dim=1)
+    found = vae.score_samples(waves) - vae.scaler_.log_det(np.array([[48]]))
+    error = (torch.from_numpy(found) - exact).square().mean().sqrt()
+    of_16 = (drawn[:, :16].mean(dim=1) - exact).square().mean().sqrt()
+    assert error < 0.7 * of_16

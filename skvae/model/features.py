@@ -29,12 +29,10 @@ MIN_SPREAD = 2**4
 MIN_VARIATION = 1e-6
 # Of so many kernels, one makes room for level and spread.
 MAKES_ROOM = 8
-# Time steps that are counted in 16 bits, which are the fastest to add.
-MAX_COUNT = 2**15 - 1
-# Numbers side by side that are added fast.
-LONG_ROW = 64
-# Time steps that are counted in 8 bits, eight at a time.
+# Time steps that are counted in 8 bits, eight counts in a word.
 MAX_BYTE = 2**8 - 1
+# Masks side by side that are added up fast.
+LONG_ROW = 512
 # Responses, of several kernels to few signals, that are computed at once.
 RESPONSES_AT_ONCE = 2**17
 
@@ -151,30 +149,24 @@ class RandomConvolutions(nn.Module):
     def counts(self, x):
         """Time steps above thresholds, (n_kernels, n_dilations, 4, n), of x."""
         n_samples, _, n_timepoints = x.shape
-        counts = torch.zeros(
-            *self.thresholds.shape, n_samples, dtype=torch.int32, device=x.device
-        )
         thresholds = self.thresholds[..., None, None]
-        # Sums over time are fast where a row is long: of few signals, `fold` steps make
-        # one. What fills up the last row is never above.
-        fold = -(-LONG_ROW // n_samples)
+        # Masks are added up as words of eight, fast where a row is long: `fold` steps
+        # make one. What fills up the last row is never above.
+        fold = 8 // math.gcd(8, n_samples)
+        fold *= -(-LONG_ROW // (fold * n_samples))
         n_rows = -(-n_timepoints // fold)
         shape = (kernels_at_once(x), len(QUANTILES), n_rows * fold, n_samples)
-        above = torch.zeros(shape, dtype=torch.int16, device=x.device)
-        rows = above.view(*shape[:2], n_rows, fold * n_samples)
-        views = [  # of k kernels, (k, 4, t, n)
-            (above[:k, :, :n_timepoints], rows[:k].split(MAX_COUNT, dim=2))
-            for k in range(len(above) + 1)
-        ]
+        above = torch.zeros(shape, dtype=torch.bool, device=x.device)
+        words = above.view(*shape[:2], n_rows, fold * n_samples).view(torch.int64)
+        parts = words.split(MAX_BYTE, dim=2)
+        sums = words.new_empty(len(parts), *self.thresholds.shape, words.shape[3])
         for kernels, i, responses in self.responses(x):
-            out, parts = views[len(responses)]
-            torch.gt(responses, thresholds[kernels, i], out=out)
-            for part in parts:
-                counted = part.sum(dim=2, dtype=torch.int16)
-                if fold > 1:
-                    counted = counted.unflatten(2, (fold, n_samples)).sum(dim=2)
-                counts[kernels, i] += counted
-        return counts
+            k = len(responses)
+            exceeds(responses, thresholds[kernels, i], above[:k, :, :n_timepoints])
+            for part, summed in zip(parts, sums, strict=True):
+                summed[kernels, i] = part[:k].sum(dim=2)
+        counts = sums.view(torch.uint8).unflatten(4, (fold, n_samples))
+        return counts.sum(dim=(0, 4), dtype=torch.int32)
 
     def counts_of_one(self, x):
         """`counts` of one signal x (1, c, t), in NumPy: a call takes much less time.
@@ -322,6 +314,14 @@ def std_of_known(values):
     n_known = is_known.sum(dim=0).clamp(min=1)
     centred = values - values.nansum(dim=0) / n_known
     return (centred.square().nansum(dim=0) / n_known).sqrt()
+
+
+def exceeds(responses, thresholds, out):
+    """``responses > thresholds``: into bool NumPy compares ten times as fast."""
+    if out.device.type == "cpu":
+        np.greater(responses.numpy(), thresholds.numpy(), out=out.numpy())
+    else:
+        torch.gt(responses, thresholds, out=out)
 
 
 def kernels_at_once(x):

@@ -12,7 +12,7 @@ MIN_ABSOLUTE_ERROR = 1e-4
 
 
 class Likelihood:
-    """What a likelihood has to say; the first two methods follow from the rest.
+    """What a likelihood has to say; the first three methods follow from the rest.
 
     The objective and the optimal weight know of x_hat and x only the mean distortion.
 
@@ -20,9 +20,11 @@ class Likelihood:
     ----------
     is_unit_range : bool
         x is in [0, 1], and the decoder ends in a sigmoid.
+    is_gaussian : bool
+        Its distortion is the squared error.
     """
 
-    is_unit_range = False
+    is_unit_range = is_gaussian = False
 
     def distortion(self, x_hat, x):
         """Sum of the errors of each sample, (n,), of x_hat and x (n, c, t), scaled.
@@ -35,7 +37,10 @@ class Likelihood:
 
     def log_prob(self, x_hat, x, weight):
         """log p(x|z) of each sample, (n,), in nats, all constants kept."""
-        distortion = self.distortion(x_hat, x)
+        return self.log_density(self.distortion(x_hat, x), x, weight)
+
+    def log_density(self, distortion, x, weight):
+        """As `log_prob`, of the distortion of each sample, (n,)."""
         constant = self.log_normalizer(weight, count_measured(x).double())
         return constant.to(distortion.dtype) - weight * distortion
 
@@ -82,6 +87,8 @@ class Likelihood:
 
 class Gaussian(Likelihood):
     """Squared error; the variance is ``1 / (2 weight)``."""
+
+    is_gaussian = True
 
     def errors(self, x_hat, x):
         return (x_hat - x).square()

@@ -94,6 +94,67 @@ def log_importance_weights(module, likelihood, weight, x, draws):
     return torch.where(has_gaps[:, None], torch.stack(with_gaps, dim=1), log_weights)
 
 
+def gaussian_elbo(module, likelihood, weight, x, draws):
+    """ELBO of signals at a gaussian likelihood, where the decoder is in part linear.
+
+    The expectation over q(z|x) of the squared error is that of the linear map in closed
+    form, plus the mean over draws of what the convolutions change of it.
+
+    Parameters
+    ----------
+    module, likelihood, weight, x
+        As of `log_importance_weights`; the decoder of the module is a linear map plus
+        convolutions.
+    draws : Tensor of shape (n_draws, latent_dim)
+        Standard normal; each stands for itself and its opposite.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), in nats.
+    """
+    decoder = module.decoder
+    loadings = decoder.linear.weight
+    is_measured = ~x.isnan()
+    z_mean, z_log_var = module.encode(x)
+
+    def log_px(mean, deviations, variance):
+        """E[log p(x|z)], of deviations of z, and what these let `linear(z)` vary."""
+        at_mean = decoder.convolve(mean)
+        linear = decoder.linear(mean).unflatten(1, decoder.shape)
+        error = torch.where(is_measured, linear + at_mean - x, 0.0)
+        distortion = error.square().flatten(1).sum(dim=1) + variance
+        for deviation in deviations:
+            for z in (deviation, -deviation):
+                linear = (decoder.linear(z) - decoder.linear.bias).view_as(x)
+                bent = (decoder.convolve(mean + z) - at_mean) * is_measured
+                change = (2 * (error + linear) + bent) * bent
+                share = 1 / (2 * len(deviations))
+                distortion = distortion + share * change.flatten(1).sum(dim=1)
+        return likelihood.log_density(distortion, x, weight)
+
+    std = (0.5 * z_log_var).exp()
+    variance = (std.square() * loadings.square().sum(dim=0)).sum(dim=1)
+    kl = kl_per_dim(z_mean, z_log_var).sum(dim=1)
+    bounds = log_px(z_mean, [std * draw for draw in draws], variance) - kl
+    has_gaps = ~is_measured.flatten(1).all(dim=1)
+    if not has_gaps.any():
+        return bounds
+
+    # What is missing correlates the latents.
+    noise = likelihood.std(weight, None) ** 2
+    mean, scale_tril = module.posterior_given_measured(x, z_mean, z_log_var, noise)
+    covariance = scale_tril @ scale_tril.mT
+    loadings = loadings.double()
+    products = (loadings[:, :, None] * loadings[:, None]).flatten(1)  # (c * t, k * k)
+    products = is_measured.flatten(1).double() @ products
+    variance = (products * covariance.flatten(1)).sum(dim=1).to(x.dtype)
+    log_var = 2 * scale_tril.diagonal(dim1=1, dim2=2).log()
+    of_z = covariance.diagonal(dim1=1, dim2=2) + mean.square() - 1.0 - log_var
+    deviations = [scale_tril @ draw for draw in draws]
+    with_gaps = log_px(mean, deviations, variance) - 0.5 * of_z.sum(dim=1)
+    return torch.where(has_gaps, with_gaps, bounds)
+
+
 class Objective(nn.Module):
     """What training minimises, in nats per sample, and its terms.
 
