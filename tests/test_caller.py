@@ -178,6 +178,7 @@ def test_the_score_of_zeros_and_ones_does_not_depend_on_their_units():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+# Python 3.12 warns of just what is tested.
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("fits", [False, True])
 def test_a_child_forked_while_another_thread_fits_does_not_hang(waves, fitted, fits):

@@ -274,6 +274,23 @@ def test_interleaved_channels_are_warned_of(n_channels):
     fit(np.sin(np.arange(96) * np.pi / 2 + rng.normal(size=(40, 1))))  # of period 4
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.int16])
+def test_small_integers_do_not_overflow_where_smoothness_is_told(dtype):
+    """Steps of uint8 below 0, and squares of int16, would come round."""
+    span = 1 if dtype is bool else 0.4 * np.iinfo(dtype).max
+    one, two = (
+        (span * (1 + S / abs(S).max())).astype(dtype) for S in (SMOOTH, PRESSURE)
+    )
+    fit(np.hstack([one, two]), n_channels=2)
+    fit(one)
+    if dtype is not bool:
+        turns = np.stack([one, two], axis=2).reshape(40, -1)
+        with pytest.warns(UserWarning, match="looks like 2 channels"):
+            make_vae(n_channels=2).fit(turns)
+        with pytest.warns(UserWarning, match="as if a row were a time step"):
+            make_vae().fit(one.T)
+
+
 def test_signals_that_were_padded_with_zeros_are_warned_of():
     padded = SMOOTH.copy()
     for i in range(0, 40, 3):

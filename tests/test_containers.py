@@ -412,6 +412,10 @@ LONG = {
     "start and end": (ALONE.assign(end=TIMES + TIMES.freq), BY_DAY),
     "set up in two years": (ALONE.assign(since=np.repeat(DAYS[:2], 240)), BY_DAY),
     "times as texts": (METERS.astype({"time": str}), BY_METER),
+    "times as texts, a name of two words": (
+        METERS.astype({"time": str}).rename(columns={"time": "read at"}),
+        BY_METER,
+    ),
     # As nemreader gives it, of one meter and two registers.
     "nine columns": (
         pd.DataFrame(
@@ -445,6 +449,9 @@ UNSURE = {
     "readings twice": pd.concat([LEVELS, LEVELS]),
     "a name twice": METERS.set_axis(["meter", "time", "time"], axis=1),
     "a name in the index too": ALONE.set_index("time", drop=False),
+    "texts, names that are no text": METERS.astype({"time": str}).set_axis(
+        [0, 1, 2], axis=1
+    ),
     "names that are no text": pd.DataFrame({DAYS[0]: VALUES}, index=TIMES),
     "days": pd.DataFrame({"kWh": VALUES[:10]}, index=DAYS),
     "one day": ALONE[:48],

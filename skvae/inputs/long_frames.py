@@ -65,8 +65,8 @@ def refuse_long(X):
     elif times or (is_stacked and n_rows > n_columns and not is_wide):
         line = None if index is None else pivot(with_dates(X, texts))
         if line and texts:
-            parsed = [f"{name}=pandas.to_datetime(X[{name!r}])" for name in texts]
-            line = f"X.assign({', '.join(parsed)})\n    X = {line}"
+            parsed = [f"{name!r}: pandas.to_datetime(X[{name!r}])" for name in texts]
+            line = f"X.assign(**{{{', '.join(parsed)}}})\n    X = {line}"
         example = f", for example:\n    X = {line}\n" if line else ". "
         raise ValueError(
             f"X is a long DataFrame of shape {X.shape}: a row is a reading. Expected a "
@@ -152,8 +152,8 @@ def are_dates(values):
 
 
 def with_dates(X, names):
-    """A DataFrame with these texts as dates."""
-    if not names:
+    """A DataFrame with these texts as dates, if names of columns are texts."""
+    if not names or not all(isinstance(name, str) for name in names):
         return X
     import pandas as pd
 

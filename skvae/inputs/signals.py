@@ -18,15 +18,16 @@ def check_signals(estimator, X, *, reset, min_samples=1):
     """Check X and view it as signals.
 
     With ``reset=True`` the shape is learned: `n_features_in_`, `n_channels_in_`,
-    `n_timepoints_in_`, `n_dims_in_` and, from a DataFrame, `feature_names_in_` are
-    set on the estimator, whose `n_channels` tells how to fold two-dimensional input.
+    `n_timepoints_in_`, `n_dims_in_`, `channel_names_in_`, `timepoints_in_` and, from a
+    DataFrame, `feature_names_in_` are set on the estimator, whose `n_channels` tells
+    how to fold two-dimensional input.
 
     Parameters
     ----------
     estimator : ConvVAETransformer
     X : array-like of shape (n_samples, n_features) or \
-            (n_samples, n_channels, n_timepoints), or list of signals, (t_i,) or \
-            (n_channels, t_i)
+            (n_samples, n_channels, n_timepoints), or signals, (t_i,) or \
+            (n_channels, t_i), in a list, a Series or the cells of a table
     reset : bool
     min_samples : int
 

@@ -91,7 +91,9 @@ def interleaved(X):
     step to step. Of one channel, their mean is: those of a short period are not meant.
     """
     n_channels = X.shape[1]
-    some = some_of(X, FEW_LOOKED_AT).reshape(-1, X.shape[1] * X.shape[2])
+    # Differences of bool are refused, of small integers they overflow.
+    some = some_of(X, FEW_LOOKED_AT).astype(float)
+    some = some.reshape(len(some), -1)
     spread = nan_mean((some - nan_mean(some)) ** 2)
     numbers = [n_channels]
     if n_channels == 1:
@@ -212,7 +214,7 @@ def ends_early(X):
 
 def is_smooth_down(X):
     """Whether X (n, c, t) is smooth from row to row, and rough along its rows."""
-    X = X[: FEW_LOOKED_AT // X[0].size]
+    X = X[: FEW_LOOKED_AT // X[0].size].astype(float)  # small integers overflow
     if len(X) < MIN_ROWS or X.shape[2] < MIN_COLUMNS:
         return False
     centred = X - nan_mean(X, axis=0, keepdims=True)
