@@ -5,6 +5,7 @@ What it does is in `skvae.command`; `python -m skvae transform` is in `skvae.app
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
 from skvae import apply
@@ -39,7 +40,8 @@ def main(arguments=None):
             f"--output {options.output}: {error.strerror}. Expected a folder."
         ) from error
     run = unlabelled.run if signals.task is None else tune.run
-    return run(signals, options)
+    with warnings.catch_warnings():  # the job hides what `load` has said
+        return run(signals, options)
 
 
 def parse(arguments):

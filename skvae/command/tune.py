@@ -58,7 +58,7 @@ def run(signals, options):
     n_fits = {name: N_FOLDS * len(ParameterGrid(grid)) for name, grid in grids.items()}
     searches = {}
     # `load` said it once; each of the fits, and of what reads X, would again.
-    warnings.filterwarnings("ignore", "X has (values|the value) ")
+    warnings.filterwarnings("ignore", r"X has (values|the value|\d+ rows,) ")
     warnings.filterwarnings("ignore", "y cannot be predicted")  # the table says it
     with Progress(sum(n_fits.values()) + len(grids) + 3) as progress:
         for name, grid in grids.items():

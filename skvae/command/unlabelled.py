@@ -24,7 +24,8 @@ def run(signals, options):
         f"{n_signals} signals of {n_channels} x {n_timepoints} values, without labels.",
         flush=True,
     )
-    warnings.filterwarnings("ignore", "X has (values|the value) ")  # `load` said it
+    # `load` said it.
+    warnings.filterwarnings("ignore", r"X has (values|the value|\d+ rows,) ")
     start = time.perf_counter()
     vae = ConvVAETransformer(N_LATENTS, random_state=0).fit(X)
     Z, reconstructed = vae.transform(X), vae.reconstruct(X)
