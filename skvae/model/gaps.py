@@ -1,7 +1,10 @@
 """Gaps: missing values of signals, and what they leave unknown of the latents."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
+from scipy.linalg.lapack import dpbtrf, dpbtrs
 from torch import nn
 
 from skvae.model.sums import thin_svd
@@ -28,9 +31,10 @@ MIN_LIKENESS = 0.3
 MAX_EXCESS = 4.0
 # Values of the signals that the number of components is chosen by, of 64 at least.
 CHOICE_VALUES = 2**16
-# Signals that are filled at a time, and numbers that these may take.
-FILLED_SIGNALS = 32
-FILLED_NUMBERS = 2**21
+# Signals whose errors are compared with what is expected of them, at most.
+EXCESS_SIGNALS = 32
+# Numbers of a table that stay in a core's cache.
+FILLED_NUMBERS = 2**17
 
 
 class GapFiller(nn.Module):
@@ -68,9 +72,6 @@ class GapFiller(nn.Module):
         # How much of a reconstruction is mixed with what is filled, see `ConvVAE`.
         self.register_buffer("blend", torch.zeros(()))
         self.float()  # whatever the default dtype is
-        # Always so many at a time: the last bit of a product may depend on it.
-        numbers = n_values * (n_channels + n_components + 1)
-        self.n_filled = max(1, min(FILLED_SIGNALS, FILLED_NUMBERS // numbers))
 
     @torch.no_grad()
     def fit(self, x, seed=0):
@@ -99,13 +100,13 @@ class GapFiller(nn.Module):
         fifth of their time steps; of some that are not learned from.
         """
         self.excess.fill_(1)
-        n_some = min(len(x) // 4, self.n_filled)
+        n_some = min(len(x) // 4, EXCESS_SIGNALS)
         if n_some == 0:
             return 1.0
         some = x[:n_some]
         self.learn(x[n_some:], np.arange(len(x) - n_some))
         gaps = without_blocks(some)
-        filled, std = self.fill_all(gaps, return_std=True).unbind(1)
+        filled, std = self(gaps, return_std=True).unbind(1)
         return excess((filled - some)[gaps.isnan()], std[gaps.isnan()])
 
     def choose(self, x, rng):
@@ -122,16 +123,12 @@ class GapFiller(nn.Module):
         errors, excesses = [], []
         for n_components in ROUNDS:
             self.learn(less, np.arange(len(x)), n_components)
-            filled, std = self.fill_all(less[rows], return_std=True).unbind(1)
+            filled, std = self(less[rows], return_std=True).unbind(1)
             error = torch.where(is_held_out, filled - x[rows], 0.0)
             errors.append(error.square().sum(dim=(1, 2)))
             excesses.append(excess(error[is_held_out], std[is_held_out]))
         n_rounds = 1 + last_of_best(torch.stack(errors).numpy())
         return n_rounds, excesses[n_rounds - 1]
-
-    def fill_all(self, x, return_std=False):
-        """As `forward`, of signals on the CPU, where they stay."""
-        return self(x.to(self.mean.device), return_std).cpu()
 
     def start(self, x):
         """Set the model to noise around the mean of signals x (n, c, t)."""
@@ -151,7 +148,7 @@ class GapFiller(nn.Module):
         Noise, and what the components explain, are those in each half of the signals,
         in this order, by the components of the other.
         """
-        is_missing, x = x.isnan().numpy(), self.fill_all(x).numpy()
+        is_missing, x = x.isnan().numpy(), self(x).numpy()
         n_samples, *shape = x.shape
         rows = x.reshape(n_samples, -1)
         n_components = min(
@@ -197,130 +194,151 @@ class GapFiller(nn.Module):
         """Signals x (n, c, t) with their missing values, NaN, filled; else x itself.
 
         With `return_std` (n, 2, c, t): these, and the standard deviation of each value.
+        Computed on the CPU, by itself for each signal.
         """
         is_missing = x.isnan()
-        if return_std:
-            filled = torch.stack([x, torch.zeros_like(x)], dim=1)
-        elif is_missing.any():
-            filled = x.clone()
-        else:
-            return x
+        filled = torch.stack([x, torch.zeros_like(x)], dim=1) if return_std else x
+        if not is_missing.any():
+            return filled
+        filled = filled.clone()
+        model = Learned.of(self)
+        n_at_once = max(1, FILLED_NUMBERS // (model.loadings.size + model.mean.size))
         has_gaps = is_missing.flatten(1).any(dim=1)
-        for rows in has_gaps.nonzero().squeeze(1).split(self.n_filled):
-            some = x.new_zeros(self.n_filled, *x.shape[1:])
-            some[: len(rows)] = x[rows]
-            values = self.fill(some.double(), return_std)
-            filled[rows] = values[: len(rows)].to(x.dtype)
+        for rows in has_gaps.nonzero().squeeze(1).split(n_at_once):
+            values = model.fill(x[rows].double().cpu().numpy(), return_std)
+            filled[rows] = torch.from_numpy(values).to(filled)
         return filled
 
+
+class Learned(NamedTuple):
+    """What a `GapFiller` has learned, as ndarrays of float64, time first.
+
+    Attributes
+    ----------
+    mean : shape (n_timepoints, n_channels)
+    loadings : shape (n_timepoints, n_channels, n_components)
+    mixing : shape (n_channels, n_sources)
+    correlation : shape (n_sources,)
+    white : shape (n_channels,)
+    excess : float
+    """
+
+    mean: np.ndarray
+    loadings: np.ndarray
+    mixing: np.ndarray
+    correlation: np.ndarray
+    white: np.ndarray
+    excess: float
+
+    @classmethod
+    def of(cls, filler):
+        names = ("mean", "loadings", "mixing", "correlation", "white")
+        found = {name: getattr(filler, name).double().cpu().numpy() for name in names}
+        is_used = found["loadings"].any(axis=(0, 1))
+        found["loadings"] = found["loadings"][..., is_used].swapaxes(0, 1)
+        return cls(**found | {"mean": found["mean"].T}, excess=float(filler.excess))
+
     def fill(self, x, return_std=False):
-        """As `forward`, of signals in float64.
+        """As `GapFiller.forward`, of an ndarray x (n, c, t).
 
         As in generalised least squares: z explains of x what the loadings explain, once
         both are relieved of their noise. Then the noise is that of x less the signal.
         """
-        is_missing = x.isnan().permute(2, 0, 1)  # (t, n, c)
-        is_used = (self.loadings != 0).flatten(0, 1).any(dim=0)
-        loadings = self.loadings[..., is_used].double().movedim(1, 0)  # (t, c, k)
-        n_components = loadings.shape[2]
-        columns = x.new_empty(*is_missing.shape, n_components + 1)
-        columns[..., :-1] = loadings[:, None]
-        columns[..., -1] = (x.nan_to_num() - self.mean).permute(2, 0, 1)
-        weight = ~is_missing[..., None] / self.white.double().sqrt()[:, None]
-        measured = columns * weight
-        mixing = self.mixing.double()
-        sources = Sources(mixing * weight, self.correlation.double())
-        pull, noise = sources.eliminate(measured)
+        x = x.swapaxes(1, 2)  # (n, t, c)
+        is_missing = np.isnan(x)
+        columns = np.empty((*x.shape, self.loadings.shape[2] + 1))
+        columns[..., :-1] = self.loadings
+        columns[..., -1] = np.where(is_missing, 0.0, x - self.mean)
+        weight = ~is_missing[..., None] / np.sqrt(self.white)[:, None]
+        measured, mixed = columns * weight, self.mixing * weight
+        pull = mixed.swapaxes(2, 3) @ measured  # (n, t, s, k + 1)
+        sources = Sources(mixed, self.correlation)
+        noise = sources.solve(pull)
         products = inner(measured, measured) - inner(pull, noise)  # (n, k + 1, k + 1)
-        precision = products[:, :-1, :-1] + torch.eye(n_components).to(x)
-        factor = torch.linalg.cholesky(precision)
-        z = torch.cholesky_solve(products[:, :-1, -1:], factor)
+        precision = products[:, :-1, :-1] + np.eye(self.loadings.shape[2])
+        covariance = np.linalg.inv(precision)[:, None]
+        z = covariance @ products[:, None, :-1, -1:]  # (n, 1, k, 1)
 
-        loaded, noise = noise[..., :-1], noise[..., -1:] - noise[..., :-1] @ z
-        signal = columns[..., :-1] @ z + times(mixing, sources.substitute(noise))
-        filled = self.mean + signal.squeeze(3).permute(1, 2, 0)
-        filled = torch.where(x.isnan(), filled, x)
+        signal = columns[..., :-1] @ z
+        signal += self.mixing @ (noise[..., -1:] - noise[..., :-1] @ z)
+        filled = np.where(is_missing, self.mean + signal.squeeze(3), x).swapaxes(1, 2)
         if not return_std:
             return filled
-        rest = columns[..., :-1] - times(mixing, sources.substitute(loaded))
-        rest = torch.linalg.solve_triangular(factor, by_signal(rest).mT, upper=False)
-        of_z = rest.square().sum(dim=1).unflatten(1, (-1, x.shape[1])).movedim(1, 0)
-        of_noise = (times(mixing, sources.variance()) * mixing).sum(dim=3)
-        std = self.excess * (of_noise + of_z + self.white).sqrt()
-        std = torch.where(is_missing, std, 0.0).permute(1, 2, 0)
-        return torch.stack([filled, std], dim=1)
+        rest = columns[..., :-1] - self.mixing @ noise[..., :-1]
+        of_z = (rest @ covariance * rest).sum(axis=3)
+        of_noise = (self.mixing @ sources.covariances() * self.mixing).sum(axis=3)
+        std = self.excess * np.sqrt(of_noise + of_z + self.white)
+        std = np.where(is_missing, std, 0.0).swapaxes(1, 2)
+        return np.stack([filled, std], axis=1)
 
 
 class Sources:
     """Expected sources s of ``x = mixing @ s + e``, e ~ N(0, I), over time.
 
-    By elimination forwards and substitution backwards in the equations of their
-    precision, which holds each time step and its neighbours only.
+    Their precision holds each time step and its neighbours only: a band.
 
     Parameters
     ----------
-    mixing : Tensor of shape (n_timepoints, n_samples, n_channels, n_sources)
+    mixing : ndarray of shape (n_samples, n_timepoints, n_channels, n_sources)
         Zero where nothing was measured.
-    correlation : Tensor of shape (n_sources,)
+    correlation : ndarray of shape (n_sources,)
         Of each source, of variance 1, from one time step to the next.
     """
 
     def __init__(self, mixing, correlation):
-        self.mixing = mixing
         own = 1 / (1 - correlation**2)
-        self.link = (-correlation * own)[:, None]  # of a time step to the next
-        inverse = mixing.mT @ mixing
-        inverse += (own * (1 + correlation**2)).diag()
+        self.link = -correlation * own  # of a time step to the next
+        self.blocks = mixing.swapaxes(2, 3) @ mixing
+        self.blocks += np.diag(own * (1 + correlation**2))
         for end in (0, -1):  # which have no neighbour
-            inverse[end] -= (own * correlation**2).diag()
-        # Of the precision, where all that comes later is unknown.
-        self.inverse = inverse
-        for t, now in enumerate(inverse):
-            if t:
-                now -= self.link * inverse[t - 1] * self.link.T
-            now.copy_(torch.cholesky_inverse(torch.linalg.cholesky(now)))
+            self.blocks[:, end] -= np.diag(own * correlation**2)
+        self.factor = banded_factor(self.blocks, self.link)
 
-    def eliminate(self, x):
-        """Half of the solution, of x (t, n, c, m): both sides of the equations."""
-        pull = self.mixing.mT @ x
-        half = torch.empty_like(pull)
-        for t, now in enumerate(pull):
-            if t:
-                now -= self.link * half[t - 1]
-            torch.bmm(self.inverse[t], now, out=half[t])
-        return pull, half
+    def solve(self, pull):
+        """Expected sources (n, t, s, m), of ``mixing.T @ x``, (n, t, s, m)."""
+        columns = pull.reshape(-1, pull.shape[3])
+        solution, _ = dpbtrs(self.factor, columns, lower=1)
+        return np.ascontiguousarray(solution).reshape(pull.shape)
 
-    def substitute(self, half):
-        """The other half: expected sources (t, n, s, m)."""
-        mean = half.clone()
-        for t in range(len(mean) - 2, -1, -1):
-            mean[t] -= self.inverse[t] @ (self.link * mean[t + 1])
-        return mean
+    def covariances(self):
+        """Covariances of the sources at each time step, (n, t, s, s).
 
-    def variance(self):
-        """Their covariances at each time step, (t, n, s, s)."""
-        covariance = self.inverse.clone()
-        for t in range(len(covariance) - 2, -1, -1):
-            share = covariance[t] * self.link.T
-            covariance[t] += share @ covariance[t + 1] @ share.mT
-        return covariance
+        The inverse of what is known of a time step by itself and all before it, and by
+        itself and all after it, less what is in both.
+        """
+        before = eliminated(self.factor, self.blocks.shape)
+        factor = banded_factor(self.blocks[:, ::-1], self.link)
+        after = eliminated(factor, self.blocks.shape)[:, ::-1]
+        return np.linalg.inv(before + after - self.blocks)
 
 
-def by_signal(x):
-    """x (t, n, c, m) as (n, t * c, m)."""
-    return x.movedim(1, 0).flatten(1, 2)
+def banded_factor(blocks, link):
+    """Cholesky factor, a lower band, of matrices with blocks (n, t, s, s).
+
+    They are on the diagonal, and `link` (s,) is the diagonal of those beside them.
+    """
+    n_sources = len(link)
+    band = np.zeros((n_sources + 1, *blocks.shape[:3]))
+    for distance in range(n_sources):
+        diagonals = blocks.diagonal(-distance, axis1=2, axis2=3)
+        band[distance, ..., : n_sources - distance] = diagonals
+    band[-1, :, :-1] = link
+    return dpbtrf(band.reshape(len(band), -1), lower=1)[0]
+
+
+def eliminated(factor, shape):
+    """Blocks (n, t, s, s) after elimination in time, of a `banded_factor`."""
+    factor, lower = factor.reshape(-1, *shape[:3]), np.zeros(shape)
+    for distance in range(shape[3]):
+        rows = np.arange(distance, shape[3])
+        lower[..., rows, rows - distance] = factor[distance, ..., : len(rows)]
+    return lower @ lower.swapaxes(2, 3)
 
 
 def inner(x, y):
-    """Inner products of the columns of x and y (t, n, c, m), (n, m, m)."""
-    return by_signal(x).mT @ by_signal(y)
-
-
-def times(matrix, x):
-    """``matrix @ x`` for each of x (..., d, m): one product would mix their bits."""
-    flat = x.flatten(0, -3)
-    product = torch.bmm(matrix.expand(len(flat), *matrix.shape), flat)
-    return product.view(*x.shape[:-2], *product.shape[1:])
+    """Inner products of the columns of x and y (n, t, c, m), (n, m, m)."""
+    x, y = (values.reshape(len(values), -1, values.shape[3]) for values in (x, y))
+    return x.swapaxes(1, 2) @ y
 
 
 def without_blocks(x):
