@@ -31,8 +31,9 @@ MIN_LIKENESS = 0.3
 MAX_EXCESS = 4.0
 # Values of the signals that the number of components is chosen by, of 64 at least.
 CHOICE_VALUES = 2**16
-# Signals whose errors are compared with what is expected of them, at most.
-EXCESS_SIGNALS = 32
+# Values of the signals that lose some, to see how well these are filled; signals, at
+# least and at most.
+TRIED_VALUES, MIN_TRIED, MAX_TRIED = 2**14, 16, 32
 # Numbers of a table that stay in a core's cache.
 FILLED_NUMBERS = 2**17
 
@@ -100,7 +101,7 @@ class GapFiller(nn.Module):
         fifth of their time steps; of some that are not learned from.
         """
         self.excess.fill_(1)
-        n_some = min(len(x) // 4, EXCESS_SIGNALS)
+        n_some = min(len(x) // 4, n_tried(x[0].numel()))
         if n_some == 0:
             return 1.0
         some = x[:n_some]
@@ -333,6 +334,11 @@ def eliminated(factor, shape):
         rows = np.arange(distance, shape[3])
         lower[..., rows, rows - distance] = factor[distance, ..., : len(rows)]
     return lower @ lower.swapaxes(2, 3)
+
+
+def n_tried(n_values):
+    """Signals, of so many values each, that lose some to see how these are filled."""
+    return min(max(TRIED_VALUES // n_values, MIN_TRIED), MAX_TRIED)
 
 
 def inner(x, y):

@@ -14,6 +14,7 @@ from skvae.model.closed_form import (
     linear_start,
     posterior_variance,
 )
+from skvae.model.gaps import n_tried
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.sums import gather, merge
 from skvae.processes import (
@@ -58,7 +59,6 @@ N_SLOPES = 64
 # Share of reconstructions in what is filled. Gaps are filled better in signals that
 # this is learned from than in others, so what they show is multiplied. Where training
 # has seen them, they are reconstructed better too, and show too much.
-N_BLENDED = 32
 MAX_BLEND, BLEND_FACTOR = 0.5, 3
 MAX_BLEND_TRAINED = 0.25
 # How far to go from the start of training to its end, where nothing is known but that
@@ -372,7 +372,7 @@ def finished(net, params, scaler, some, test, start):
 
 def blend(module, dataset, decoder_std):
     """The best share of reconstructions in what is filled, of gaps made in signals."""
-    some = dataset.sample(N_BLENDED, seeded(0))
+    some = dataset.sample(n_tried(dataset.signals.X[0].size), seeded(0))
     errors, squares = module.blend_errors(some.x_of_all(), decoder_std, seed=0)
     return max(0.0, errors / max(squares, 1e-30))
 
