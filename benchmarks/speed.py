@@ -2,6 +2,8 @@
 
 import contextlib
 import math
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,7 @@ from itertools import chain, product
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import data
 import harness
@@ -19,24 +22,30 @@ import numpy as np
 import peers
 import torch
 from harness import Part, each, interleave, median, seconds_of, tabulated, turns
+from sklearn.decomposition import IncrementalPCA
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 
+import skvae
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
+from skvae.model.features import RandomConvolutions
 from skvae.runtime import torch_threads
 
-N_CALLS = 100  # of which one latency is the median
+BEFORE = "9025113"  # the last commit before issue 24
+N_CALLS = 100  # of which the time of one signal is the median
+N_FITTED = 300  # signals behind what is applied
+MANY = 1_000_000  # signals, of which a few rounds are enough
 N_DRAWS = 4  # from q(z|x), behind each ELBO
-DEPENDENCIES = "torch, sklearn, skorch"
 SETTINGS = {"feature_weight=0": {"feature_weight": 0.0}, "defaults": {}}
 
 
 class Size(NamedTuple):
     """How much is measured."""
 
-    rounds: int = 5
+    rounds: int = 7
+    rounds_of_many: int = 3
     n_signals: int = 2048  # of an epoch
     batch_sizes: tuple = (32, 256)
     sets: tuple = ("watch", "load profiles", "GunPoint", "OSULeaf", "Trace")
@@ -44,13 +53,11 @@ class Size(NamedTuple):
     cap: float = 100.0  # seconds that P2 trains, at most, on a set
     search_epochs: int = 100
     n_values: int = 3  # of each parameter in the grid
-    n_transformed: int = 100_000
-    n_mapped: int = 1_000_000
+    n_most: int = MANY  # signals that both builds see
     sets_at_once: tuple = ("watch", "load profiles")
-    sets_of_one: tuple = ("load profiles", "watch6")
 
 
-QUICK = Size(2, 128, (64,), ("GunPoint",), 3, 100.0, 1, 1, 2000, 6000, ("GunPoint",))
+QUICK = Size(2, 1, 128, (64,), ("GunPoint",), 3, 100.0, 1, 1, 400, ("GunPoint",))
 
 
 def default_vae(**params):
@@ -251,7 +258,7 @@ def search_tasks(size):
 
 
 def search(size, system, candidate=None):
-    """The README's search on one channel of the watch set, tested there."""
+    """A search on one channel of the watch set, tested there."""
     if system == "skvae":
         vae, options = default_vae(), {"n_jobs": 2}
         values = grid(size, feature_weight=[0.0, 0.5, 1.0])
@@ -294,86 +301,258 @@ def search_section(found):
     yield "P2, n_jobs=1", seconds, None, *accuracies(best), best["candidate"]
 
 
-# --- Transform
+# --- To the build before
+
+# Scripts print the seconds of what they measure. They are given a number of signals and
+# when they were started.
+SCRIPTS = {
+    "start of Python to latents": """
+import sys, time
+from skvae import ConvVAETransformer
+from skvae.datasets import make_load_profiles
+
+X, _ = make_load_profiles(int(sys.argv[1]), random_state=0)
+ConvVAETransformer(random_state=0).fit(X).transform(X)
+print(time.time() - float(sys.argv[2]))
+""",
+    "first step of two workers": """
+import sys, time
+from joblib import Parallel, delayed
+from skorch.callbacks import Callback
+from skvae import ConvVAETransformer
+from skvae.datasets import make_load_profiles
+
+class FirstStep(Callback):
+    def on_batch_end(self, net, **kwargs):
+        if not hasattr(net, "first_step_"):
+            net.first_step_ = time.time()
+
+def first_step(X):
+    callback = ("first", FirstStep())
+    vae = ConvVAETransformer(max_epochs=1, callbacks=[callback], random_state=0)
+    return vae.fit(X).net_.first_step_
+
+X, _ = make_load_profiles(int(sys.argv[1]), random_state=0)
+start = time.time()
+print(max(Parallel(n_jobs=2)(2 * [delayed(first_step)(X)])) - start)
+""",
+    "README's grid search": """
+import sys, time
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from skvae import ConvVAETransformer
+from skvae.datasets import make_load_profiles
+
+X, y = make_load_profiles(int(sys.argv[1]), n_timepoints=48, random_state=0)
+pipeline = Pipeline([("vae", ConvVAETransformer()), ("knn", KNeighborsClassifier())])
+grid = {"vae__latent_dim": [2, 8], "vae__beta": [1, 4], "vae__dropout": [0, 0.2]}
+search = GridSearchCV(pipeline, grid, cv=3, n_jobs=2)
+start = time.time()
+search.fit(X, y)
+print(time.time() - start)
+""",
+}
+FORM = "closed form of a map"
+PCA = "IncrementalPCA"
 
 
-def time_transform(size):
-    """`transform` of many signals and of a tenth, and back."""
-    few, _ = make_load_profiles(1000, random_state=0)
-    vae = default_vae(max_epochs=1).fit(few[:256])
-    X = np.tile(few, (size.n_transformed // len(few), 1))
-    tenth = X[: len(X) // 10]
-    Z = vae.transform(tenth)
-    jobs = {
-        "transform, defaults": (vae.transform, X),
-        "transform of a tenth, defaults": (vae.transform, tenth),
-        "inverse_transform of a tenth, defaults": (vae.inverse_transform, Z),
-    }
-    n_signals = {name: len(array) for name, (_, array) in jobs.items()}
-    jobs = {name: partial(seconds_of, *job) for name, job in jobs.items()}
-    return {"n_signals": n_signals} | interleave(jobs, size.rounds)
+def compared(size):
+    """Measures with their numbers of signals and channels."""
+    for measure, n_signals, n_channels in (
+        ("default fit", N_FITTED, 1),
+        ("default fit", N_FITTED, 6),
+        ("start of Python to latents", N_FITTED, 1),
+        ("first step of two workers", N_FITTED, 1),
+        ("transform", 1, 1),
+        ("transform", 1, 6),
+        ("transform", 20_000, 1),
+        ("score_samples", 2000, 1),
+        (FORM, 20_000, 1),
+        (FORM, MANY, 1),
+        ("README's grid search", 200, 1),
+    ):
+        n_signals = min(n_signals, size.n_most)
+        yield {"measure": measure, "signals": n_signals, "channels": n_channels}
 
 
-@tabulated("Transform", "job | signals:, | seconds:.2f | µs a signal:.1f")
-def transform_section(found):
+def compare(size, measure, *shape):
+    """Seconds of a measure, of this build and the one before, and the most memory.
+
+    Each build is in a process of its own, and so is the peer of a closed form.
+    """
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        own = str(harness.HERE.parent)
+        builds = {"before": extract(BEFORE, folder), "now": own}
+        builds |= {PCA: own} if measure == FORM else {}
+        jobs = {}
+        for name, build in builds.items():
+            process = stack.enter_context(process_of(build))
+            task = PCA if name == PCA else measure, *shape, folder
+            jobs[name] = partial(harness.call, process, time_once, *task)
+        is_long = shape[0] == MANY  # such rounds need no warm-up
+        rounds = size.rounds_of_many if is_long else size.rounds
+        found = interleave(jobs, rounds, warm_up=0 if is_long else 1)
+    runs, peaks = found["seconds"], {}
+    found["seconds"] = {name: [run[0] for run in runs[name]] for name in runs}
+    if measure not in SCRIPTS:  # whose memory is that of other processes
+        peaks = {name: max(run[1] for run in runs[name]) for name in runs if runs[name]}
+    return found | {"peak_bytes": peaks}
+
+
+def extract(commit, folder):
+    """Put the package at a commit into a folder, which is returned."""
+    archive = str(Path(folder, "skvae.zip"))
+    command = ["git", "archive", "-o", archive, commit, "skvae"]
+    subprocess.run(command, cwd=harness.HERE.parent, check=True)
+    shutil.unpack_archive(archive, folder)
+    return folder
+
+
+def process_of(build):
+    """A fresh process that, as those it starts, imports skvae from a folder."""
+    with (
+        mock.patch.dict(os.environ, PYTHONPATH=build),
+        mock.patch.object(sys, "path", [build, *sys.path]),
+    ):
+        process = harness.fresh_process()
+        found = harness.call(process, imported_from)
+    if found != Path(build).resolve():
+        raise ImportError(f"skvae is imported from {found}, but should be from {build}")
+    return process
+
+
+def imported_from():
+    return Path(skvae.__file__).resolve().parents[1]
+
+
+def time_once(measure, *task):
+    """Seconds of one call, and the most anonymous memory meanwhile."""
+    timed = prepared(measure, *task)
+    with watched_memory() as memory:
+        seconds = timed()
+    return seconds, max(memory)
+
+
+@cache
+def prepared(measure, n_signals, n_channels, folder):
+    """A function that gives the seconds of a measure, once."""
+    if measure in SCRIPTS:
+        return partial(run_script, SCRIPTS[measure], n_signals)
+    if measure in (FORM, PCA):
+        X = profiles_on_disk(Path(folder, "X.npy"), n_signals)
+        pca = IncrementalPCA(8, batch_size=5000)
+        model = pca if measure == PCA else default_vae(max_epochs=0)
+        model.fit(X[:1000])  # to warm up
+        return partial(seconds_of, model.fit, X)
+    X = profiles(N_FITTED, n_channels)
+    if measure == "default fit":
+        return partial(seconds_of, default_vae().fit, X[:n_signals])
+    method = getattr(default_vae().fit(X), measure)
+    call = partial(seconds_of, method, np.resize(X, (n_signals, *X.shape[1:])))
+    n_calls = N_CALLS if n_signals == 1 else 1
+    return lambda: median([call() for _ in range(n_calls)])
+
+
+def run_script(script, n_signals):
+    command = [sys.executable, "-c", script, str(n_signals), str(time.time())]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-300:])
+    return float(done.stdout)
+
+
+def profiles(n_signals, n_channels=1):
+    """Load profiles (n, t), or (n, c, t) of several channels."""
+    seeds = range(n_channels)
+    channels = [make_load_profiles(n_signals, random_state=seed)[0] for seed in seeds]
+    return np.stack(channels, axis=1) if n_channels > 1 else channels[0]
+
+
+def profiles_on_disk(path, n_signals):
+    """A memory map of a thousand load profiles again and again, all of one file."""
+    if not path.exists():
+        few = profiles(1000)
+        shape = (n_signals, few.shape[1])
+        X = np.lib.format.open_memmap(path, "w+", few.dtype, shape)
+        for start in range(0, n_signals, len(few)):
+            X[start : start + len(few)] = few[: n_signals - start]
+        X.flush()
+    return np.load(path, mmap_mode="r")
+
+
+def figures_of(result, first):
+    """Rounds, the ratio of this build to another, and seconds and MB of both."""
+    pair, seconds = (first, "now"), result["seconds"]
+    told = next(told for name, _, told in turns(result, first) if name == "now")
+    peaks = [result["peak_bytes"].get(name, math.nan) / 1e6 for name in pair]
+    return len(seconds["now"]), told, *(median(seconds[name]) for name in pair), *peaks
+
+
+@tabulated(
+    f"To the build before ({BEFORE})",
+    "measure | signals:, | channels | rounds | ratio | s, before:.3g | now:.3g | MB at "
+    "most, before:.0f | now:.0f",
+    "Signals of 336 points, of the search 48; whole calls, with threads as a user has "
+    "them. Memory is anonymous, with all that is imported.",
+)
+def before_table(found):
     for result in found:
-        for name, values in result["seconds"].items():
-            n, seconds = result["n_signals"][name], median(values)
-            yield name, n, seconds, 1e6 * seconds / n
+        task = result["measure"], result["signals"], result["channels"]
+        yield *task, *figures_of(result, "before")
 
 
-# --- Latency
-
-
-def time_latency(size, name):
-    """`transform` of one signal, against the network alone, one thread each."""
-    X, _ = load(name)
-    vae = default_vae(max_epochs=1).fit(X[:256])
-    one, encode = X[:1], vae.module_.encode
-    x = vae.scaler_.transform(one.reshape(1, *vae.module_.decoder.shape))
-
-    @torch.inference_mode()
-    def network():
-        encode(torch.from_numpy(x))
-
-    calls = {"the network": network, "transform": partial(vae.transform, one)}
-    jobs = {
-        name: lambda call=call: median([seconds_of(call) for _ in range(N_CALLS)])
-        for name, call in calls.items()
-    }
-    with torch_threads(1):
-        return interleave(jobs, size.rounds, warm_up=1)
-
-
-@tabulated("Latency", "set | one signal, by | ms:.2f | ratio")
-def latency_section(found):
+@tabulated(
+    "To IncrementalPCA(8, batch_size=5000) of the same file",
+    f"{FORM}, signals:, | rounds | ratio | s, {PCA}:.3g | now:.3g | MB at most, "
+    f"{PCA}:.0f | now:.0f",
+)
+def peer_table(found):
     for result in found:
-        for name, seconds, ratio in turns(result, "the network"):
-            yield result["set"], name, 1e3 * seconds, ratio
+        if result["measure"] == FORM:
+            yield result["signals"], *figures_of(result, PCA)
+
+
+# --- Features
+
+
+def of_features(size):
+    for n_signals, n_channels in ((64, 1), (256, 1), (2000, 1), (256, 6)):
+        yield {"signals": min(n_signals, size.n_most), "channels": n_channels}
+
+
+def time_features(size, n_signals, n_channels):
+    """Random convolutions against as many features by MiniRocket, on one thread."""
+    from aeon.transformations.collection.convolution_based import MiniRocket
+
+    X = profiles(n_signals, n_channels).reshape(n_signals, n_channels, -1)
+    x, few = torch.from_numpy(X), X[:N_FITTED]
+    torch.manual_seed(0)
+    ours = RandomConvolutions(*X.shape[1:]).fit(x[:N_FITTED])
+    theirs = MiniRocket(ours.n_features, random_state=0).fit(few)
+    calls = {"MiniRocket": (theirs.transform, X), "skvae": (ours, x)}
+    n_theirs = theirs.transform(few[:1]).shape[1]
+    n_features = {"MiniRocket": n_theirs, "skvae": ours.n_features}
+    jobs = {name: partial(seconds_of, *call) for name, call in calls.items()}
+    with torch_threads(1), torch.inference_mode():
+        return {"n_features": n_features} | interleave(jobs, size.rounds, warm_up=1)
+
+
+@tabulated(
+    "Features, one thread",
+    "signals of 336 points:, | channels | features, MiniRocket | skvae | µs a signal, "
+    "MiniRocket:.1f | skvae:.1f | ratio",
+)
+def features_section(found):
+    for result in found:
+        n_signals, seconds = result["signals"], result["seconds"]
+        micro = [1e6 * median(values) / n_signals for values in seconds.values()]
+        ratio = harness.ratio(seconds["skvae"], seconds["MiniRocket"])
+        row = n_signals, result["channels"], *result["n_features"].values()
+        yield *row, *micro, ratio
 
 
 # --- Memory
-
-
-def measure_memory(size):
-    """What a fit of a memory map adds, and how long it takes, in a fresh process."""
-    few, _ = make_load_profiles(1000, random_state=0)
-    with tempfile.TemporaryDirectory() as folder, harness.fresh_process() as process:
-        path = Path(folder, "X.npy")
-        shape = (size.n_mapped, few.shape[1])
-        X = np.lib.format.open_memmap(path, "w+", few.dtype, shape)
-        X.reshape(-1, *few.shape)[:] = few
-        return harness.call(process, measure_fit, path)
-
-
-def measure_fit(path):
-    """A default fit but for batches of 256 and one epoch."""
-    X, times = np.load(path, mmap_mode="r"), []
-    vae = default_vae(batch_size=256, max_epochs=1, callbacks=[peers.clock(times)])
-    with watched_memory() as memory:
-        seconds = {"fit": seconds_of(vae.fit, X), "epoch": times[-1] - times[0]}
-    figures = {"n_signals": len(X), "data_bytes": X.nbytes, "seconds": seconds}
-    return figures | {"added_bytes": max(memory) - memory[0]}
 
 
 @contextlib.contextmanager
@@ -404,101 +583,48 @@ def anonymous_memory():
     return 1024 * int(line.split()[1])
 
 
-@tabulated(
-    "Memory",
-    "signals of 336 points:, | fit, µs a signal:.0f | of it the epoch:.0f | MB of "
-    "data:.0f | MB added:.0f",
-    "A memory map; default settings but for batches of 256 and one epoch.",
-)
-def memory_section(found):
-    for result in found:
-        n, seconds = result["n_signals"], result["seconds"]
-        micro = [1e6 * seconds[key] / n for key in ("fit", "epoch")]
-        megabytes = [result[key] / 1e6 for key in ("data_bytes", "added_bytes")]
-        yield (n, *micro, *megabytes)
-
-
-# --- Import
-
-
-def time_imports(size):
-    """The import of skvae, against its three large dependencies."""
-    jobs = {names: partial(time_import, names) for names in ("skvae", DEPENDENCIES)}
-    return interleave(jobs, size.rounds, warm_up=1)
-
-
-def time_import(names):
-    code = (
-        f"import time; start = time.perf_counter(); import {names}; "
-        "print(time.perf_counter() - start)"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
-
-
-@tabulated("Import", "import | seconds:.2f | ratio")
-def import_section(found):
-    return turns(found[-1], DEPENDENCIES)
-
-
-# --- Threads
+# --- Two fits at once
 
 
 def time_at_once(size, name):
-    """Two default fits in two processes against one; score_samples and transform."""
+    """Two default fits in two processes against one."""
     with harness.fresh_process() as first, harness.fresh_process() as second:
-        alone = partial(harness.call, first)
 
         def at_once():
             """The seconds of the slower of two."""
             futures = [p.submit(time_default_fit, name) for p in (first, second)]
             return max(future.result() for future in futures)
 
-        jobs = {
-            "a default fit alone": partial(alone, time_default_fit, name),
-            "two at once": at_once,
-            "transform": partial(alone, time_method, name, "transform"),
-            "score_samples": partial(alone, time_method, name, "score_samples"),
-        }
+        alone = partial(harness.call, first, time_default_fit, name)
+        jobs = {"a default fit alone": alone, "two at once": at_once}
         return interleave(jobs, size.rounds, warm_up=1)
-
-
-fitted = {}  # by name of the set, in the process that fitted it
 
 
 def time_default_fit(name):
     X, _ = load(name)
-    fitted[name] = default_vae()
-    return seconds_of(fitted[name].fit, X)
-
-
-def time_method(name, method):
-    X, _ = load(name)
-    return seconds_of(getattr(fitted[name], method), X)
+    return seconds_of(default_vae().fit, X)
 
 
 @tabulated(
     "Two at once",
-    "set | a default fit alone, s:.2f | the slower of two at once:.2f | ratio | "
-    "transform, ms:.1f | score_samples:.1f | ratio of these",
+    "set | a default fit alone, s:.2f | the slower of two at once:.2f | ratio",
 )
 def thread_section(found):
     for result in found:
-        alone, both, transform, score = result["seconds"].values()
-        fits = median(alone), median(both), harness.ratio(both, alone)
-        milli = 1e3 * median(transform), 1e3 * median(score)
-        yield (result["set"], *fits, *milli, harness.ratio(score, transform))
+        alone, both = result["seconds"].values()
+        yield result["set"], median(alone), median(both), harness.ratio(both, alone)
 
 
 PARTS = {
     "epoch": Part(time_epochs, epoch_section, each("batch_size", "batch_sizes")),
     "quality-time": Part(time_to_quality, quality_section, each("set", "sets")),
     "search": Part(search, search_section, search_tasks),
-    "transform": Part(time_transform, transform_section),
-    "latency": Part(time_latency, latency_section, each("set", "sets_of_one")),
-    "memory": Part(measure_memory, memory_section),
-    "import": Part(time_imports, import_section),
+    "before": Part(
+        compare,
+        lambda found: f"{before_table(found)}\n\n{peer_table(found)}",
+        compared,
+    ),
+    "features": Part(time_features, features_section, of_features),
     "threads": Part(time_at_once, thread_section, each("set", "sets_at_once")),
 }
 report = partial(harness.report, "How long one waits", PARTS)
