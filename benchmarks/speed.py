@@ -1,13 +1,11 @@
-"""How long one waits: against a plain PyTorch loop, other trainers, and the machine."""
+"""How long one waits: against a plain PyTorch loop, other trainers, and before."""
 
 import contextlib
 import math
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from functools import cache, partial
 from itertools import chain, product
@@ -22,12 +20,12 @@ import numpy as np
 import peers
 import torch
 from harness import Part, each, interleave, median, seconds_of, tabulated, turns
+from scale import write_signals
 from sklearn.decomposition import IncrementalPCA
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 
-import skvae
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
 from skvae.model.features import RandomConvolutions
@@ -36,7 +34,7 @@ from skvae.runtime import torch_threads
 BEFORE = "9025113"  # the last commit before issue 24
 N_CALLS = 100  # of which the time of one signal is the median
 N_FITTED = 300  # signals behind what is applied
-MANY = 1_000_000  # signals, of which a few rounds are enough
+MANY = 1_000_000  # signals, for which three rounds are enough
 N_DRAWS = 4  # from q(z|x), behind each ELBO
 SETTINGS = {"feature_weight=0": {"feature_weight": 0.0}, "defaults": {}}
 
@@ -45,7 +43,6 @@ class Size(NamedTuple):
     """How much is measured."""
 
     rounds: int = 7
-    rounds_of_many: int = 3
     n_signals: int = 2048  # of an epoch
     batch_sizes: tuple = (32, 256)
     sets: tuple = ("watch", "load profiles", "GunPoint", "OSULeaf", "Trace")
@@ -57,7 +54,7 @@ class Size(NamedTuple):
     sets_at_once: tuple = ("watch", "load profiles")
 
 
-QUICK = Size(2, 1, 128, (64,), ("GunPoint",), 3, 100.0, 1, 1, 400, ("GunPoint",))
+QUICK = Size(2, 128, (64,), ("GunPoint",), 3, 100.0, 1, 1, 400, ("GunPoint",))
 
 
 def default_vae(**params):
@@ -303,96 +300,86 @@ def search_section(found):
 
 # --- To the build before
 
-# Scripts print the seconds of what they measure. They are given a number of signals and
-# when they were started.
+# Scripts print seconds. They get a number of signals, and the time they start at.
+SETUP = """
+import sys, time
+from skvae import ConvVAETransformer
+from skvae.datasets import make_load_profiles
+n_signals, start = int(sys.argv[1]), float(sys.argv[2])
+X, _ = make_load_profiles(n_signals, random_state=0)
+"""
 SCRIPTS = {
     "start of Python to latents": """
-import sys, time
-from skvae import ConvVAETransformer
-from skvae.datasets import make_load_profiles
-
-X, _ = make_load_profiles(int(sys.argv[1]), random_state=0)
 ConvVAETransformer(random_state=0).fit(X).transform(X)
-print(time.time() - float(sys.argv[2]))
+print(time.time() - start)
 """,
     "first step of two workers": """
-import sys, time
 from joblib import Parallel, delayed
 from skorch.callbacks import Callback
-from skvae import ConvVAETransformer
-from skvae.datasets import make_load_profiles
-
 class FirstStep(Callback):
     def on_batch_end(self, net, **kwargs):
-        if not hasattr(net, "first_step_"):
-            net.first_step_ = time.time()
-
-def first_step(X):
-    callback = ("first", FirstStep())
-    vae = ConvVAETransformer(max_epochs=1, callbacks=[callback], random_state=0)
+        net.first_step_ = getattr(net, "first_step_", time.time())
+def first_step():
+    vae = ConvVAETransformer(max_epochs=1, callbacks=[FirstStep()], random_state=0)
     return vae.fit(X).net_.first_step_
-
-X, _ = make_load_profiles(int(sys.argv[1]), random_state=0)
 start = time.time()
-print(max(Parallel(n_jobs=2)(2 * [delayed(first_step)(X)])) - start)
+print(max(Parallel(n_jobs=2)(2 * [delayed(first_step)()])) - start)
 """,
     "README's grid search": """
-import sys, time
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
-from skvae import ConvVAETransformer
-from skvae.datasets import make_load_profiles
-
-X, y = make_load_profiles(int(sys.argv[1]), n_timepoints=48, random_state=0)
+X, y = make_load_profiles(n_signals, n_timepoints=48, random_state=0)
 pipeline = Pipeline([("vae", ConvVAETransformer()), ("knn", KNeighborsClassifier())])
 grid = {"vae__latent_dim": [2, 8], "vae__beta": [1, 4], "vae__dropout": [0, 0.2]}
-search = GridSearchCV(pipeline, grid, cv=3, n_jobs=2)
-start = time.time()
+search, start = GridSearchCV(pipeline, grid, cv=3, n_jobs=2), time.time()
 search.fit(X, y)
 print(time.time() - start)
 """,
 }
 FORM = "closed form of a map"
-PCA = "IncrementalPCA"
+FEATURES = "features, one thread"
+PEERS = {FORM: "IncrementalPCA", FEATURES: "MiniRocket"}
 
 
 def compared(size):
-    """Measures with their numbers of signals and channels."""
     for measure, n_signals, n_channels in (
         ("default fit", N_FITTED, 1),
         ("default fit", N_FITTED, 6),
         ("start of Python to latents", N_FITTED, 1),
         ("first step of two workers", N_FITTED, 1),
+        ("README's grid search", 200, 1),
         ("transform", 1, 1),
         ("transform", 1, 6),
         ("transform", 20_000, 1),
         ("score_samples", 2000, 1),
+        (FEATURES, 64, 1),
+        (FEATURES, 256, 1),
+        (FEATURES, 2000, 1),
+        (FEATURES, 256, 6),
         (FORM, 20_000, 1),
         (FORM, MANY, 1),
-        ("README's grid search", 200, 1),
     ):
         n_signals = min(n_signals, size.n_most)
         yield {"measure": measure, "signals": n_signals, "channels": n_channels}
 
 
 def compare(size, measure, *shape):
-    """Seconds of a measure, of this build and the one before, and the most memory.
-
-    Each build is in a process of its own, and so is the peer of a closed form.
-    """
+    """Seconds and the most memory of both builds, each in a process, and of a peer."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         own = str(harness.HERE.parent)
-        builds = {"before": extract(BEFORE, folder), "now": own}
-        builds |= {PCA: own} if measure == FORM else {}
+        command = f"git archive {BEFORE} skvae | tar x -C '{folder}'"
+        subprocess.run(command, shell=True, cwd=own, check=True)
+        builds = {"before": folder, "now": own}
+        if measure in PEERS:
+            builds[PEERS[measure]] = own
         jobs = {}
         for name, build in builds.items():
             process = stack.enter_context(process_of(build))
-            task = PCA if name == PCA else measure, *shape, folder
-            jobs[name] = partial(harness.call, process, time_once, *task)
-        is_long = shape[0] == MANY  # such rounds need no warm-up
-        rounds = size.rounds_of_many if is_long else size.rounds
-        found = interleave(jobs, rounds, warm_up=0 if is_long else 1)
+            once = time_once, measure, *shape, folder, name
+            jobs[name] = partial(harness.call, process, *once)
+        rounds = (3, 0) if shape[0] == MANY else (size.rounds, 1)  # and to warm up
+        found = interleave(jobs, *rounds)
     runs, peaks = found["seconds"], {}
     found["seconds"] = {name: [run[0] for run in runs[name]] for name in runs}
     if measure not in SCRIPTS:  # whose memory is that of other processes
@@ -400,51 +387,43 @@ def compare(size, measure, *shape):
     return found | {"peak_bytes": peaks}
 
 
-def extract(commit, folder):
-    """Put the package at a commit into a folder, which is returned."""
-    archive = str(Path(folder, "skvae.zip"))
-    command = ["git", "archive", "-o", archive, commit, "skvae"]
-    subprocess.run(command, cwd=harness.HERE.parent, check=True)
-    shutil.unpack_archive(archive, folder)
-    return folder
-
-
 def process_of(build):
     """A fresh process that, as those it starts, imports skvae from a folder."""
-    with (
-        mock.patch.dict(os.environ, PYTHONPATH=build),
-        mock.patch.object(sys, "path", [build, *sys.path]),
-    ):
+    path = [build, *sys.path]
+    check = f"import skvae; assert skvae.__file__.startswith({build!r}), skvae.__file__"
+    with mock.patch.dict(os.environ, PYTHONPATH=build), mock.patch("sys.path", path):
         process = harness.fresh_process()
-        found = harness.call(process, imported_from)
-    if found != Path(build).resolve():
-        raise ImportError(f"skvae is imported from {found}, but should be from {build}")
+        harness.call(process, exec, check)
     return process
-
-
-def imported_from():
-    return Path(skvae.__file__).resolve().parents[1]
 
 
 def time_once(measure, *task):
     """Seconds of one call, and the most anonymous memory meanwhile."""
     timed = prepared(measure, *task)
-    with watched_memory() as memory:
+    with harness.watched_memory() as memory:
         seconds = timed()
     return seconds, max(memory)
 
 
 @cache
-def prepared(measure, n_signals, n_channels, folder):
-    """A function that gives the seconds of a measure, once."""
+def prepared(measure, n_signals, n_channels, folder, build):
+    """A function that gives the seconds of a measure, once, by a build or a peer."""
+    is_peer = build == PEERS.get(measure)
     if measure in SCRIPTS:
-        return partial(run_script, SCRIPTS[measure], n_signals)
-    if measure in (FORM, PCA):
-        X = profiles_on_disk(Path(folder, "X.npy"), n_signals)
+        script = [sys.executable, "-c", SETUP + SCRIPTS[measure], str(n_signals)]
+        return lambda: float(subprocess.check_output([*script, str(time.time())]))
+    if measure == FORM:
+        path = Path(folder, "X.npy")  # of all processes
+        if not path.exists():
+            write_signals(path, n_signals, 336)
+        X = np.load(path, mmap_mode="r")
         pca = IncrementalPCA(8, batch_size=5000)
-        model = pca if measure == PCA else default_vae(max_epochs=0)
+        model = pca if is_peer else default_vae(max_epochs=0)
         model.fit(X[:1000])  # to warm up
         return partial(seconds_of, model.fit, X)
+    if measure == FEATURES:
+        call = partial(seconds_of, *features(profiles(n_signals, n_channels), is_peer))
+        return torch_threads(1)(torch.inference_mode()(call))
     X = profiles(N_FITTED, n_channels)
     if measure == "default fit":
         return partial(seconds_of, default_vae().fit, X[:n_signals])
@@ -454,12 +433,18 @@ def prepared(measure, n_signals, n_channels, folder):
     return lambda: median([call() for _ in range(n_calls)])
 
 
-def run_script(script, n_signals):
-    command = [sys.executable, "-c", script, str(n_signals), str(time.time())]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-300:])
-    return float(done.stdout)
+def features(X, by_peer):
+    """A function that gives features, and what it takes; MiniRocket's are as many."""
+    X = X.reshape(len(X), -1, X.shape[-1])
+    x = torch.from_numpy(X)
+    torch.manual_seed(0)
+    convolutions = RandomConvolutions(*X.shape[1:]).fit(x[:N_FITTED])
+    if not by_peer:
+        return convolutions, x
+    from aeon.transformations.collection.convolution_based import MiniRocket
+
+    peer = MiniRocket(convolutions.n_features, random_state=0)
+    return peer.fit(X[:N_FITTED]).transform, X
 
 
 def profiles(n_signals, n_channels=1):
@@ -469,118 +454,27 @@ def profiles(n_signals, n_channels=1):
     return np.stack(channels, axis=1) if n_channels > 1 else channels[0]
 
 
-def profiles_on_disk(path, n_signals):
-    """A memory map of a thousand load profiles again and again, all of one file."""
-    if not path.exists():
-        few = profiles(1000)
-        shape = (n_signals, few.shape[1])
-        X = np.lib.format.open_memmap(path, "w+", few.dtype, shape)
-        for start in range(0, n_signals, len(few)):
-            X[start : start + len(few)] = few[: n_signals - start]
-        X.flush()
-    return np.load(path, mmap_mode="r")
-
-
-def figures_of(result, first):
-    """Rounds, the ratio of this build to another, and seconds and MB of both."""
-    pair, seconds = (first, "now"), result["seconds"]
-    told = next(told for name, _, told in turns(result, first) if name == "now")
-    peaks = [result["peak_bytes"].get(name, math.nan) / 1e6 for name in pair]
-    return len(seconds["now"]), told, *(median(seconds[name]) for name in pair), *peaks
-
-
 @tabulated(
-    f"To the build before ({BEFORE})",
-    "measure | signals:, | channels | rounds | ratio | s, before:.3g | now:.3g | MB at "
-    "most, before:.0f | now:.0f",
+    f"To the build before ({BEFORE}), and to peers",
+    "measure | signals:, | channels | to | rounds | its seconds:.3g | now:.3g | ratio "
+    "| its MB at most:.0f | now:.0f",
     "Signals of 336 points, of the search 48; whole calls, with threads as a user has "
-    "them. Memory is anonymous, with all that is imported.",
+    "them. Memory is anonymous, with all that is imported. IncrementalPCA has 8 "
+    "components and batches of 5000, of the same file; MiniRocket as many features, "
+    "rounded down to a multiple of 84.",
 )
-def before_table(found):
+def before_section(found):
     for result in found:
         task = result["measure"], result["signals"], result["channels"]
-        yield *task, *figures_of(result, "before")
-
-
-@tabulated(
-    "To IncrementalPCA(8, batch_size=5000) of the same file",
-    f"{FORM}, signals:, | rounds | ratio | s, {PCA}:.3g | now:.3g | MB at most, "
-    f"{PCA}:.0f | now:.0f",
-)
-def peer_table(found):
-    for result in found:
-        if result["measure"] == FORM:
-            yield result["signals"], *figures_of(result, PCA)
-
-
-# --- Features
-
-
-def of_features(size):
-    for n_signals, n_channels in ((64, 1), (256, 1), (2000, 1), (256, 6)):
-        yield {"signals": min(n_signals, size.n_most), "channels": n_channels}
-
-
-def time_features(size, n_signals, n_channels):
-    """Random convolutions against as many features by MiniRocket, on one thread."""
-    from aeon.transformations.collection.convolution_based import MiniRocket
-
-    X = profiles(n_signals, n_channels).reshape(n_signals, n_channels, -1)
-    x, few = torch.from_numpy(X), X[:N_FITTED]
-    torch.manual_seed(0)
-    ours = RandomConvolutions(*X.shape[1:]).fit(x[:N_FITTED])
-    theirs = MiniRocket(ours.n_features, random_state=0).fit(few)
-    calls = {"MiniRocket": (theirs.transform, X), "skvae": (ours, x)}
-    n_theirs = theirs.transform(few[:1]).shape[1]
-    n_features = {"MiniRocket": n_theirs, "skvae": ours.n_features}
-    jobs = {name: partial(seconds_of, *call) for name, call in calls.items()}
-    with torch_threads(1), torch.inference_mode():
-        return {"n_features": n_features} | interleave(jobs, size.rounds, warm_up=1)
-
-
-@tabulated(
-    "Features, one thread",
-    "signals of 336 points:, | channels | features, MiniRocket | skvae | µs a signal, "
-    "MiniRocket:.1f | skvae:.1f | ratio",
-)
-def features_section(found):
-    for result in found:
-        n_signals, seconds = result["signals"], result["seconds"]
-        micro = [1e6 * median(values) / n_signals for values in seconds.values()]
-        ratio = harness.ratio(seconds["skvae"], seconds["MiniRocket"])
-        row = n_signals, result["channels"], *result["n_features"].values()
-        yield *row, *micro, ratio
-
-
-# --- Memory
-
-
-@contextlib.contextmanager
-def watched_memory():
-    """A list that grows by the anonymous memory in use, every 50 ms, in bytes.
-
-    What is mapped from a file is not in it, for the system may drop it any time.
-    """
-    found, ended = [anonymous_memory()], threading.Event()
-
-    def watch():
-        while not ended.wait(0.05):
-            found.append(anonymous_memory())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield found
-    finally:
-        ended.set()
-        thread.join()
-    found.append(anonymous_memory())
-
-
-def anonymous_memory():
-    lines = Path("/proc/self/status").read_text().splitlines()
-    line = next(line for line in lines if line.startswith("RssAnon"))
-    return 1024 * int(line.split()[1])
+        seconds, peaks = result["seconds"], result["peak_bytes"]
+        for other in [name for name in seconds if name != "now"]:
+            pair = other, "now"
+            ratio = next(
+                told for name, _, told in turns(result, other) if name == "now"
+            )
+            taken = (median(seconds[name]) for name in pair)
+            most = (peaks.get(name, math.nan) / 1e6 for name in pair)
+            yield *task, other, len(seconds["now"]), *taken, ratio, *most
 
 
 # --- Two fits at once
@@ -619,12 +513,7 @@ PARTS = {
     "epoch": Part(time_epochs, epoch_section, each("batch_size", "batch_sizes")),
     "quality-time": Part(time_to_quality, quality_section, each("set", "sets")),
     "search": Part(search, search_section, search_tasks),
-    "before": Part(
-        compare,
-        lambda found: f"{before_table(found)}\n\n{peer_table(found)}",
-        compared,
-    ),
-    "features": Part(time_features, features_section, of_features),
+    "before": Part(compare, before_section, compared),
     "threads": Part(time_at_once, thread_section, each("set", "sets_at_once")),
 }
 report = partial(harness.report, "How long one waits", PARTS)
