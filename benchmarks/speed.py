@@ -338,7 +338,7 @@ print(time.time() - start)
 """,
 }
 FORM = "closed form of a map"
-FEATURES = "features, one thread"
+FEATURES = "features on one thread"
 PEERS = {FORM: "IncrementalPCA", FEATURES: "MiniRocket"}
 
 
