@@ -32,7 +32,7 @@ from skvae.model.features import RandomConvolutions
 from skvae.runtime import torch_threads
 
 BEFORE = "9025113"  # the last commit before issue 24
-N_CALLS = 100  # of which the time of one signal is the median
+N_SEEN = 1000  # signals of the calls of few, of whose times the median counts
 N_FITTED = 300  # signals behind what is applied
 MANY = 1_000_000  # signals, for which three rounds are enough
 N_DRAWS = 4  # from q(z|x), behind each ELBO
@@ -421,15 +421,16 @@ def prepared(measure, n_signals, n_channels, folder, build):
         model = pca if is_peer else default_vae(max_epochs=0)
         model.fit(X[:1000])  # to warm up
         return partial(seconds_of, model.fit, X)
-    if measure == FEATURES:
-        call = partial(seconds_of, *features(profiles(n_signals, n_channels), is_peer))
-        return torch_threads(1)(torch.inference_mode()(call))
     X = profiles(N_FITTED, n_channels)
     if measure == "default fit":
         return partial(seconds_of, default_vae().fit, X[:n_signals])
-    method = getattr(default_vae().fit(X), measure)
-    call = partial(seconds_of, method, np.resize(X, (n_signals, *X.shape[1:])))
-    n_calls = N_CALLS if n_signals == 1 else 1
+    if measure == FEATURES:
+        call = partial(seconds_of, *features(profiles(n_signals, n_channels), is_peer))
+        call = torch_threads(1)(torch.inference_mode()(call))
+    else:
+        method = getattr(default_vae().fit(X), measure)
+        call = partial(seconds_of, method, np.resize(X, (n_signals, *X.shape[1:])))
+    n_calls = max(1, N_SEEN // n_signals)
     return lambda: median([call() for _ in range(n_calls)])
 
 

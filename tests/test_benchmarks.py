@@ -599,7 +599,7 @@ def test_both_builds_and_the_peer_take_turns(speed, monkeypatch):
 def test_what_is_timed(
     speed, monkeypatch, measure, method, n_signals, n_channels, n_calls
 ):
-    monkeypatch.setattr(speed, "N_CALLS", 3)
+    monkeypatch.setattr(speed, "N_SEEN", 3)
     monkeypatch.setattr(speed, "N_FITTED", 20)
     untrained = {"max_epochs": 0, "device": "cpu"}
     monkeypatch.setattr(speed, "default_vae", partial(ConvVAETransformer, **untrained))
