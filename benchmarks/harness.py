@@ -9,6 +9,7 @@ import platform
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -175,6 +176,37 @@ def fresh_process():
 
 def call(process, function, *args):
     return process.submit(function, *args).result()
+
+
+# --- Memory
+
+
+@contextlib.contextmanager
+def watched_memory():
+    """A list that grows by the anonymous memory in use, every 50 ms, in bytes.
+
+    What is mapped from a file is not in it, for the system may drop it any time.
+    """
+    found, ended = [anonymous_memory()], threading.Event()
+
+    def watch():
+        while not ended.wait(0.05):
+            found.append(anonymous_memory())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join()
+    found.append(anonymous_memory())
+
+
+def anonymous_memory():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    line = next(line for line in lines if line.startswith("RssAnon"))
+    return 1024 * int(line.split()[1])
 
 
 # --- Tables

@@ -13,8 +13,8 @@ import harness
 import numpy as np
 import torch
 import torch.distributed as dist
+from harness import watched_memory
 from skorch.callbacks import Callback
-from speed import watched_memory
 
 from skvae import ConvVAETransformer
 

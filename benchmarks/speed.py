@@ -1,17 +1,18 @@
-"""How long one waits: against a plain PyTorch loop, other trainers, and the machine."""
+"""How long one waits: against a plain PyTorch loop, other trainers, and before."""
 
 import contextlib
 import math
+import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from functools import cache, partial
 from itertools import chain, product
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import data
 import harness
@@ -19,24 +20,29 @@ import numpy as np
 import peers
 import torch
 from harness import Part, each, interleave, median, seconds_of, tabulated, turns
+from scale import write_signals
+from sklearn.decomposition import IncrementalPCA
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
+from skvae.model.features import RandomConvolutions
 from skvae.runtime import torch_threads
 
-N_CALLS = 100  # of which one latency is the median
+BEFORE = "9025113"  # the last commit before issue 24
+N_SEEN = 1000  # signals of the calls of few, of whose times the median counts
+N_FITTED = 300  # signals behind what is applied
+MANY = 1_000_000  # signals, for which three rounds are enough
 N_DRAWS = 4  # from q(z|x), behind each ELBO
-DEPENDENCIES = "torch, sklearn, skorch"
 SETTINGS = {"feature_weight=0": {"feature_weight": 0.0}, "defaults": {}}
 
 
 class Size(NamedTuple):
     """How much is measured."""
 
-    rounds: int = 5
+    rounds: int = 7
     n_signals: int = 2048  # of an epoch
     batch_sizes: tuple = (32, 256)
     sets: tuple = ("watch", "load profiles", "GunPoint", "OSULeaf", "Trace")
@@ -44,13 +50,11 @@ class Size(NamedTuple):
     cap: float = 100.0  # seconds that P2 trains, at most, on a set
     search_epochs: int = 100
     n_values: int = 3  # of each parameter in the grid
-    n_transformed: int = 100_000
-    n_mapped: int = 1_000_000
+    n_most: int = MANY  # signals that both builds see
     sets_at_once: tuple = ("watch", "load profiles")
-    sets_of_one: tuple = ("load profiles", "watch6")
 
 
-QUICK = Size(2, 128, (64,), ("GunPoint",), 3, 100.0, 1, 1, 2000, 6000, ("GunPoint",))
+QUICK = Size(2, 128, (64,), ("GunPoint",), 3, 100.0, 1, 1, 400, ("GunPoint",))
 
 
 def default_vae(**params):
@@ -251,7 +255,7 @@ def search_tasks(size):
 
 
 def search(size, system, candidate=None):
-    """The README's search on one channel of the watch set, tested there."""
+    """A search on one channel of the watch set, tested there."""
     if system == "skvae":
         vae, options = default_vae(), {"n_jobs": 2}
         values = grid(size, feature_weight=[0.0, 0.5, 1.0])
@@ -294,211 +298,223 @@ def search_section(found):
     yield "P2, n_jobs=1", seconds, None, *accuracies(best), best["candidate"]
 
 
-# --- Transform
+# --- To the build before
+
+# Scripts print seconds. They get a number of signals, and the time they start at.
+SETUP = """
+import sys, time
+from skvae import ConvVAETransformer
+from skvae.datasets import make_load_profiles
+n_signals, start = int(sys.argv[1]), float(sys.argv[2])
+X, _ = make_load_profiles(n_signals, random_state=0)
+"""
+SCRIPTS = {
+    "start of Python to latents": """
+ConvVAETransformer(random_state=0).fit(X).transform(X)
+print(time.time() - start)
+""",
+    "first step of two workers": """
+from joblib import Parallel, delayed
+from skorch.callbacks import Callback
+class FirstStep(Callback):
+    def on_batch_end(self, net, **kwargs):
+        net.first_step_ = getattr(net, "first_step_", time.time())
+def first_step():
+    vae = ConvVAETransformer(max_epochs=1, callbacks=[FirstStep()], random_state=0)
+    return vae.fit(X).net_.first_step_
+start = time.time()
+print(max(Parallel(n_jobs=2)(2 * [delayed(first_step)()])) - start)
+""",
+    "README's grid search": """
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+X, y = make_load_profiles(n_signals, n_timepoints=48, random_state=0)
+pipeline = Pipeline([("vae", ConvVAETransformer()), ("knn", KNeighborsClassifier())])
+grid = {"vae__latent_dim": [2, 8], "vae__beta": [1, 4], "vae__dropout": [0, 0.2]}
+search, start = GridSearchCV(pipeline, grid, cv=3, n_jobs=2), time.time()
+search.fit(X, y)
+print(time.time() - start)
+""",
+}
+FORM = "closed form of a map"
+FEATURES = "features on one thread"
+PEERS = {FORM: "IncrementalPCA", FEATURES: "MiniRocket"}
 
 
-def time_transform(size):
-    """`transform` of many signals and of a tenth, and back."""
-    few, _ = make_load_profiles(1000, random_state=0)
-    vae = default_vae(max_epochs=1).fit(few[:256])
-    X = np.tile(few, (size.n_transformed // len(few), 1))
-    tenth = X[: len(X) // 10]
-    Z = vae.transform(tenth)
-    jobs = {
-        "transform, defaults": (vae.transform, X),
-        "transform of a tenth, defaults": (vae.transform, tenth),
-        "inverse_transform of a tenth, defaults": (vae.inverse_transform, Z),
-    }
-    n_signals = {name: len(array) for name, (_, array) in jobs.items()}
-    jobs = {name: partial(seconds_of, *job) for name, job in jobs.items()}
-    return {"n_signals": n_signals} | interleave(jobs, size.rounds)
+def compared(size):
+    for measure, n_signals, n_channels in (
+        ("default fit", N_FITTED, 1),
+        ("default fit", N_FITTED, 6),
+        ("start of Python to latents", N_FITTED, 1),
+        ("first step of two workers", N_FITTED, 1),
+        ("README's grid search", 200, 1),
+        ("transform", 1, 1),
+        ("transform", 1, 6),
+        ("transform", 20_000, 1),
+        ("score_samples", 2000, 1),
+        (FEATURES, 64, 1),
+        (FEATURES, 256, 1),
+        (FEATURES, 2000, 1),
+        (FEATURES, 256, 6),
+        (FORM, 20_000, 1),
+        (FORM, MANY, 1),
+    ):
+        n_signals = min(n_signals, size.n_most)
+        yield {"measure": measure, "signals": n_signals, "channels": n_channels}
 
 
-@tabulated("Transform", "job | signals:, | seconds:.2f | µs a signal:.1f")
-def transform_section(found):
-    for result in found:
-        for name, values in result["seconds"].items():
-            n, seconds = result["n_signals"][name], median(values)
-            yield name, n, seconds, 1e6 * seconds / n
+def compare(size, measure, *shape):
+    """Seconds and the most memory of both builds, each in a process, and of a peer."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        own = str(harness.HERE.parent)
+        command = f"git archive {BEFORE} skvae | tar x -C '{folder}'"
+        subprocess.run(command, shell=True, cwd=own, check=True)
+        builds = {"before": folder, "now": own}
+        if measure in PEERS:
+            builds[PEERS[measure]] = own
+        jobs = {}
+        for name, build in builds.items():
+            process = stack.enter_context(process_of(build))
+            once = time_once, measure, *shape, folder, name
+            jobs[name] = partial(harness.call, process, *once)
+        rounds = (3, 0) if shape[0] == MANY else (size.rounds, 1)  # and to warm up
+        found = interleave(jobs, *rounds)
+    runs, peaks = found["seconds"], {}
+    found["seconds"] = {name: [run[0] for run in runs[name]] for name in runs}
+    if measure not in SCRIPTS:  # whose memory is that of other processes
+        peaks = {name: max(run[1] for run in runs[name]) for name in runs if runs[name]}
+    return found | {"peak_bytes": peaks}
 
 
-# --- Latency
+def process_of(build):
+    """A fresh process that, as those it starts, imports skvae from a folder."""
+    path = [build, *sys.path]
+    check = f"import skvae; assert skvae.__file__.startswith({build!r}), skvae.__file__"
+    with mock.patch.dict(os.environ, PYTHONPATH=build), mock.patch("sys.path", path):
+        process = harness.fresh_process()
+        harness.call(process, exec, check)
+    return process
 
 
-def time_latency(size, name):
-    """`transform` of one signal, against the network alone, one thread each."""
-    X, _ = load(name)
-    vae = default_vae(max_epochs=1).fit(X[:256])
-    one, encode = X[:1], vae.module_.encode
-    x = vae.scaler_.transform(one.reshape(1, *vae.module_.decoder.shape))
-
-    @torch.inference_mode()
-    def network():
-        encode(torch.from_numpy(x))
-
-    calls = {"the network": network, "transform": partial(vae.transform, one)}
-    jobs = {
-        name: lambda call=call: median([seconds_of(call) for _ in range(N_CALLS)])
-        for name, call in calls.items()
-    }
-    with torch_threads(1):
-        return interleave(jobs, size.rounds, warm_up=1)
+def time_once(measure, *task):
+    """Seconds of one call, and the most anonymous memory meanwhile."""
+    timed = prepared(measure, *task)
+    with harness.watched_memory() as memory:
+        seconds = timed()
+    return seconds, max(memory)
 
 
-@tabulated("Latency", "set | one signal, by | ms:.2f | ratio")
-def latency_section(found):
-    for result in found:
-        for name, seconds, ratio in turns(result, "the network"):
-            yield result["set"], name, 1e3 * seconds, ratio
+@cache
+def prepared(measure, n_signals, n_channels, folder, build):
+    """A function that gives the seconds of a measure, once, by a build or a peer."""
+    is_peer = build == PEERS.get(measure)
+    if measure in SCRIPTS:
+        script = [sys.executable, "-c", SETUP + SCRIPTS[measure], str(n_signals)]
+        return lambda: float(subprocess.check_output([*script, str(time.time())]))
+    if measure == FORM:
+        path = Path(folder, "X.npy")  # of all processes
+        if not path.exists():
+            write_signals(path, n_signals, 336)
+        X = np.load(path, mmap_mode="r")
+        pca = IncrementalPCA(8, batch_size=5000)
+        model = pca if is_peer else default_vae(max_epochs=0)
+        model.fit(X[:1000])  # to warm up
+        return partial(seconds_of, model.fit, X)
+    X = profiles(N_FITTED, n_channels)
+    if measure == "default fit":
+        return partial(seconds_of, default_vae().fit, X[:n_signals])
+    if measure == FEATURES:
+        call = partial(seconds_of, *features(profiles(n_signals, n_channels), is_peer))
+        call = torch_threads(1)(torch.inference_mode()(call))
+    else:
+        method = getattr(default_vae().fit(X), measure)
+        call = partial(seconds_of, method, np.resize(X, (n_signals, *X.shape[1:])))
+    n_calls = max(1, N_SEEN // n_signals)
+    return lambda: median([call() for _ in range(n_calls)])
 
 
-# --- Memory
+def features(X, by_peer):
+    """A function that gives features, and what it takes; MiniRocket's are as many."""
+    X = X.reshape(len(X), -1, X.shape[-1])
+    x = torch.from_numpy(X)
+    torch.manual_seed(0)
+    convolutions = RandomConvolutions(*X.shape[1:]).fit(x[:N_FITTED])
+    if not by_peer:
+        return convolutions, x
+    from aeon.transformations.collection.convolution_based import MiniRocket
+
+    peer = MiniRocket(convolutions.n_features, random_state=0)
+    return peer.fit(X[:N_FITTED]).transform, X
 
 
-def measure_memory(size):
-    """What a fit of a memory map adds, and how long it takes, in a fresh process."""
-    few, _ = make_load_profiles(1000, random_state=0)
-    with tempfile.TemporaryDirectory() as folder, harness.fresh_process() as process:
-        path = Path(folder, "X.npy")
-        shape = (size.n_mapped, few.shape[1])
-        X = np.lib.format.open_memmap(path, "w+", few.dtype, shape)
-        X.reshape(-1, *few.shape)[:] = few
-        return harness.call(process, measure_fit, path)
-
-
-def measure_fit(path):
-    """A default fit but for batches of 256 and one epoch."""
-    X, times = np.load(path, mmap_mode="r"), []
-    vae = default_vae(batch_size=256, max_epochs=1, callbacks=[peers.clock(times)])
-    with watched_memory() as memory:
-        seconds = {"fit": seconds_of(vae.fit, X), "epoch": times[-1] - times[0]}
-    figures = {"n_signals": len(X), "data_bytes": X.nbytes, "seconds": seconds}
-    return figures | {"added_bytes": max(memory) - memory[0]}
-
-
-@contextlib.contextmanager
-def watched_memory():
-    """A list that grows by the anonymous memory in use, every 50 ms, in bytes.
-
-    What is mapped from a file is not in it, for the system may drop it any time.
-    """
-    found, ended = [anonymous_memory()], threading.Event()
-
-    def watch():
-        while not ended.wait(0.05):
-            found.append(anonymous_memory())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield found
-    finally:
-        ended.set()
-        thread.join()
-    found.append(anonymous_memory())
-
-
-def anonymous_memory():
-    lines = Path("/proc/self/status").read_text().splitlines()
-    line = next(line for line in lines if line.startswith("RssAnon"))
-    return 1024 * int(line.split()[1])
+def profiles(n_signals, n_channels=1):
+    """Load profiles (n, t), or (n, c, t) of several channels."""
+    seeds = range(n_channels)
+    channels = [make_load_profiles(n_signals, random_state=seed)[0] for seed in seeds]
+    return np.stack(channels, axis=1) if n_channels > 1 else channels[0]
 
 
 @tabulated(
-    "Memory",
-    "signals of 336 points:, | fit, µs a signal:.0f | of it the epoch:.0f | MB of "
-    "data:.0f | MB added:.0f",
-    "A memory map; default settings but for batches of 256 and one epoch.",
+    f"To the build before ({BEFORE}), and to peers",
+    "measure | signals:, | channels | to | rounds | its seconds:.3g | now:.3g | ratio "
+    "| its MB at most:.0f | now:.0f",
+    "Signals of 336 points, of the search 48; whole calls, with threads as a user has "
+    "them. Memory is anonymous, with all that is imported. IncrementalPCA has 8 "
+    "components and batches of 5000, of the same file; MiniRocket as many features, "
+    "rounded down to a multiple of 84.",
 )
-def memory_section(found):
+def before_section(found):
     for result in found:
-        n, seconds = result["n_signals"], result["seconds"]
-        micro = [1e6 * seconds[key] / n for key in ("fit", "epoch")]
-        megabytes = [result[key] / 1e6 for key in ("data_bytes", "added_bytes")]
-        yield (n, *micro, *megabytes)
+        task = result["measure"], result["signals"], result["channels"]
+        seconds, peaks = result["seconds"], result["peak_bytes"]
+        for other in [name for name in seconds if name != "now"]:
+            pair = other, "now"
+            ratio = next(
+                told for name, _, told in turns(result, other) if name == "now"
+            )
+            taken = (median(seconds[name]) for name in pair)
+            most = (peaks.get(name, math.nan) / 1e6 for name in pair)
+            yield *task, other, len(seconds["now"]), *taken, ratio, *most
 
 
-# --- Import
-
-
-def time_imports(size):
-    """The import of skvae, against its three large dependencies."""
-    jobs = {names: partial(time_import, names) for names in ("skvae", DEPENDENCIES)}
-    return interleave(jobs, size.rounds, warm_up=1)
-
-
-def time_import(names):
-    code = (
-        f"import time; start = time.perf_counter(); import {names}; "
-        "print(time.perf_counter() - start)"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
-
-
-@tabulated("Import", "import | seconds:.2f | ratio")
-def import_section(found):
-    return turns(found[-1], DEPENDENCIES)
-
-
-# --- Threads
+# --- Two fits at once
 
 
 def time_at_once(size, name):
-    """Two default fits in two processes against one; score_samples and transform."""
+    """Two default fits in two processes against one."""
     with harness.fresh_process() as first, harness.fresh_process() as second:
-        alone = partial(harness.call, first)
 
         def at_once():
             """The seconds of the slower of two."""
             futures = [p.submit(time_default_fit, name) for p in (first, second)]
             return max(future.result() for future in futures)
 
-        jobs = {
-            "a default fit alone": partial(alone, time_default_fit, name),
-            "two at once": at_once,
-            "transform": partial(alone, time_method, name, "transform"),
-            "score_samples": partial(alone, time_method, name, "score_samples"),
-        }
+        alone = partial(harness.call, first, time_default_fit, name)
+        jobs = {"a default fit alone": alone, "two at once": at_once}
         return interleave(jobs, size.rounds, warm_up=1)
-
-
-fitted = {}  # by name of the set, in the process that fitted it
 
 
 def time_default_fit(name):
     X, _ = load(name)
-    fitted[name] = default_vae()
-    return seconds_of(fitted[name].fit, X)
-
-
-def time_method(name, method):
-    X, _ = load(name)
-    return seconds_of(getattr(fitted[name], method), X)
+    return seconds_of(default_vae().fit, X)
 
 
 @tabulated(
     "Two at once",
-    "set | a default fit alone, s:.2f | the slower of two at once:.2f | ratio | "
-    "transform, ms:.1f | score_samples:.1f | ratio of these",
+    "set | a default fit alone, s:.2f | the slower of two at once:.2f | ratio",
 )
 def thread_section(found):
     for result in found:
-        alone, both, transform, score = result["seconds"].values()
-        fits = median(alone), median(both), harness.ratio(both, alone)
-        milli = 1e3 * median(transform), 1e3 * median(score)
-        yield (result["set"], *fits, *milli, harness.ratio(score, transform))
+        alone, both = result["seconds"].values()
+        yield result["set"], median(alone), median(both), harness.ratio(both, alone)
 
 
 PARTS = {
     "epoch": Part(time_epochs, epoch_section, each("batch_size", "batch_sizes")),
     "quality-time": Part(time_to_quality, quality_section, each("set", "sets")),
     "search": Part(search, search_section, search_tasks),
-    "transform": Part(time_transform, transform_section),
-    "latency": Part(time_latency, latency_section, each("set", "sets_of_one")),
-    "memory": Part(measure_memory, memory_section),
-    "import": Part(time_imports, import_section),
+    "before": Part(compare, before_section, compared),
     "threads": Part(time_at_once, thread_section, each("set", "sets_at_once")),
 }
 report = partial(harness.report, "How long one waits", PARTS)

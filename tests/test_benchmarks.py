@@ -2,7 +2,12 @@
 
 import importlib
 import json
+import os
+import re
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +18,11 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 from sklearn.cross_decomposition import PLSRegression
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import (
+    KFold,
+    StratifiedKFold,
+    cross_val_predict,
+)
 from sklearn.pipeline import make_pipeline
 
 from skvae import ConvVAETransformer
@@ -499,8 +508,8 @@ def test_third_of_grid_has_each_pair_once(speed):
         assert len({(c[a], c[b]) for c in candidates}) == 9
 
 
-def test_memory_is_watched(speed):
-    with speed.watched_memory() as memory:
+def test_memory_is_watched(harness):
+    with harness.watched_memory() as memory:
         array = np.ones(20_000_000)
         time.sleep(0.2)
         del array
@@ -541,39 +550,142 @@ def test_search_report(speed):
     assert row in text
 
 
-def test_transform_report(speed):
-    figures = {"n_signals": {"transform": 10_000}, "seconds": {"transform": [2.0]}}
-    text = report(speed, "transform", **figures)
-    assert "| transform | 10,000 | 2.00 | 200.0 |" in text
+def test_a_process_imports_the_build_asked_for(speed, harness, tmp_path):
+    """Which `process_of` asserts itself, there; those it starts read PYTHONPATH."""
+    (tmp_path / "skvae.py").write_text("")
+    with speed.process_of(str(tmp_path)) as process:
+        assert harness.call(process, os.getenv, "PYTHONPATH") == str(tmp_path)
 
 
-def test_latency_is_that_of_one_signal(speed, monkeypatch):
-    shapes, size = [], speed.QUICK._replace(rounds=1)
-    transform = speed.ConvVAETransformer.transform
+def test_both_builds_and_the_peer_take_turns(speed, monkeypatch):
+    """In this process; the build before is what git has of it."""
+    commit = ["git", "show", f"{speed.BEFORE}:skvae/__init__.py"]
+    shown = subprocess.run(commit, cwd=BENCHMARKS, capture_output=True, text=True)
+    if shown.returncode:
+        pytest.skip("needs the history in git")
+    codes, calls = [], []
 
-    def spy(vae, X):
+    def process_of(build):
+        codes.append(Path(build, "skvae", "__init__.py").read_text())
+        return ThreadPoolExecutor(1)
+
+    def time_once(measure, n_signals, n_channels, folder, build):
+        calls.append((measure, build))
+        if build == "now":
+            raise ValueError("no")
+        return len(calls), 10 * len(calls)
+
+    monkeypatch.setattr(speed, "process_of", process_of)
+    monkeypatch.setattr(speed, "time_once", time_once)
+    found = speed.compare(speed.QUICK, speed.FORM, 20, 1)
+    own = Path(speed.__file__).parents[1] / "skvae" / "__init__.py"
+    assert codes == [shown.stdout, own.read_text(), own.read_text()]
+    names = ["before", "now", "IncrementalPCA", *2 * ["before", "IncrementalPCA"]]
+    assert calls == [(speed.FORM, name) for name in names]
+    # The first round warms up.
+    assert found["seconds"] == {"before": [4, 6], "now": [], "IncrementalPCA": [5, 7]}
+    assert found["peak_bytes"] == {"before": 60, "IncrementalPCA": 70}
+    assert found["errors"] == {"now": "ValueError: no"}
+
+
+@pytest.mark.parametrize(
+    ("measure", "method", "n_signals", "n_channels", "n_calls"),
+    [
+        ("default fit", "fit", 8, 6, 1),
+        ("transform", "transform", 1, 6, 3),
+        ("score_samples", "score_samples", 30, 1, 1),
+    ],
+)
+def test_what_is_timed(
+    speed, monkeypatch, measure, method, n_signals, n_channels, n_calls
+):
+    monkeypatch.setattr(speed, "N_SEEN", 3)
+    monkeypatch.setattr(speed, "N_FITTED", 20)
+    untrained = {"max_epochs": 0, "device": "cpu"}
+    monkeypatch.setattr(speed, "default_vae", partial(ConvVAETransformer, **untrained))
+    shapes = spy_on_shapes(monkeypatch, ConvVAETransformer, method)
+    timed = speed.prepared(measure, n_signals, n_channels, "", "now")
+    shapes.clear()
+    assert timed() > 0
+    channels = (n_channels,) if n_channels > 1 else ()
+    assert shapes == n_calls * [(n_signals, *channels, 336)]
+
+
+def spy_on_shapes(monkeypatch, owner, method):
+    """The shapes of the signals that a method is called with."""
+    shapes, original = [], getattr(owner, method)
+
+    def spy(self, X, *args):
         shapes.append(X.shape)
-        return transform(vae, X)
+        return original(self, X, *args)
 
-    monkeypatch.setattr(speed, "N_CALLS", 3)
-    monkeypatch.setattr(speed.ConvVAETransformer, "transform", spy)
-    found = speed.time_latency(size, "watch6")
-    assert found["errors"] == {}
-    assert shapes == 2 * 3 * [(1, 6, 336)]
-    assert all(seconds > 0 for [seconds] in found["seconds"].values())
+    monkeypatch.setattr(owner, method, spy)
+    return shapes
 
 
-def test_latency_report(speed):
-    seconds = {"the network": [0.002, 0.002], "transform": [0.003, 0.004]}
-    text = report(speed, "latency", set="watch6", seconds=seconds)
-    assert "| watch6 | the network | 2.00 | 1.00 (1.00 to 1.00) |" in text
-    assert "| watch6 | transform | 3.50 | 1.75 (1.50 to 2.00) |" in text
+def test_a_closed_form_is_of_the_file_that_its_peer_reads(speed, monkeypatch, tmp_path):
+    monkeypatch.setattr(speed, "IncrementalPCA", Recorder)
+    monkeypatch.setattr(speed, "default_vae", Recorder)
+    for build in ("before", "now", "IncrementalPCA"):
+        speed.prepared(speed.FORM, 1200, 1, tmp_path, build)()
+    ours, again, theirs = Recorder.fitted[1::2]  # after what warms up
+    assert ours == again == ({"max_epochs": 0}, (1200, 336), tmp_path / "X.npy")
+    assert theirs == ({"batch_size": 5000}, (1200, 336), tmp_path / "X.npy")
 
 
-def test_memory_report(speed):
-    figures = {"n_signals": 1000, "data_bytes": 4e6, "added_bytes": 3e6}
-    text = report(speed, "memory", seconds={"fit": 0.2, "epoch": 0.1}, **figures)
-    assert "| 1,000 | 200 | 100 | 4 | 3 |" in text
+class Recorder:
+    """Keeps parameters, and shape and file of the signals that are fitted."""
+
+    fitted = []  # noqa: RUF012
+
+    def __init__(self, *args, **params):
+        self.params = params
+
+    def fit(self, X):
+        self.fitted.append((self.params, X.shape, Path(X.filename)))
+
+
+@pytest.mark.peer
+def test_minirocket_has_as_many_features(speed):
+    pytest.importorskip("aeon")
+    X = speed.profiles(40, 2)
+    (ours, x), (theirs, X) = (speed.features(X, by_peer) for by_peer in (False, True))
+    assert ours(x).shape[1] // 84 == theirs(X).shape[1] / 84
+
+
+@pytest.mark.parametrize(
+    "name", ["start of Python to latents", "first step of two workers"]
+)
+def test_scripts_print_seconds(speed, monkeypatch, capsys, name):
+    began = time.time()
+    monkeypatch.setattr("sys.argv", ["-c", "20", str(began - 1000)])
+    script = speed.SETUP + speed.SCRIPTS[name].replace("n_jobs=2", "n_jobs=1")
+    exec(script, {"__name__": "__main__"})
+    seconds = float(capsys.readouterr().out)
+    assert 0 < seconds - (1000 if "Python" in name else 0) < time.time() - began
+
+
+def test_the_search_is_that_of_the_readme(speed):
+    script = speed.SCRIPTS["README's grid search"].replace("n_signals", "200")
+    readme = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8")
+    same = ["X, y = make_load_profiles(200, n_timepoints=48, random_state=0)"]
+    same += ["GridSearchCV(pipeline, grid, cv=3, n_jobs=2)"]
+    same += re.findall("^(?:pipeline|grid) = .*$", script, re.MULTILINE)
+    assert len(same) == 4
+    assert all(code in script and code in readme for code in same)
+    task = {"measure": "README's grid search", "signals": 200, "channels": 1}
+    assert task in speed.compared(speed.Size())
+
+
+def test_before_report(speed):
+    seconds = {"before": [2.0, 4.0], "now": [1.0, 3.0], "IncrementalPCA": [0.5, 1.0]}
+    peaks = {"before": 3e8, "now": 2e8, "IncrementalPCA": 1e8}
+    task = {"measure": speed.FORM, "signals": 20_000, "channels": 1}
+    text = report(speed, "before", **task, seconds=seconds, peak_bytes=peaks)
+    row = "| closed form of a map | 20,000 | 1 |"
+    assert f"{row} before | 2 | 3 | 2 | 0.62 (0.50 to 0.75) | 300 | 200 |" in text
+    row += " IncrementalPCA"
+    assert f"{row} | 2 | 0.75 | 2 | 2.50 (2.00 to 3.00) | 100 | 200 |" in text
 
 
 @pytest.mark.parametrize("name", ["quality", "spectra", "speed"])
