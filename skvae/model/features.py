@@ -137,9 +137,9 @@ class RandomConvolutions(nn.Module):
     @torch.no_grad()
     def forward(self, x):
         """Features (n, n_features), shares from 0 to 1, of signals x (n, c, t)."""
-        n_blocks = -(-len(x) * x.shape[2] // BLOCK_STEPS)
-        size = len(x) if x.device.type != "cpu" else -(-len(x) // n_blocks)
-        size += -size % 8
+        is_cpu = x.device.type == "cpu"
+        n_blocks = -(-len(x) * x.shape[2] // BLOCK_STEPS) if is_cpu else 1
+        size = 8 * -(-len(x) // (8 * n_blocks))  # masks of 8 signals fill a word
         return torch.cat([self.shares(block) for block in x.split(size)])
 
     def shares(self, x):
@@ -287,17 +287,6 @@ class RandomConvolutions(nn.Module):
         """Number of kernels whose responses to signals x (n, c, t) are in memory."""
         return min(len(self.taps), max(1, 2 * BLOCK_STEPS // (len(x) * x.shape[2])))
 
-    def kernels_that_share(self, kernels, n_most):
-        """Lists of a tap, kernels that have it, `n_most` at most, and their others."""
-        left = {kernel: self.taps[kernel].tolist() for kernel in kernels}
-        shared = []
-        while left:
-            [(tap, _)] = Counter(itertools.chain(*left.values())).most_common(1)
-            some = [kernel for kernel, taps in left.items() if tap in taps][:n_most]
-            others = [[t for t in left.pop(kernel) if t != tap] for kernel in some]
-            shared.append((tap, some, others))
-        return shared
-
     def responses(self, x):
         """Yield a list of k kernels, a dilation's index, and responses (k, 1, t, n).
 
@@ -305,15 +294,16 @@ class RandomConvolutions(nn.Module):
         """
         n_samples, _, n_timepoints = x.shape
         xp, n_at_once = functions(x), self.kernels_at_once(x)
+        taps = self.taps.tolist()
         scaled = channels_and_differences(x).sub_(self.offset).mul_(self.scale)
         edge = N_TAPS // 2 * self.dilations[-1]
         length = n_timepoints + 2 * edge
         groups = [
-            (inputs, self.kernels_that_share(kernels, n_at_once))
+            (inputs, kernels_that_share({k: taps[k] for k in kernels}, n_at_once))
             for inputs, kernels in self.kernels_of().items()
         ]
         n_groups = min(len(groups), max(1, BLOCK_STEPS // (n_samples * n_timepoints)))
-        # In one piece, which the next block takes again.
+        # In one piece: the next block takes it again, where pieces were mapped anew.
         shapes = [(n_groups, length)] * 3
         shapes += [(n_groups, n_timepoints), (n_at_once, n_timepoints)]
         sizes = [k * n_rows for k, n_rows in shapes]
@@ -340,7 +330,8 @@ class RandomConvolutions(nn.Module):
                         if len(ready) + len(kernels) > n_at_once:
                             yield ready, i, responses[: len(ready), None]
                             ready = []
-                        # What kernels share becomes the response of the last.
+                        # What kernels share becomes the response of the last. It is
+                        # 10 times the limit at most, and 11 and 12 with their taps.
                         *outs, common = responses[len(ready) :][: len(kernels)]
                         xp.subtract(at[tap], minus, out=common)
                         for out, (a, b) in zip(outs, others, strict=False):
@@ -360,6 +351,17 @@ def functions(x):
 def as_array(tensor):
     """A tensor as the array that `functions` take, of the same memory."""
     return tensor.numpy() if tensor.device.type == "cpu" else tensor
+
+
+def kernels_that_share(taps, n_most):
+    """Lists of a tap, kernels that have it, `n_most` at most, and their other taps."""
+    left, shared = dict(taps), []
+    while left:
+        [(tap, _)] = Counter(itertools.chain(*left.values())).most_common(1)
+        some = [kernel for kernel in left if tap in left[kernel]][:n_most]
+        others = [[t for t in left.pop(kernel) if t != tap] for kernel in some]
+        shared.append((tap, some, others))
+    return shared
 
 
 def std_of_known(values):
