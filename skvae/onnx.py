@@ -12,7 +12,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skvae.model.features import LIMIT, MAKES_ROOM, N_KERNELS, N_TAPS
+from skvae.model.features import LIMIT, MAKES_ROOM, N_TAPS
 from skvae.runtime import plain_torch
 from skvae.transformer import ConvVAETransformer
 
@@ -122,7 +122,7 @@ class FeatureGraph(nn.Module):
         rows = [tuple(np.flatnonzero(row)) for row in features.inputs.numpy()]
         self.summed = list(dict.fromkeys(rows))  # inputs that kernels sum
         self.order = [self.summed.index(row) for row in rows]
-        weight = torch.full((N_KERNELS, 1, N_TAPS), -1.0, dtype=torch.float32)
+        weight = torch.full((len(rows), 1, N_TAPS), -1.0, dtype=torch.float32)
         weight.scatter_(2, features.taps[:, None], 2.0)
         self.register_buffer("weight", weight)
         self.has_own_units = features.has_own_units
@@ -146,7 +146,7 @@ class FeatureGraph(nn.Module):
                 self.weight,
                 padding=N_TAPS // 2 * dilation,
                 dilation=dilation,
-                groups=N_KERNELS,
+                groups=len(self.order),
             )
             above = response[:, :, None] > features.thresholds[:, i, :, None].float()
             counts.append(above.float().sum(dim=3))  # (n, n_kernels, n_thresholds)

@@ -141,6 +141,17 @@ def test_features_are_those_of_loops_in_numpy(n_channels, n_timepoints):
     assert_counts_are(features, x[2:], naive_features(features, x[2:]))  # one alone
 
 
+def test_features_of_another_number_of_kernels_stay_what_they_are(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("skvae.model.features.N_KERNELS", 11)
+        features = read_whole_numbers(draw(2, 40))
+    assert features.n_features == 11 * 3 * 4
+    x = np.random.default_rng(0).integers(-100, 101, (3, 2, 40))
+    expected = naive_features(features, x)
+    assert_counts_are(features, x, expected)
+    assert_counts_are(features, x[:1], (expected[0][:1], 40))
+
+
 def test_features_of_long_signals_are_those_of_loops_in_numpy():
     features = read_whole_numbers(draw(2, 336))
     assert features.dilations == [1, 2, 4, 8, 16, 32]
@@ -376,6 +387,14 @@ def test_same_bits_in_any_batch_and_order(fitted_of_gains, batch_size):
     some = order[: 20 * batch_size]
     batches = [features(batch) for batch in x[some].split(batch_size)]
     assert torch.equal(torch.cat(batches), whole[some])
+
+
+@pytest.mark.parametrize("block_steps", [100, 1000, 3000])
+def test_same_bits_in_blocks_of_any_size(fitted_of_gains, block_steps, monkeypatch):
+    features, x = fitted_of_gains
+    whole = features(x[:45])
+    monkeypatch.setattr("skvae.model.features.BLOCK_STEPS", block_steps)
+    assert torch.equal(features(x[:45]), whole)
 
 
 def test_same_bits_of_any_layout_in_memory(fitted_of_gains):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 
 import numpy as np
 import torch
@@ -33,8 +34,9 @@ MAKES_ROOM = 8
 MAX_BYTE = 2**8 - 1
 # Masks side by side that are added up fast.
 LONG_ROW = 512
-# Responses, of several kernels to few signals, that are computed at once.
-RESPONSES_AT_ONCE = 2**17
+# Time steps of the signals that a CPU reads at once: few enough for its cache, and
+# enough that two threads seldom wait for each other between calls (GIL).
+BLOCK_STEPS = 2**18
 
 
 class RandomConvolutions(nn.Module):
@@ -125,7 +127,8 @@ class RandomConvolutions(nn.Module):
         self.offset.copy_(mean[:, None, None])
         self.scale.copy_(scale[:, None, None])
         for kernels, i, responses in self.responses(x):
-            values = np.sort(responses.flatten(1).cpu().numpy(), axis=1, kind="stable")
+            values = torch.as_tensor(responses).flatten(1).cpu().numpy()
+            values = np.sort(values, axis=1, kind="stable")
             positions = [int(q * (values.shape[1] - 1)) for q in QUANTILES]
             chosen = torch.from_numpy(values[:, positions])
             self.thresholds[kernels, i] = chosen.to(self.thresholds.device)
@@ -134,6 +137,13 @@ class RandomConvolutions(nn.Module):
     @torch.no_grad()
     def forward(self, x):
         """Features (n, n_features), shares from 0 to 1, of signals x (n, c, t)."""
+        is_cpu = x.device.type == "cpu"
+        n_blocks = -(-len(x) * x.shape[2] // BLOCK_STEPS) if is_cpu else 1
+        size = 8 * -(-len(x) // (8 * n_blocks))  # masks of 8 signals fill a word
+        return torch.cat([self.shares(block) for block in x.split(size)])
+
+    def shares(self, x):
+        """`forward` of one block of signals."""
         n_timepoints = x.shape[2]
         has_own_units = self.has_own_units
         if has_own_units:
@@ -149,22 +159,25 @@ class RandomConvolutions(nn.Module):
     def counts(self, x):
         """Time steps above thresholds, (n_kernels, n_dilations, 4, n), of x."""
         n_samples, _, n_timepoints = x.shape
-        thresholds = self.thresholds[..., None, None]
+        greater = functions(x).greater
+        thresholds = as_array(self.thresholds)[..., None, None]
         # Masks are added up as words of eight, fast where a row is long: `fold` steps
         # make one. What fills up the last row is never above.
         fold = 8 // math.gcd(8, n_samples)
         fold *= -(-LONG_ROW // (fold * n_samples))
         n_rows = -(-n_timepoints // fold)
-        shape = (kernels_at_once(x), len(QUANTILES), n_rows * fold, n_samples)
-        above = torch.zeros(shape, dtype=torch.bool, device=x.device)
-        words = above.view(*shape[:2], n_rows, fold * n_samples).view(torch.int64)
+        shape = (self.kernels_at_once(x), len(QUANTILES), n_rows * fold, n_samples)
+        mask = torch.empty(shape, dtype=torch.bool, device=x.device)
+        mask[:, :, n_timepoints:] = False
+        above = as_array(mask[:, :, :n_timepoints])
+        words = mask.view(*shape[:2], n_rows, fold * n_samples).view(torch.int64)
         parts = words.split(MAX_BYTE, dim=2)
         sums = words.new_empty(len(parts), *self.thresholds.shape, words.shape[3])
         for kernels, i, responses in self.responses(x):
-            k = len(responses)
-            exceeds(responses, thresholds[kernels, i], above[:k, :, :n_timepoints])
-            for part, summed in zip(parts, sums, strict=True):
-                summed[kernels, i] = part[:k].sum(dim=2)
+            k = len(kernels)
+            greater(responses, thresholds[kernels, i], out=above[:k])
+            for part, summed in zip(parts, as_array(sums), strict=True):
+                summed[kernels, i] = as_array(part[:k].sum(dim=2))
         counts = sums.view(torch.uint8).unflatten(4, (fold, n_samples))
         return counts.sum(dim=(0, 4), dtype=torch.int32)
 
@@ -175,7 +188,7 @@ class RandomConvolutions(nn.Module):
         """
         n_timepoints, edge = x.shape[2], N_TAPS // 2 * self.dilations[-1]
         groups = self.kernels_of()
-        group_of = np.empty(N_KERNELS, int)
+        group_of = np.empty(len(self.inputs), int)
         for group, kernels in enumerate(groups.values()):
             group_of[kernels] = group
         q = nn.functional.pad(self.whole_sums(x, np.array(list(groups))), (edge, edge))
@@ -195,7 +208,8 @@ class RandomConvolutions(nn.Module):
             response += shifted[group_of, c]
             response *= 3
             ends = edge - N_TAPS // 2 * dilation
-            nine = sum_of_nine(q[:, ends : q.shape[1] - ends], dilation)
+            three = sum_of_three(np, q[:, ends : q.shape[1] - ends], dilation)
+            nine = sum_of_three(np, three, 3 * dilation)
             response -= nine[group_of]
             np.greater(
                 response[:, None], thresholds[:, i], out=above[..., :n_timepoints]
@@ -269,43 +283,85 @@ class RandomConvolutions(nn.Module):
         measures = torch.cat([spread[:, channels, 0], level[:, channels, 0]], dim=1)
         return own.float(), measures
 
+    def kernels_at_once(self, x):
+        """Number of kernels whose responses to signals x (n, c, t) are in memory."""
+        return min(len(self.taps), max(1, 2 * BLOCK_STEPS // (len(x) * x.shape[2])))
+
     def responses(self, x):
-        """Yield an index of k kernels, of a dilation, and responses (k, 1, t, n).
+        """Yield a list of k kernels, a dilation's index, and responses (k, 1, t, n).
 
         They are whole numbers, in memory that the next ones take.
         """
         n_samples, _, n_timepoints = x.shape
-        scaled = (channels_and_differences(x) - self.offset) * self.scale  # (2c, t, n)
-        edge = N_TAPS // 2 * self.dilations[-1]
+        xp, n_at_once = functions(x), self.kernels_at_once(x)
         taps = self.taps.tolist()
-        n_at_once = kernels_at_once(x)
-        shape = (n_at_once, 1, n_timepoints, n_samples)
-        memory = torch.empty(shape, dtype=torch.int16, device=x.device)
-        for groups in in_lists(list(self.kernels_of().items()), n_at_once):
-            q = torch.stack([whole_sum(scaled, inputs) for inputs, _ in groups])
-            q = nn.functional.pad(q, (0, 0, edge, edge))  # (g, t + 2 edges, n)
-            tripled = 3 * q
-            places = [(k, g) for g, (_, kernels) in enumerate(groups) for k in kernels]
-            parts = []
-            for some in in_lists(places, n_at_once):
-                kernels = [k for k, _ in some]
-                if len(some) == 1:  # a slice copies nothing
-                    kernels = slice(kernels[0], kernels[0] + 1)
-                responses = memory[: len(some)]
-                each = zip(some, responses.squeeze(1).unbind(), strict=True)
-                parts.append((kernels, responses, list(each)))
+        scaled = channels_and_differences(x).sub_(self.offset).mul_(self.scale)
+        edge = N_TAPS // 2 * self.dilations[-1]
+        length = n_timepoints + 2 * edge
+        groups = [
+            (inputs, kernels_that_share({k: taps[k] for k in kernels}, n_at_once))
+            for inputs, kernels in self.kernels_of().items()
+        ]
+        n_groups = min(len(groups), max(1, BLOCK_STEPS // (n_samples * n_timepoints)))
+        # In one piece: the next block takes it again, where pieces were mapped anew.
+        shapes = [(n_groups, length)] * 3
+        shapes += [(n_groups, n_timepoints), (n_at_once, n_timepoints)]
+        sizes = [k * n_rows for k, n_rows in shapes]
+        memory = scaled.new_empty(sum(sizes), n_samples, dtype=torch.int16)
+        q, tripled, threes, nine, responses = (
+            as_array(part.view(*shape, n_samples))
+            for part, shape in zip(memory.split(sizes), shapes, strict=True)
+        )
+        q[:, :edge] = q[:, length - edge :] = 0
+        for some in in_lists(groups, n_groups):
+            for row, (inputs, _) in zip(q, some, strict=False):
+                row[edge : length - edge] = as_array(whole_sum(scaled, inputs))
+            xp.multiply(q, 3, out=tripled)
             for i, dilation in enumerate(self.dilations):
                 ends = edge - N_TAPS // 2 * dilation
-                minus = sum_of_nine(q[:, ends : q.shape[1] - ends], dilation).unbind()
-                shifted = tripled[:, ends:].unfold(1, n_timepoints, dilation).mT
-                shifted = [row[:N_TAPS].unbind() for row in shifted.unbind()]
-                for kernels, responses, each in parts:
-                    for (k, g), response in each:
-                        a, b, c = taps[k]
-                        torch.add(shifted[g][a], shifted[g][b], out=response)
-                        response += shifted[g][c]
-                        response -= minus[g]
-                    yield kernels, i, responses
+                three = threes[:, : n_timepoints + 6 * dilation]
+                sum_of_three(xp, q[:, ends : length - ends], dilation, out=three)
+                sum_of_three(xp, three, 3 * dilation, out=nine)
+                ready = []
+                for (_, shared), row, minus in zip(some, tripled, nine, strict=False):
+                    starts = range(ends, length, dilation)[:N_TAPS]
+                    at = [row[start : start + n_timepoints] for start in starts]
+                    for tap, kernels, others in shared:
+                        if len(ready) + len(kernels) > n_at_once:
+                            yield ready, i, responses[: len(ready), None]
+                            ready = []
+                        # What kernels share becomes the response of the last. It is
+                        # 10 times the limit at most, and 11 and 12 with their taps.
+                        *outs, common = responses[len(ready) :][: len(kernels)]
+                        xp.subtract(at[tap], minus, out=common)
+                        for out, (a, b) in zip(outs, others, strict=False):
+                            xp.add(common, at[a], out=out)
+                            out += at[b]
+                        for t in others[-1]:
+                            common += at[t]
+                        ready += kernels
+                yield ready, i, responses[: len(ready), None]
+
+
+def functions(x):
+    """The module for `as_array`: of few numbers NumPy takes less time than PyTorch."""
+    return np if x.device.type == "cpu" else torch
+
+
+def as_array(tensor):
+    """A tensor as the array that `functions` take, of the same memory."""
+    return tensor.numpy() if tensor.device.type == "cpu" else tensor
+
+
+def kernels_that_share(taps, n_most):
+    """Lists of a tap, kernels that have it, `n_most` at most, and their other taps."""
+    left, shared = dict(taps), []
+    while left:
+        [(tap, _)] = Counter(itertools.chain(*left.values())).most_common(1)
+        some = [kernel for kernel in left if tap in left[kernel]][:n_most]
+        others = [[t for t in left.pop(kernel) if t != tap] for kernel in some]
+        shared.append((tap, some, others))
+    return shared
 
 
 def std_of_known(values):
@@ -314,19 +370,6 @@ def std_of_known(values):
     n_known = is_known.sum(dim=0).clamp(min=1)
     centred = values - values.nansum(dim=0) / n_known
     return (centred.square().nansum(dim=0) / n_known).sqrt()
-
-
-def exceeds(responses, thresholds, out):
-    """``responses > thresholds``: into bool NumPy compares ten times as fast."""
-    if out.device.type == "cpu":
-        np.greater(responses.numpy(), thresholds.numpy(), out=out.numpy())
-    else:
-        torch.gt(responses, thresholds, out=out)
-
-
-def kernels_at_once(x):
-    """Kernels whose responses to signals x (n, c, t) are few enough for the cache."""
-    return min(N_KERNELS, max(1, RESPONSES_AT_ONCE // (x.shape[0] * x.shape[2])))
 
 
 def in_lists(items, size):
@@ -350,15 +393,18 @@ def as_whole(summed):
 
 def channels_and_differences(x):
     """Channels and first differences in time, (2c, t, n), of signals x (n, c, t)."""
-    x = x.permute(1, 2, 0)
-    differences = torch.zeros_like(x, memory_format=torch.contiguous_format)
-    torch.sub(x[:, 1:], x[:, :-1], out=differences[:, 1:])
-    return torch.cat([x, differences])
+    n_samples, n_channels, n_timepoints = x.shape
+    inputs = x.new_empty(2 * n_channels, n_timepoints, n_samples)
+    channels, differences = inputs.split(n_channels)
+    channels.copy_(x.permute(1, 2, 0))
+    differences[:, 0] = 0
+    torch.sub(channels[:, 1:], channels[:, :-1], out=differences[:, 1:])
+    return inputs
 
 
-def sum_of_nine(q, dilation):
-    """Sum of q (g, t + 8 dilations, n) shifted by 0 to 8 dilations, (g, t, n)."""
-    pairs = q[:, :-dilation] + q[:, dilation:]
-    fours = pairs[:, : -2 * dilation] + pairs[:, 2 * dilation :]
-    eights = fours[:, : -4 * dilation] + fours[:, 4 * dilation :]
-    return eights[:, : q.shape[1] - 8 * dilation] + q[:, 8 * dilation :]
+def sum_of_three(xp, q, step, out=None):
+    """Sum of q (g, t + 2 steps, n) shifted by 0, 1 and 2 steps, (g, t, n)."""
+    n_timepoints = q.shape[1] - 2 * step
+    out = xp.add(q[:, :n_timepoints], q[:, step : step + n_timepoints], out=out)
+    out += q[:, 2 * step :]
+    return out
