@@ -145,7 +145,9 @@ def fit(job, before=None):
     start = start_of(job, net, scaler, data, y, before)
     some = data.kept.sample(max(256, STATISTICS_VALUES // job.X[0].size))
     samples = [(part, draws_for(part, params.latent_dim)) for part in (some, data.test)]
-    parts = [part for part in (data.train, valid, some, data.test) if part is not None]
+    parts = [some, data.test]
+    if net.max_epochs:
+        parts += [data.train] if valid is None else [data.train, valid]
     rows = torch.cat([part.rows for part in parts]).unique()
     some.signals.represent_by(net.module_.eval(), rows)
 
