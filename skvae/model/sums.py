@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh, qr
-from scipy.linalg.blas import dsyr, dsyrk
+from scipy.linalg.blas import dger, dsyr, dsyrk
 from scipy.linalg.lapack import dpstrf
 from sklearn.utils import gen_batches, murmurhash3_32
 
@@ -82,7 +82,8 @@ class Sums:
         self.products = np.zeros((width, width))  # (d, d), of which the upper triangle
 
     def add(self, values):
-        """Add those of more rows (n, d), which are centred in place."""
+        """Add those of more rows (n, d)."""
+        values = values.astype(np.float64)
         mean = values.mean(axis=0)
         values -= mean
         between = mean - self.mean
@@ -127,7 +128,7 @@ def gather(read, width, known, seed):
     ----------
     read : callable
         Indices, an ndarray of int, to values there, ndarray of shape (b, width) as in
-        `Rows`.
+        `Rows`, of any float dtype.
     width : int
     known : ndarray of bool, shape (n_samples, n_targets)
         Of the signals of this process, and so is what it reads.
@@ -165,7 +166,8 @@ def gather(read, width, known, seed):
             np.concatenate, zip(*from_all((values, kinds[index])), strict=True)
         )
         blocks += [
-            Rows(values[of == kind], fold, patterns[kind]) for kind in np.unique(of)
+            Rows(values[of == kind].astype(np.float64), fold, patterns[kind])
+            for kind in np.unique(of)
         ]
     return blocks
 
@@ -217,10 +219,12 @@ def gather_sums(read, width, patterns, kinds, folds):
 def centre(blocks):
     """Centred rows without their constant, their mean and the number of signals."""
     rows = np.concatenate(blocks)
-    ones = rows[:, 0]
+    ones = rows[:, 0].copy()
     n_samples = ones @ ones
-    mean = ones @ rows[:, 1:] / n_samples
-    return rows[:, 1:] - ones[:, None] * mean, mean, n_samples
+    mean = ones @ rows / n_samples
+    # In place: of sums of many columns, rows are a large part of the memory.
+    dger(-1.0, mean, ones, a=rows.T, overwrite_a=True)
+    return rows[:, 1:], mean[1:], n_samples
 
 
 def thin_svd(rows, n_components=None):

@@ -284,9 +284,9 @@ def rows_of(job, module, data, y, memory):
 
 
 def read_rows(module, dataset, y, index):
-    """A constant 1, filled signals, features and targets at index, (b, width)."""
+    """A constant 1, filled signals, features and targets at index, float32."""
     x = module.gaps(dataset.x(torch.from_numpy(index).to(dataset.rows.device)))
-    columns = [np.ones((len(x), 1)), x.flatten(1).cpu().numpy()]
+    columns = [np.ones((len(x), 1), np.float32), x.flatten(1).cpu().numpy()]
     features = module.encoder.features
     if features is not None:
         columns.append(
@@ -294,7 +294,7 @@ def read_rows(module, dataset, y, index):
             if len(x)
             else np.zeros((0, features.n_features))
         )
-    return np.concatenate([*columns, y[index]], axis=1, dtype=np.float64)
+    return np.concatenate([*columns, y[index]], axis=1, dtype=np.float32)
 
 
 def closed_form(job, net, data, rows, before):
