@@ -17,6 +17,7 @@ from skvae.model.closed_form import (
     linear_start,
     principal_components,
 )
+from skvae.model.features import RandomConvolutions
 from skvae.model.regression import Choice
 from skvae.model.sums import Rows, Sums, gather
 from skvae.training import data as training_data
@@ -449,6 +450,30 @@ def test_a_fit_reads_each_signal_of_a_memory_map_once_for_its_sums(
     pca = PCA(3).fit(X)
     shrinkage = 1 - pca.noise_variance_ / pca.explained_variance_
     assert_same_up_to_sign(vae.transform(X), pca.transform(X) * shrinkage, 1e-3)
+
+
+@pytest.mark.parametrize(("is_streamed", "max_epochs"), [(0, 0), (0, 1), (1, 0)])
+def test_features_of_a_signal_are_computed_once(monkeypatch, is_streamed, max_epochs):
+    """But for those few that means are over, where they are not kept."""
+    if is_streamed:
+        monkeypatch.setattr(sums, "MAX_VALUES", 2**12)
+        monkeypatch.setattr(training, "MAX_VALUES", 2**12)
+        monkeypatch.setattr(training_data, "RESIDENT_BYTES", 2**12)
+    monkeypatch.setattr(training, "STATISTICS_VALUES", 2**8)
+    n_read = []
+    plain_forward = RandomConvolutions.forward
+
+    def spied_forward(self, x):
+        n_read.append(len(x))
+        return plain_forward(self, x)
+
+    monkeypatch.setattr(RandomConvolutions, "forward", spied_forward)
+    X = np.random.default_rng(0).standard_normal((2000, 16)).cumsum(axis=1)
+    params = {"max_epochs": max_epochs, "random_state": 0, "device": "cpu"}
+    ConvVAETransformer(3, **params).fit(X)
+    # 32 are filled, 256 described, and 400 test what training gains.
+    n_again = 32 + is_streamed * (1 + 256 + 400)
+    assert 2000 <= sum(n_read) <= 2000 + n_again
 
 
 def test_a_streamed_fit_with_features_and_labels_is_the_resident_one(monkeypatch):
