@@ -13,7 +13,8 @@ SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler}
 # Of signals: float32, in which results are, ends at 3e38, and latents are sums.
 MAX_VALUE = 1e35
 MAX_SCALED = 1e15  # so that sums of squares fit
-BLOCK_VALUES = 2**22  # values held in float64 at a time: 32 MiB
+# Values held in float64 at a time: 8 MiB, memory that is not mapped anew each time.
+BLOCK_VALUES = 2**20
 # Of a channel's scale: steps of float32 up to it leave a signal as it is, rounded by
 # half of them, where no decoder is so exact.
 MAX_STEP = 1e-3

@@ -265,7 +265,8 @@ class ConvVAETransformer(
     ``"cuda_graphs"``                  True captures training steps on a GPU; not yet
                                        run on one
     ``"n_threads"``                    of PyTorch and BLAS in `fit`; by default as many
-                                       as a training step is worth, mostly one
+                                       as a training step is worth, mostly one; the
+                                       closed form of many signals takes one more
     ================================== ============================================
 
     References

@@ -17,6 +17,7 @@ from skvae.model.closed_form import (
     linear_start,
     principal_components,
 )
+from skvae.model.features import RandomConvolutions
 from skvae.model.regression import Choice
 from skvae.model.sums import Rows, Sums, gather
 from skvae.training import data as training_data
@@ -57,8 +58,8 @@ def in_blocks(rows, is_labelled=None, n_folds=5, as_sums=False, n_targets=N_TARG
 
 
 def sums_of(rows):
-    """`Sums` of rows without their constant."""
-    return Sums.of(rows[:, 1:].copy())
+    """`Sums` of rows, which stay as they are."""
+    return Sums(rows.shape[1]).add(rows.copy())
 
 
 def signed(a, like):
@@ -245,20 +246,21 @@ def test_rows_of_sums_have_the_same_products(views, n_samples):
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 @pytest.mark.parametrize("n_parts", [1, 2, 7, 150])
 def test_sums_of_any_parts_add_up_to_those_of_all(views, n_parts, offset):
-    """Against NumPy's mean and covariance; some of the parts are empty."""
+    """Against NumPy's mean and covariance."""
     values = views[1] + offset
     rng = np.random.default_rng(n_parts)
     ends = np.sort(rng.integers(0, 150, n_parts - 1))
-    total = Sums.empty(N_FEATURES)
-    total += Sums.empty(N_FEATURES)
+    total = Sums(N_FEATURES)
     for part in np.split(values, ends):
         if len(part):
-            total += Sums.of(part.copy())
+            total.add(part.copy())
     assert total.n == 150
     np.testing.assert_allclose(total.mean, values.mean(axis=0), rtol=1e-12)
     products = 149 * np.cov(values.T)
     atol = 1e-12 * products.max() * max(1.0, offset)
-    np.testing.assert_allclose(total.products, products, rtol=1e-12, atol=atol)
+    np.testing.assert_allclose(
+        np.triu(total.products), np.triu(products), rtol=1e-12, atol=atol
+    )
 
 
 @pytest.mark.parametrize("label_weight", [0.0, 2.0])
@@ -448,6 +450,30 @@ def test_a_fit_reads_each_signal_of_a_memory_map_once_for_its_sums(
     pca = PCA(3).fit(X)
     shrinkage = 1 - pca.noise_variance_ / pca.explained_variance_
     assert_same_up_to_sign(vae.transform(X), pca.transform(X) * shrinkage, 1e-3)
+
+
+@pytest.mark.parametrize(("is_streamed", "max_epochs"), [(0, 0), (0, 1), (1, 0)])
+def test_features_of_a_signal_are_computed_once(monkeypatch, is_streamed, max_epochs):
+    """But for those few that means are over, where they are not kept."""
+    if is_streamed:
+        monkeypatch.setattr(sums, "MAX_VALUES", 2**12)
+        monkeypatch.setattr(training, "MAX_VALUES", 2**12)
+        monkeypatch.setattr(training_data, "RESIDENT_BYTES", 2**12)
+    monkeypatch.setattr(training, "STATISTICS_VALUES", 2**8)
+    n_read = []
+    plain_forward = RandomConvolutions.forward
+
+    def spied_forward(self, x):
+        n_read.append(len(x))
+        return plain_forward(self, x)
+
+    monkeypatch.setattr(RandomConvolutions, "forward", spied_forward)
+    X = np.random.default_rng(0).standard_normal((2000, 16)).cumsum(axis=1)
+    params = {"max_epochs": max_epochs, "random_state": 0, "device": "cpu"}
+    ConvVAETransformer(3, **params).fit(X)
+    # 32 are filled, 256 described, and 400 test what training gains.
+    n_again = 32 + is_streamed * (1 + 256 + 400)
+    assert 2000 <= sum(n_read) <= 2000 + n_again
 
 
 def test_a_streamed_fit_with_features_and_labels_is_the_resident_one(monkeypatch):

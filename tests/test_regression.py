@@ -44,7 +44,7 @@ def in_blocks(inputs, y, known=None, n_folds=5, as_sums=False):
         for pattern in np.unique(known, axis=0):
             values = rows[(folds == fold) & (known == pattern).all(axis=1)]
             if len(values):
-                values = Sums.of(values[:, 1:].copy()).rows() if as_sums else values
+                values = Sums(values.shape[1]).add(values).rows() if as_sums else values
                 blocks.append(Rows(values, fold, tuple(pattern.tolist())))
     return blocks
 

@@ -12,6 +12,7 @@ from skorch.callbacks import Callback
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skvae import ConvVAETransformer, runtime
+from skvae.model import sums
 
 TINY = {
     "latent_dim": 2,
@@ -352,6 +353,20 @@ def test_a_default_fit_has_the_same_bits_with_one_and_two_threads(waves, two_thr
         with threadpool_limits(n_threads, user_api="blas"):
             latents.append(ConvVAETransformer(**TINY).fit_transform(waves))
     np.testing.assert_array_equal(*latents)
+
+
+def test_sums_have_the_same_bits_with_any_number_of_threads(two_threads, monkeypatch):
+    monkeypatch.setattr(sums, "MAX_VALUES", 2**12)
+    monkeypatch.setattr(sums, "N_ADDED", 700)
+    X = np.random.default_rng(0).standard_normal((3000, 30)).cumsum(axis=1)
+    latents = []
+    for n_threads in (1, 2, 16):
+        torch.set_num_threads(n_threads)
+        params = TINY | {"max_epochs": 0, "net_params": {"n_threads": n_threads}}
+        with threadpool_limits(n_threads, user_api="blas"):
+            latents.append(ConvVAETransformer(**params).fit_transform(X))
+    np.testing.assert_array_equal(latents[1], latents[0])
+    np.testing.assert_array_equal(latents[2], latents[0])
 
 
 def test_same_bits_in_several_python_threads(waves, fitted, two_threads, monkeypatch):

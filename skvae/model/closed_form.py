@@ -154,22 +154,20 @@ def fit_components(blocks, views, n_components, seed, choice=None):
     """
     rows, mean, n_samples = centre([block.values for block in blocks])
     n_inputs = views.n_values + views.n_features
-    x, features, _ = np.split(rows, [views.n_values, n_inputs], axis=1)
+    x, features = rows[:, : views.n_values], rows[:, views.n_values : n_inputs]
     dof = max(n_samples - 1, 1.0)
 
     variance = np.square(x).sum() / dof
     is_constant = variance <= MIN_VARIANCE * np.square(mean[: views.n_values]).sum()
     signal_scale = 0.0 if is_constant else 1 / np.sqrt(variance)
-    scale = np.full(n_inputs, signal_scale)
-    weighted = [x * signal_scale]
-    if views.n_features:
-        std = np.sqrt(np.square(features).sum(axis=0) / dof)
-        is_used = std > MIN_FEATURE_STD
-        inverse_std = np.where(is_used, 1 / np.where(is_used, std, 1.0), 0.0)
-        root = np.sqrt(max(1, is_used.sum()))
-        scale[views.n_values :] = inverse_std / root
-        feature_scale = inverse_std * (views.feature_weight / root)
-        weighted.append(features * feature_scale)
+    std = np.sqrt(np.square(features).sum(axis=0) / dof)
+    is_used = std > MIN_FEATURE_STD
+    inverse_std = np.where(is_used, 1 / np.where(is_used, std, 1.0), 0.0)
+    root = np.sqrt(max(1, is_used.sum()))
+    scale, weights = np.full((2, n_inputs), signal_scale)
+    scale[views.n_values :] = inverse_std / root
+    weights[views.n_values :] = inverse_std * (views.feature_weight / root)
+    weighted = rows[:, :n_inputs] * weights
     if views.label_weight:
         if choice is None:
             choice = choose(blocks, views, scale)
@@ -177,24 +175,19 @@ def fit_components(blocks, views, n_components, seed, choice=None):
         total = np.square(rows[:, :n_inputs] @ slopes).sum() / dof
         target_scale = views.label_weight / np.sqrt(total) if total > 0 else 0.0
         slopes *= choice.trust * target_scale
-        weighted.append(rows[:, :n_inputs] @ slopes)
+        weighted = np.hstack([weighted, rows[:, :n_inputs] @ slopes])
 
-    side_by_side = np.concatenate(weighted, axis=1)
     vectors, variances = principal_components(
-        side_by_side, min(n_components, round(dof)), seed
+        weighted, min(n_components, round(dof)), seed
     )
     variances = variances / dof
-    scores = side_by_side @ vectors.T / np.sqrt(variances)
+    scores = weighted @ vectors.T / np.sqrt(variances)
 
     # In terms of signal and features.
-    parts = np.split(vectors, np.cumsum([w.shape[1] for w in weighted])[:-1], axis=1)
-    in_signal = np.square(parts[0]).sum(axis=1)
-    directions = [parts[0] * signal_scale]
-    if views.n_features:
-        directions.append(parts[1] * feature_scale)
-    directions = np.concatenate(directions, axis=1)
+    directions = vectors[:, :n_inputs] * weights
     if views.label_weight:
-        directions += parts[-1] @ slopes.T
+        directions += vectors[:, n_inputs:] @ slopes.T
+    in_signal = np.square(vectors[:, : views.n_values]).sum(axis=1)
     return Components(
         mean=mean[:n_inputs],
         directions=directions / np.sqrt(variances)[:, None],

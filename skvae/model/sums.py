@@ -1,10 +1,12 @@
 """Signals as rows of numbers or, of many, as sums of their products, which add up."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh, qr
-from scipy.linalg.blas import dger
+from scipy.linalg.blas import dger, dsyr, dsyrk
+from scipy.linalg.lapack import dpstrf
 from sklearn.utils import gen_batches, murmurhash3_32
 
 from skvae.processes import from_all, rank, shared_errors, sum_over_processes
@@ -67,61 +69,55 @@ def merge(blocks, others):
 
 
 class Sums:
-    """Count, mean and products of what is centred, of rows (n, d), in float64.
-
-    Sums of parts of the rows, added, are those of all.
+    """Count, mean and products of what is centred, of `Rows` (n, d), in float64.
 
     References
     ----------
     Chan, Golub & LeVeque (1983), https://doi.org/10.1080/00031305.1983.10483115
     """
 
-    def __init__(self, n, mean, products):
-        self.n = n
-        self.mean = mean
-        self.products = products  # (d, d)
+    def __init__(self, width):
+        self.n = 0.0
+        self.mean = np.zeros(width)
+        self.products = np.zeros((width, width))  # (d, d), of which the upper triangle
 
-    @classmethod
-    def of(cls, values):
-        """Of rows (n, d), which are centred in place."""
+    def add(self, values):
+        """Add those of more rows (n, d)."""
+        values = values.astype(np.float64)
         mean = values.mean(axis=0)
         values -= mean
-        return cls(float(len(values)), mean, values.T @ values)
-
-    @classmethod
-    def empty(cls, width):
-        return cls(0.0, np.zeros(width), np.zeros((width, width)))
-
-    def __iadd__(self, other):
-        n = self.n + other.n
-        if n:
-            share = other.n / n
-            between = other.mean - self.mean
-            self.products += other.products
-            # The outer product, added in place: np.outer takes as long as the rest.
-            dger(self.n * share, between, between, a=self.products.T, overwrite_a=True)
-            self.mean = self.mean + share * between
-            self.n = n
+        between = mean - self.mean
+        n = self.n + len(values)
+        share = len(values) / n
+        # In place: a sum of two arrays of products takes as long as the rest.
+        dsyrk(1.0, values.T, beta=1.0, c=self.products.T, overwrite_c=True, lower=True)
+        dsyr(self.n * share, between, a=self.products.T, overwrite_a=True, lower=True)
+        self.mean = self.mean + share * between
+        self.n = n
         return self
 
     def over_processes(self):
         """The sum of those of all processes."""
+        total = Sums(len(self.mean))
         sums = sum_over_processes(self.n * np.append(1.0, self.mean))
-        n, mean = sums[0], sums[1:] / max(sums[0], 1.0)
-        between = self.mean - mean
+        total.n, total.mean = sums[0], sums[1:] / max(sums[0], 1.0)
+        between = self.mean - total.mean
         products = self.products + self.n * np.outer(between, between)
-        return Sums(n, mean, sum_over_processes(products))
+        total.products = sum_over_processes(products)
+        return total
 
     def rows(self):
-        """Rows (1 + d, 1 + d) with the same sums, of a constant 1 and these values."""
+        """Rows (d, d) with the same sums: one of the mean, and a root of products."""
         scale = np.sqrt(np.maximum(self.products.diagonal(), 0.0))
         inverse = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1.0), 0.0)
         correlations = self.products * np.outer(inverse, inverse)
-        squares, vectors = eigh(correlations, check_finite=False)
-        rows = np.zeros((1 + len(scale), 1 + len(scale)))
-        rows[0, 0] = np.sqrt(self.n)
-        rows[0, 1:] = rows[0, 0] * self.mean
-        rows[1:, 1:] = np.sqrt(np.maximum(squares, 0.0))[:, None] * vectors.T * scale
+        root, order, n_found, _ = dpstrf(correlations.T, lower=True, overwrite_a=True)
+        order -= 1
+        rows = np.zeros_like(correlations)
+        rows[0] = np.sqrt(self.n) * self.mean
+        # One less than there are columns: the constant has no variance.
+        rows[1:, order] = np.triu(root.T)[:-1] * scale[order]
+        rows[1 + n_found :] = 0.0
         return rows
 
 
@@ -132,7 +128,7 @@ def gather(read, width, known, seed):
     ----------
     read : callable
         Indices, an ndarray of int, to values there, ndarray of shape (b, width) as in
-        `Rows`.
+        `Rows`, of any float dtype.
     width : int
     known : ndarray of bool, shape (n_samples, n_targets)
         Of the signals of this process, and so is what it reads.
@@ -170,7 +166,8 @@ def gather(read, width, known, seed):
             np.concatenate, zip(*from_all((values, kinds[index])), strict=True)
         )
         blocks += [
-            Rows(values[of == kind], fold, patterns[kind]) for kind in np.unique(of)
+            Rows(values[of == kind].astype(np.float64), fold, patterns[kind])
+            for kind in np.unique(of)
         ]
     return blocks
 
@@ -186,15 +183,29 @@ def patterns_of(known):
 
 
 def gather_sums(read, width, patterns, kinds, folds):
-    """`Rows` with the sums of all signals, which are read in their order."""
+    """`Rows` with the sums of all signals, which are read in their order.
+
+    One thread adds up the products of a batch while the next is read.
+    """
     kinds = len(patterns) * folds + kinds
     found = sorted(set().union(*from_all(np.unique(kinds).tolist())))
-    sums = {kind: Sums.empty(width - 1) for kind in found}
-    with shared_errors():
+    sums = {kind: Sums(width) for kind in found}
+
+    def add(values, kinds):
+        numbers, starts = np.unique(kinds, return_index=True)
+        for kind, part in zip(numbers, np.split(values, starts[1:]), strict=True):
+            sums[kind].add(part)
+
+    with shared_errors(), ThreadPoolExecutor(1) as adder:
+        added = None
         for rows in gen_batches(len(kinds), N_ADDED):
-            values = read(np.arange(rows.start, rows.stop))[:, 1:]
-            for kind in np.unique(kinds[rows]):
-                sums[kind] += Sums.of(values[kinds[rows] == kind])
+            index = rows.start + np.argsort(kinds[rows], kind="stable")
+            values = read(index)
+            if added is not None:
+                added.result()
+            added = adder.submit(add, values, kinds[index])
+        if added is not None:
+            added.result()
     return [
         Rows(
             part.over_processes().rows(),
@@ -208,10 +219,12 @@ def gather_sums(read, width, patterns, kinds, folds):
 def centre(blocks):
     """Centred rows without their constant, their mean and the number of signals."""
     rows = np.concatenate(blocks)
-    ones = rows[:, 0]
+    ones = rows[:, 0].copy()
     n_samples = ones @ ones
-    mean = ones @ rows[:, 1:] / n_samples
-    return rows[:, 1:] - ones[:, None] * mean, mean, n_samples
+    mean = ones @ rows / n_samples
+    # In place: of sums of many columns, rows are a large part of the memory.
+    dger(-1.0, mean, ones, a=rows.T, overwrite_a=True)
+    return rows[:, 1:], mean[1:], n_samples
 
 
 def thin_svd(rows, n_components=None):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ class ScaledSignals:
         self.has_gaps = any(from_all(any(map(has_gaps, self.X.arrays))))
         with shared_errors():
             self.x = self._read_all() if self._fits() else None
-        self.h = None
+        self.inputs = self.h = None
 
     def _fits(self):
         limit = RESIDENT_BYTES
@@ -93,27 +94,48 @@ class ScaledSignals:
         x = torch.from_numpy(self.scaler.transform(self.X[rows.numpy()]))
         return to_device(x, self.device)
 
+    def read_by(self, module, rows):
+        """What the encoder reads, ``module.read(x)``, of rows, an ndarray (b, d)."""
+        if self.inputs is not None:
+            return self.inputs[rows.cpu().numpy()]
+        return self._map(module.read, self.read, rows)
+
+    def keep_inputs(self, module):
+        """Keep what `read_by` gives, of all signals, until they are represented."""
+        self.inputs = self.read_by(module, self.all_rows())
+
     def represent_by(self, module, rows=None):
         """Keep what the network reads, ``module.represent(x)``, where it is not x.
 
         Of the signals at rows, a Tensor of int, or all.
         """
         if rows is None:
-            rows = torch.arange(len(self.X), device=self.home)
-        first = self.read(rows[:1])
-        if not self.has_gaps and module.represent(first) is first:
-            return
-        n_samples, _, n_timepoints = self.X.shape
-        found = map_batches(
-            module.represent,
-            lambda batch: self.read(rows[batch]),
+            rows = self.all_rows()
+        if self.inputs is not None:
+            found = self._map(
+                module.encoder.represent, partial(self.read_by, module), rows
+            )
+            self.inputs = None
+        else:
+            first = self.read(rows[:1])
+            if not self.has_gaps and module.represent(first) is first:
+                return
+            found = self._map(module.represent, self.read, rows)
+        found = torch.from_numpy(found).to(self.home)
+        self.h = found.new_zeros(len(self.X), *found.shape[1:])
+        self.h[rows] = found
+
+    def all_rows(self):
+        return torch.arange(len(self.X), device=self.home)
+
+    def _map(self, function, read, rows):
+        return map_batches(
+            function,
+            lambda batch: read(rows[batch]),
             len(rows),
-            n_timepoints,
+            self.X.shape[2],
             self.device,
         )
-        found = torch.from_numpy(found).to(self.home)
-        self.h = found.new_zeros(n_samples, *found.shape[1:])
-        self.h[rows] = found
 
 
 class SignalDataset(Dataset):
@@ -135,7 +157,7 @@ class SignalDataset(Dataset):
 
     def __init__(self, signals, y=None):
         self.signals = signals
-        self.rows = torch.arange(len(signals.X), device=signals.home)
+        self.rows = signals.all_rows()
         self.y = None if y is None else torch.from_numpy(y).to(signals.home)
         self._count()
 

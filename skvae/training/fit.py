@@ -16,7 +16,7 @@ from skvae.model.closed_form import (
 )
 from skvae.model.gaps import n_tried
 from skvae.model.likelihoods import LIKELIHOODS
-from skvae.model.sums import gather, merge
+from skvae.model.sums import MAX_VALUES, gather, merge
 from skvae.processes import (
     from_all,
     from_first,
@@ -26,7 +26,7 @@ from skvae.processes import (
     sum_over_processes,
     take_from_first,
 )
-from skvae.runtime import map_batches, warn_user
+from skvae.runtime import warn_user
 from skvae.scaling import ChannelScaler
 from skvae.training.callbacks import LOGGER
 from skvae.training.data import ScaledSignals, SignalDataset
@@ -145,7 +145,9 @@ def fit(job, before=None):
     start = start_of(job, net, scaler, data, y, before)
     some = data.kept.sample(max(256, STATISTICS_VALUES // job.X[0].size))
     samples = [(part, draws_for(part, params.latent_dim)) for part in (some, data.test)]
-    parts = [part for part in (data.train, valid, some, data.test) if part is not None]
+    parts = [some, data.test]
+    if net.max_epochs:
+        parts += [data.train] if valid is None else [data.train, valid]
     rows = torch.cat([part.rows for part in parts]).unique()
     some.signals.represent_by(net.module_.eval(), rows)
 
@@ -273,8 +275,12 @@ def rows_of(job, module, data, y, memory):
         n_signals = max(16, THRESHOLD_TIMEPOINTS // module.decoder.shape[1])
         features.fit(module.gaps(data.train.sample(n_signals).x_of_all()))
     y = y[data.closed.rows.cpu().numpy()]
+    width = 1 + module.encoder.components.in_features + y.shape[1]
+    signals = data.closed.signals
+    with shared_errors():
+        if len(signals.X) * width <= MAX_VALUES:
+            signals.keep_inputs(module)
     read = partial(read_rows, module, data.closed, np.nan_to_num(y))
-    width = read(np.arange(0)).shape[1]
     rows = gather(read, width, ~np.isnan(y), job.seed)
     if memory is not None and memory.rows is not None:
         rows = merge(memory.rows, rows)
@@ -282,17 +288,10 @@ def rows_of(job, module, data, y, memory):
 
 
 def read_rows(module, dataset, y, index):
-    """A constant 1, filled signals, features and targets at index, (b, width)."""
-    x = module.gaps(dataset.x(torch.from_numpy(index).to(dataset.rows.device)))
-    columns = [np.ones((len(x), 1)), x.flatten(1).cpu().numpy()]
-    features = module.encoder.features
-    if features is not None:
-        columns.append(
-            map_batches(features, x.__getitem__, len(x), x.shape[2], x.device)
-            if len(x)
-            else np.zeros((0, features.n_features))
-        )
-    return np.concatenate([*columns, y[index]], axis=1, dtype=np.float64)
+    """A constant 1, filled signals, features and targets at index, float32."""
+    rows = dataset.rows[torch.from_numpy(index).to(dataset.rows.device)]
+    ones = np.ones((len(rows), 1), np.float32)
+    return np.hstack([ones, dataset.signals.read_by(module, rows), y[index]])
 
 
 def closed_form(job, net, data, rows, before):
