@@ -142,13 +142,14 @@ class ConvVAETransformer(
     n_channels : int, default=None
         Channels that two-dimensional X, (n_samples, n_channels * n_timepoints), is
         folded into. None: 1, or as three-dimensional X has.
-    lr : float, default=3e-3
+    lr : float, default=1e-2
         Learning rate at its peak; a tenth of it for the decoder's linear map.
-    batch_size : int, default=16
+    batch_size : int, default=24
         Signals of a training step.
     max_epochs : int or "auto", default="auto"
-        "auto": 25 steps for each root of the number of signals, 75 where a head on the
-        latents is trained by labels, and at least an epoch. 0 is the closed form alone.
+        "auto": 1.6 (n + 150)^.75 steps for n signals, 45 for each root of n where a
+        head on the latents is trained by labels, 25 with ``linear_path=False``; at
+        least an epoch. 0 is the closed form alone.
     early_stopping : bool, default=False
         Hold back `validation_fraction` of the signals, stop when their loss has not
         fallen for `patience` epochs, and restore the best epoch.
@@ -351,8 +352,8 @@ class ConvVAETransformer(
         whiten=False,
         scale="standard",
         n_channels=None,
-        lr=3e-3,
-        batch_size=16,
+        lr=1e-2,
+        batch_size=24,
         max_epochs="auto",
         early_stopping=False,
         validation_fraction=0.1,

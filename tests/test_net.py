@@ -177,7 +177,9 @@ def test_training_is_that_of_a_plain_loop_step_by_step(
     others = {id(parameter) for parameter in slow + fixed}
     rest = [p for p in module.parameters() if id(p) not in others]
     groups = [{"params": rest, "lr": lr}, {"params": slow, "lr": lr / 10}]
-    optimizer = torch.optim.Adam(groups[: 1 + bool(slow)], foreach=False)
+    betas = (0.8, 0.99) if linear_path else (0.9, 0.999)
+    groups = groups[: 1 + bool(slow)]
+    optimizer = torch.optim.Adam(groups, betas=betas, foreach=False)
     losses = []
     inputs, signals = (
         itertools.chain(*epochs) for epochs in (ours.inputs_, ours.signals_)

@@ -11,8 +11,8 @@ from skorch.callbacks import Callback
 from skvae import ConvVAETransformer
 from skvae.scaling import ChannelScaler
 from skvae.training import fit
-from skvae.training.data import ScaledSignals, SignalDataset, n_batches
-from skvae.training.make_net import auto_epochs
+from skvae.training.data import ScaledSignals, SignalDataset
+from skvae.training.make_net import auto_steps
 from skvae.training.sum_up import decoder_scale
 
 
@@ -173,19 +173,21 @@ def test_without_training_nothing_is_drawn(waves):
 # The budget
 
 
-def test_auto_is_a_budget_that_grows_with_the_data():
-    n_samples = np.array([2, 20, 200, 2000, 20_000, 200_000])
-    n_epochs = np.array([auto_epochs(n, n_batches(n, 16), False) for n in n_samples])
-    assert n_epochs.min() >= 1
-    n_steps = n_epochs * np.ceil(n_samples / 16)
+@pytest.mark.parametrize("linear_path", [True, False])
+def test_auto_is_a_budget_that_grows_with_the_data(linear_path):
+    n_samples = [2, 20, 200, 2000, 20_000, 200_000]
+    n_steps = [auto_steps(n, linear_path, False) for n in n_samples]
     assert (np.diff(n_steps) > 0).all()
-    assert (np.diff(n_epochs[2:]) < 0).all()
-    assert auto_epochs(500, 32, True) > 2 * auto_epochs(500, 32, False)
+    assert (np.diff(np.divide(n_steps, n_samples)) < 0).all()
+    assert auto_steps(500, linear_path, True) > 1.5 * auto_steps(
+        500, linear_path, False
+    )
 
 
 def test_auto_is_what_a_fit_runs(waves):
     vae = ConvVAETransformer(2, random_state=0).fit(waves)
-    assert vae.n_epochs_ == auto_epochs(160, 10, False)  # 40 test what it gains
+    # 40 of 200 test what training gains.
+    assert vae.n_epochs_ == round(auto_steps(160, True, False) / 7)
 
 
 # How far a latent moves the signal

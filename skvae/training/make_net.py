@@ -20,14 +20,18 @@ from skvae.training.callbacks import (
 from skvae.training.data import Batches, n_batches
 from skvae.training.net import VAENet
 
-# Learning rate of the linear decoder, which starts at its optimum, as a share of `lr`.
+# Where training starts at the closed form it takes few steps, of which Adam remembers
+# fewer than is usual. Learning rate of the linear decoder, which starts at its optimum,
+# as a share of `lr`.
+BETAS = (0.8, 0.99)
 LINEAR_LR = 0.1
 # Components that the encoder's correction sees, at least; or twice the latents.
 MIN_COMPONENTS = 16
-# Steps of max_epochs="auto", for each root of the number of samples: classes take
-# longer to learn than shapes.
-AUTO_STEPS = 25
-LABEL_STEPS = 75
+# Steps of max_epochs="auto". Of a decoder that starts at the closed form they grow with
+# a power of the number of samples and some more. Of networks that start from nothing,
+# and with labels, which take longer to learn than shapes, they grow with its root.
+AUTO_STEPS, AUTO_POWER, MORE_SAMPLES = 1.6, 0.75, 150
+SCRATCH_STEPS, LABEL_STEPS = 25, 45
 # Of `net_params`, what no argument of the net is.
 OWN_OPTIONS = ("lr_schedule", "n_threads")
 # Of a history, where signals are held back.
@@ -53,7 +57,8 @@ def make_net(job, has_head, train):
         max_epochs = params.max_epochs
         n_steps = n_batches(train.n_largest, params.batch_size)  # of an epoch
         if max_epochs == "auto":
-            max_epochs = auto_epochs(train.n_all, n_steps, has_head)
+            budget = auto_steps(train.n_all, params.linear_path, has_head)
+            max_epochs = max(1, round(budget / n_steps))
         n_steps *= max_epochs
         callbacks += schedule_callbacks(lr_schedule, n_steps)
         if params.early_stopping:
@@ -115,6 +120,8 @@ def make_net(job, has_head, train):
     if "fused" in inspect.signature(optimizer).parameters:
         net_params.setdefault("optimizer__fused", True)
     if params.linear_path:
+        if "betas" in inspect.signature(optimizer).parameters:
+            net_params.setdefault("optimizer__betas", BETAS)
         slow = ("decoder.linear.*", {"lr": LINEAR_LR * params.lr})
         net_params.setdefault("optimizer__param_groups", [slow])
     return VAENet(**net_params)
@@ -222,10 +229,8 @@ def needs_features(params, target):
     return params.linear_path and (params.feature_weight > 0 or target is not None)
 
 
-def auto_epochs(n_samples, n_steps, has_head):
-    """Epochs of `n_steps`, of a budget of steps that grows with the root of the data.
-
-    At least 1.
-    """
-    budget = (LABEL_STEPS if has_head else AUTO_STEPS) * math.sqrt(n_samples)
-    return max(1, round(budget / n_steps))
+def auto_steps(n_samples, linear_path, has_head):
+    """Steps of max_epochs="auto", which grow more slowly than the data."""
+    if linear_path and not has_head:
+        return AUTO_STEPS * (n_samples + MORE_SAMPLES) ** AUTO_POWER
+    return (LABEL_STEPS if has_head else SCRATCH_STEPS) * math.sqrt(n_samples)
