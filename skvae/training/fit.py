@@ -55,7 +55,7 @@ TOO_MANY_DIMS = 1.25
 THRESHOLD_TIMEPOINTS = 2**15
 STATISTICS_VALUES = 2**18
 # Signals over which the slope of the decoder is averaged.
-N_SLOPES = 64
+N_SLOPES = 32
 # Share of reconstructions in what is filled. Gaps are filled better in signals that
 # this is learned from than in others, so what they show is multiplied. Where training
 # has seen them, they are reconstructed better too, and show too much.
