@@ -302,7 +302,9 @@ def search_section(found):
 
 # Scripts print seconds. They get a number of signals, and the time they start at.
 SETUP = """
-import sys, time
+import os, sys, time
+import skvae
+assert skvae.__file__.startswith(os.environ.get("PYTHONPATH", "")), skvae.__file__
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
 n_signals, start = int(sys.argv[1]), float(sys.argv[2])
@@ -411,7 +413,8 @@ def prepared(measure, n_signals, n_channels, folder, build):
     is_peer = build == PEERS.get(measure)
     if measure in SCRIPTS:
         script = [sys.executable, "-c", SETUP + SCRIPTS[measure], str(n_signals)]
-        return lambda: float(subprocess.check_output([*script, str(time.time())]))
+        run = partial(subprocess.check_output, cwd=sys.prefix)  # without an skvae
+        return lambda: float(run([*script, str(time.time())]))
     if measure == FORM:
         path = Path(folder, "X.npy")  # of all processes
         if not path.exists():

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 N_TAPS = 9
+# 16 take half the time, and cost .02 of accuracy with a tenth of the labels.
 N_KERNELS = 32
 QUANTILES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)
 # Channels that one kernel sums, at most.
