@@ -147,9 +147,9 @@ class ConvVAETransformer(
     batch_size : int, default=24
         Signals of a training step.
     max_epochs : int or "auto", default="auto"
-        "auto": 1.6 (n + 150)^.75 steps for n signals, 45 for each root of n where a
-        head on the latents is trained by labels, 25 with ``linear_path=False``; at
-        least an epoch. 0 is the closed form alone.
+        "auto": 1.6 (n + 150)^.75 steps for n signals, at most 17 for each root of n; 45
+        for each where a head on the latents is trained by labels, 25 with
+        ``linear_path=False``; at least an epoch. 0 is the closed form alone.
     early_stopping : bool, default=False
         Hold back `validation_fraction` of the signals, stop when their loss has not
         fallen for `patience` epochs, and restore the best epoch.
@@ -258,7 +258,8 @@ class ConvVAETransformer(
     ``"criterion__free_bits"``         nats per latent dimension that cost nothing
                                        (Kingma et al. 2016)
     ``"kl_warmup"``                    fraction of `fit` in which beta ramps up
-    ``"optimizer"``                    a class of `torch.optim`, default Adam
+    ``"optimizer"``                    a class of `torch.optim`, default Adam, whose
+                                       betas are (0.8, 0.99) with linear path
     ``"lr_schedule"``                  of `fit`, over all `max_epochs`: "one_cycle"
                                        (default; Smith and Topin 2019) or None,
                                        constant; others are skorch's LRScheduler, in

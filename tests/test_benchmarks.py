@@ -18,11 +18,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 from sklearn.cross_decomposition import PLSRegression
-from sklearn.model_selection import (
-    KFold,
-    StratifiedKFold,
-    cross_val_predict,
-)
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from skvae import ConvVAETransformer
@@ -557,6 +553,16 @@ def test_a_process_imports_the_build_asked_for(speed, harness, tmp_path):
         assert harness.call(process, os.getenv, "PYTHONPATH") == str(tmp_path)
 
 
+def test_a_script_imports_the_build_asked_for(speed, monkeypatch, tmp_path):
+    """Not that of the folder in which the benchmark is started."""
+    (tmp_path / "skvae.py").write_text("found = 3.0")
+    monkeypatch.chdir(BENCHMARKS.parent)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(speed, "SETUP", "import skvae")
+    monkeypatch.setitem(speed.SCRIPTS, "made up", "; print(skvae.found)")
+    assert speed.prepared("made up", 20, 1, "", "now")() == 3.0
+
+
 def test_both_builds_and_the_peer_take_turns(speed, monkeypatch):
     """In this process; the build before is what git has of it."""
     commit = ["git", "show", f"{speed.BEFORE}:skvae/__init__.py"]
@@ -650,9 +656,11 @@ def test_minirocket_has_as_many_features(speed):
     pytest.importorskip("aeon")
     X = speed.profiles(40, 2)
     (ours, x), (theirs, X) = (speed.features(X, by_peer) for by_peer in (False, True))
-    n_threads = torch.get_num_threads()  # which MiniRocket changes
-    assert ours(x).shape[1] // 84 == theirs(X).shape[1] / 84
-    torch.set_num_threads(n_threads)
+    n_threads = torch.get_num_threads()
+    try:
+        assert ours(x).shape[1] // 84 == theirs(X).shape[1] / 84
+    finally:
+        torch.set_num_threads(n_threads)  # which MiniRocket changes
 
 
 @pytest.mark.parametrize(

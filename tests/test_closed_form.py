@@ -243,6 +243,17 @@ def test_rows_of_sums_have_the_same_products(views, n_samples):
     )
 
 
+def test_an_error_of_the_thread_that_adds_is_raised(monkeypatch):
+    def fail(self, values):
+        raise MemoryError("no")
+
+    monkeypatch.setattr(sums, "MAX_VALUES", 0)
+    monkeypatch.setattr(Sums, "add", fail)
+    known = np.zeros((10, 0), bool)
+    with pytest.raises(MemoryError, match="no"):
+        gather(lambda index: np.ones((len(index), 3)), 3, known, seed=0)
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 @pytest.mark.parametrize("n_parts", [1, 2, 7, 150])
 def test_sums_of_any_parts_add_up_to_those_of_all(views, n_parts, offset):

@@ -21,7 +21,7 @@ def make_dataset(n_samples, *, with_y=False, device="cpu"):
     X = np.arange(n_samples * 2.0).reshape(n_samples, 1, 2)
     signals = ScaledSignals(X, ChannelScaler(None).fit(X), device)
     if device == "cpu":
-        signals.represent_by(DOUBLING)
+        signals.represent_by(DOUBLING, signals.all_rows())
     y = np.arange(n_samples, dtype=np.float32)[:, None] if with_y else None
     return SignalDataset(signals, y)
 

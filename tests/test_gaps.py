@@ -377,6 +377,19 @@ def test_every_method_takes_gaps(signals, setting):
     assert np.isfinite(vae.transform(gaps)).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 48), (8, 30), (20, 13), (40, 9)])
+def test_what_fills_a_signal_depends_on_no_other(shape):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 3)) @ rng.standard_normal((3, np.prod(shape)))
+    x = x.reshape(60, *shape) + 0.1 * rng.standard_normal((60, *shape))
+    filler = GapFiller(*shape).fit(torch.from_numpy(x))
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x = torch.from_numpy(x)  # of float64, in which the last bit would differ
+    whole = filler(x, return_std=True)
+    for rows in ([1], [5, 1, 7], range(20, 60)):
+        assert filler(x[list(rows)], return_std=True).equal(whole[list(rows)])
+
+
 @pytest.mark.parametrize("signals", SHAPES)
 @pytest.mark.parametrize("setting", ["defaults", "thread's VAE"])
 def test_latents_of_a_signal_depend_on_no_other(setting, signals):

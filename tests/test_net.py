@@ -222,6 +222,8 @@ def test_adam_has_the_bits_of_pytorchs(waves):
     estimators = []
     for optimizer in (torch.optim.Adam, PyTorchsAdam):
         net_params = {"optimizer": optimizer, "optimizer__weight_decay": 0.01}
+        if optimizer is PyTorchsAdam:  # which would have its own betas
+            net_params["optimizer__betas"] = (0.8, 0.99)
         vae = ConvVAETransformer(
             2, max_epochs=2, random_state=0, device="cpu", net_params=net_params
         )

@@ -179,6 +179,11 @@ def test_auto_is_a_budget_that_grows_with_the_data(linear_path):
     n_steps = [auto_steps(n, linear_path, False) for n in n_samples]
     assert (np.diff(n_steps) > 0).all()
     assert (np.diff(np.divide(n_steps, n_samples)) < 0).all()
+    # Of no more signals than 25 steps of 16 for each root: what training took before.
+    assert (np.array(n_steps)[2:] <= 25 * np.sqrt(n_samples)[2:]).all()
+    if linear_path:
+        assert (np.array(n_steps)[2:] * 24 < 1.03 * 400 * np.sqrt(n_samples)[2:]).all()
+        assert round(auto_steps(300, True, False)) == 156
     assert auto_steps(500, linear_path, True) > 1.5 * auto_steps(
         500, linear_path, False
     )
@@ -206,7 +211,7 @@ def test_decoder_scale_matches_the_jacobian():
     )
     module.eval = lambda: module
     signals = ScaledSignals(X, ChannelScaler(None).fit(X), "cpu")
-    signals.represent_by(module)
+    signals.represent_by(module, signals.all_rows())
     net = SimpleNamespace(module_=module)
     scale = decoder_scale(net, SignalDataset(signals), step=1e-4)
     jacobians = torch.stack(

@@ -183,9 +183,9 @@ class RandomConvolutions(nn.Module):
         return counts.sum(dim=(0, 4), dtype=torch.int32)
 
     def counts_of_one(self, x):
-        """`counts` of one signal x (1, c, t), in NumPy: a call takes much less time.
+        """`counts` of one signal x (1, c, t), all kernels at once: fewer calls.
 
-        All kernels at once, each of which has its own copy of what it reads.
+        Each kernel has its own copy of what it reads.
         """
         n_timepoints, edge = x.shape[2], N_TAPS // 2 * self.dilations[-1]
         groups = self.kernels_of()
@@ -345,7 +345,7 @@ class RandomConvolutions(nn.Module):
 
 
 def functions(x):
-    """The module for `as_array`: of few numbers NumPy takes less time than PyTorch."""
+    """The module for `as_array`: into bool NumPy compares ten times as fast."""
     return np if x.device.type == "cpu" else torch
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.linalg.lapack import dpbtrf, dpbtrs
+from scipy.linalg import cho_solve_banded, cholesky_banded
 from torch import nn
 
 from skvae.model.sums import thin_svd
@@ -34,8 +34,10 @@ CHOICE_VALUES = 2**16
 # Values of the signals that lose some, to see how well these are filled; signals, at
 # least and at most.
 TRIED_VALUES, MIN_TRIED, MAX_TRIED = 2**14, 16, 32
-# Numbers of a table that stay in a core's cache.
+# Numbers of signals that are filled together; and channels, with more of which a
+# signal's last bits depend on the others of its band.
 FILLED_NUMBERS = 2**17
+MAX_TOGETHER = 8
 
 
 class GapFiller(nn.Module):
@@ -203,7 +205,10 @@ class GapFiller(nn.Module):
             return filled
         filled = filled.clone()
         model = Learned.of(self)
-        n_at_once = max(1, FILLED_NUMBERS // (model.loadings.size + model.mean.size))
+        n_at_once, n_channels = 1, x.shape[1]
+        if n_channels <= MAX_TOGETHER:
+            numbers = model.loadings.size + model.mean.size * (1 + n_channels)
+            n_at_once = max(1, FILLED_NUMBERS // numbers)
         has_gaps = is_missing.flatten(1).any(dim=1)
         for rows in has_gaps.nonzero().squeeze(1).split(n_at_once):
             values = model.fill(x[rows].double().cpu().numpy(), return_std)
@@ -298,7 +303,7 @@ class Sources:
     def solve(self, pull):
         """Expected sources (n, t, s, m), of ``mixing.T @ x``, (n, t, s, m)."""
         columns = pull.reshape(-1, pull.shape[3])
-        solution, _ = dpbtrs(self.factor, columns, lower=1)
+        solution = cho_solve_banded((self.factor, True), columns, check_finite=False)
         return np.ascontiguousarray(solution).reshape(pull.shape)
 
     def covariances(self):
@@ -324,7 +329,8 @@ def banded_factor(blocks, link):
         diagonals = blocks.diagonal(-distance, axis1=2, axis2=3)
         band[distance, ..., : n_sources - distance] = diagonals
     band[-1, :, :-1] = link
-    return dpbtrf(band.reshape(len(band), -1), lower=1)[0]
+    band = band.reshape(len(band), -1)
+    return cholesky_banded(band, lower=True, check_finite=False)
 
 
 def eliminated(factor, shape):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh, qr
-from scipy.linalg.blas import dger, dsyr, dsyrk
+from scipy.linalg.blas import dger, dsyr
 from scipy.linalg.lapack import dpstrf
 from sklearn.utils import gen_batches, murmurhash3_32
 
@@ -89,8 +89,7 @@ class Sums:
         between = mean - self.mean
         n = self.n + len(values)
         share = len(values) / n
-        # In place: a sum of two arrays of products takes as long as the rest.
-        dsyrk(1.0, values.T, beta=1.0, c=self.products.T, overwrite_c=True, lower=True)
+        self.products += values.T @ values  # NumPy lets other threads run, SciPy not
         dsyr(self.n * share, between, a=self.products.T, overwrite_a=True, lower=True)
         self.mean = self.mean + share * between
         self.n = n
@@ -183,7 +182,7 @@ def patterns_of(known):
 
 
 def gather_sums(read, width, patterns, kinds, folds):
-    """`Rows` with the sums of all signals, which are read in their order.
+    """`Rows` with the sums of all signals, which are read in batches.
 
     One thread adds up the products of a batch while the next is read.
     """

@@ -95,7 +95,7 @@ class ScaledSignals:
         return to_device(x, self.device)
 
     def read_by(self, module, rows):
-        """What the encoder reads, ``module.read(x)``, of rows, an ndarray (b, d)."""
+        """What the encoder reads of the signals at rows, an ndarray (b, d)."""
         if self.inputs is not None:
             return self.inputs[rows.cpu().numpy()]
         return self._map(module.read, self.read, rows)
@@ -104,13 +104,11 @@ class ScaledSignals:
         """Keep what `read_by` gives, of all signals, until they are represented."""
         self.inputs = self.read_by(module, self.all_rows())
 
-    def represent_by(self, module, rows=None):
+    def represent_by(self, module, rows):
         """Keep what the network reads, ``module.represent(x)``, where it is not x.
 
-        Of the signals at rows, a Tensor of int, or all.
+        Of the signals at rows, a Tensor of int.
         """
-        if rows is None:
-            rows = self.all_rows()
         if self.inputs is not None:
             found = self._map(
                 module.encoder.represent, partial(self.read_by, module), rows
@@ -122,7 +120,7 @@ class ScaledSignals:
                 return
             found = self._map(module.represent, self.read, rows)
         found = torch.from_numpy(found).to(self.home)
-        self.h = found.new_zeros(len(self.X), *found.shape[1:])
+        self.h = found.new_full((len(self.X), *found.shape[1:]), math.nan)
         self.h[rows] = found
 
     def all_rows(self):

@@ -371,7 +371,7 @@ def finished(net, params, scaler, some, test, start):
 
 def blend(module, dataset, decoder_std):
     """The best share of reconstructions in what is filled, of gaps made in signals."""
-    some = dataset.sample(n_tried(dataset.signals.X[0].size), seeded(0))
+    some = dataset.sample(n_tried(math.prod(dataset.signals.X.shape[1:])), seeded(0))
     errors, squares = module.blend_errors(some.x_of_all(), decoder_std, seed=0)
     return max(0.0, errors / max(squares, 1e-30))
 

@@ -20,18 +20,19 @@ from skvae.training.callbacks import (
 from skvae.training.data import Batches, n_batches
 from skvae.training.net import VAENet
 
-# Where training starts at the closed form it takes few steps, of which Adam remembers
-# fewer than is usual. Learning rate of the linear decoder, which starts at its optimum,
-# as a share of `lr`.
+# Where training starts at the closed form it takes few steps, of which PyTorch's Adam
+# then remembers fewer than is usual. Learning rate of the linear decoder, which starts
+# at its optimum, as a share of `lr`.
 BETAS = (0.8, 0.99)
 LINEAR_LR = 0.1
 # Components that the encoder's correction sees, at least; or twice the latents.
 MIN_COMPONENTS = 16
 # Steps of max_epochs="auto". Of a decoder that starts at the closed form they grow with
-# a power of the number of samples and some more. Of networks that start from nothing,
-# and with labels, which take longer to learn than shapes, they grow with its root.
+# a power of the number of samples and some more; of many samples, as of networks that
+# start from nothing and with labels, which take longer to learn than shapes, they grow
+# with the root.
 AUTO_STEPS, AUTO_POWER, MORE_SAMPLES = 1.6, 0.75, 150
-SCRATCH_STEPS, LABEL_STEPS = 25, 45
+MOST_STEPS, SCRATCH_STEPS, LABEL_STEPS = 17, 25, 45
 # Of `net_params`, what no argument of the net is.
 OWN_OPTIONS = ("lr_schedule", "n_threads")
 # Of a history, where signals are held back.
@@ -120,7 +121,7 @@ def make_net(job, has_head, train):
     if "fused" in inspect.signature(optimizer).parameters:
         net_params.setdefault("optimizer__fused", True)
     if params.linear_path:
-        if "betas" in inspect.signature(optimizer).parameters:
+        if optimizer is torch.optim.Adam:
             net_params.setdefault("optimizer__betas", BETAS)
         slow = ("decoder.linear.*", {"lr": LINEAR_LR * params.lr})
         net_params.setdefault("optimizer__param_groups", [slow])
@@ -231,6 +232,8 @@ def needs_features(params, target):
 
 def auto_steps(n_samples, linear_path, has_head):
     """Steps of max_epochs="auto", which grow more slowly than the data."""
+    root = math.sqrt(n_samples)
     if linear_path and not has_head:
-        return AUTO_STEPS * (n_samples + MORE_SAMPLES) ** AUTO_POWER
-    return (LABEL_STEPS if has_head else SCRATCH_STEPS) * math.sqrt(n_samples)
+        steps = AUTO_STEPS * (n_samples + MORE_SAMPLES) ** AUTO_POWER
+        return min(steps, MOST_STEPS * root)
+    return (LABEL_STEPS if has_head else SCRATCH_STEPS) * root
