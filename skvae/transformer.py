@@ -143,7 +143,8 @@ class ConvVAETransformer(
         Channels that two-dimensional X, (n_samples, n_channels * n_timepoints), is
         folded into. None: 1, or as three-dimensional X has.
     lr : float, default=1e-2
-        Learning rate at its peak; a tenth of it for the decoder's linear map.
+        Learning rate at its peak, reached in 15 steps or more, and three tenths of it
+        in `partial_fit`; of either a tenth for the decoder's linear map.
     batch_size : int, default=24
         Signals of a training step.
     max_epochs : int or "auto", default="auto"
@@ -441,9 +442,9 @@ class ConvVAETransformer(
         The first call fixes the shape, the scaling, the thresholds of the features and
         the classes. Each call then ends with the closed form of all signals so far, and
         with statistics over all of them; a signal that comes again, value for value,
-        counts once. Training is on X and on as many earlier signals, at the constant
-        learning rate `lr`. The latents change, on axes that keep their order and sign
-        where they can: what is fitted to latents has to be fitted again.
+        counts once. Training is on X and on as many earlier signals, at three tenths
+        of the learning rate `lr`. The latents change, on axes that keep their order and
+        sign where they can: what is fitted to latents has to be fitted again.
 
         For this the estimator keeps some of its signals, about a million values or 64
         signals, and of more signals the sums of their products, tens of MB. A pickle

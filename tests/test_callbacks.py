@@ -64,7 +64,8 @@ def test_the_rate_is_constant_where_asked_and_in_partial_fit(waves):
     params = {"linear_path": False}
     constant = {"net_params": {"lr_schedule": None}, "max_epochs": 2}
     assert set(rates_of_fit(waves, **params, **constant).ravel()) == {1e-3}
-    assert set(rates_of_fit(waves, "partial_fit", **params).ravel()) == {1e-3}
+    rates = rates_of_fit(waves, "partial_fit", **params)
+    np.testing.assert_allclose(rates, 0.3e-3)
 
 
 @pytest.mark.parametrize("schedule", ["step", 0.5])
@@ -76,7 +77,7 @@ def test_an_unknown_schedule_is_refused(waves, schedule):
 
 def test_any_optimizer_of_torch_has_the_schedule(waves):
     params = {"net_params": {"optimizer": torch.optim.SGD}, "linear_path": False}
-    rates = rates_of_fit(waves, max_epochs=4, **params)
+    rates = rates_of_fit(waves, max_epochs=8, **params)
     assert rates.max() > 0.9e-3 > 0.1e-3 > rates[-1]
 
 

@@ -124,6 +124,19 @@ def test_training_ends_no_worse_than_its_start(monkeypatch, n_samples):
     assert vae.score(others) > blind.score(others) + 1.0
 
 
+def test_a_few_steps_end_no_worse_than_their_start(waves):
+    """Of an epoch, or of small parts: at the full rate they would go astray."""
+    params = {"feature_weight": 0.0, "random_state": 0, "device": "cpu"}
+    X, others = waves[:50], waves[50:]
+    start = ConvVAETransformer(8, max_epochs=0, **params).fit(X).score(others)
+    fitted = ConvVAETransformer(8, max_epochs=1, **params).fit(X)
+    assert fitted.score(others) > start - 1.0
+    parts = ConvVAETransformer(8, **params)
+    with pytest.warns(UserWarning, match="partial_fit got 25 signals for 8"):
+        parts.partial_fit(X[:25])
+    assert parts.partial_fit(X[25:]).score(others) > start - 1.0
+
+
 def test_nothing_more_to_train_is_no_error(waves):
     vae = ConvVAETransformer(2, max_epochs=1, warm_start=True, random_state=0)
     latents, score = vae.fit(waves).transform(waves), vae.score(waves)

@@ -27,6 +27,8 @@ except ImportError:
 
 
 LOGGER = logging.getLogger("skvae")
+# Steps in which the learning rate rises, at least.
+MIN_RISE = 15
 
 
 def schedule_callbacks(lr_schedule, n_steps):
@@ -45,12 +47,15 @@ def schedule_callbacks(lr_schedule, n_steps):
 def one_cycle(step, n_steps):
     """Factor of the learning rate: up within a tenth of the steps, down as a cosine.
 
+    Up within `MIN_RISE` steps at least: fewer, at the full rate, would only leave the
+    closed form without arriving anywhere.
+
     References
     ----------
     Smith & Topin (2019), https://arxiv.org/abs/1708.07120
     """
     progress = step / n_steps
-    rise = min(1.0, 10 * progress + 0.02)  # the first step is not for nothing
+    rise = min(1.0, 10 * progress + 0.02, (step + 1) / MIN_RISE)
     return rise * 0.5 * (1 + math.cos(math.pi * max(0.0, (progress - 0.1) / 0.9)))
 
 

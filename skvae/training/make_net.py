@@ -25,6 +25,8 @@ from skvae.training.net import VAENet
 # at its optimum, as a share of `lr`.
 BETAS = (0.8, 0.99)
 LINEAR_LR = 0.1
+# Learning rate of `partial_fit`, which never falls, as a share of `lr`.
+STEADY_LR = 0.3
 # Components that the encoder's correction sees, at least; or twice the latents.
 MIN_COMPONENTS = 16
 # Steps of max_epochs="auto". Of a decoder that starts at the closed form they grow with
@@ -51,9 +53,10 @@ def make_net(job, has_head, train):
     options = params.net_params or {}
     check_names(options, params)
     lr_schedule = options.get("lr_schedule", "one_cycle")
-    max_epochs, callbacks = 1, []
+    max_epochs, callbacks, lr = 1, [], params.lr
     if job.one_epoch:
         options = options | {"kl_warmup": 0.0}
+        lr *= STEADY_LR
     else:
         max_epochs = params.max_epochs
         n_steps = n_batches(train.n_largest, params.batch_size)  # of an epoch
@@ -102,7 +105,7 @@ def make_net(job, has_head, train):
         "criterion__label_weight": params.label_weight if has_head else 0.0,
         "criterion__classes": has_head and target.classes is not None,
         "optimizer": torch.optim.Adam,
-        "lr": params.lr,
+        "lr": lr,
         "max_epochs": max_epochs,
         "batch_size": params.batch_size,
         "callbacks": callbacks,
@@ -123,7 +126,7 @@ def make_net(job, has_head, train):
     if params.linear_path:
         if optimizer is torch.optim.Adam:
             net_params.setdefault("optimizer__betas", BETAS)
-        slow = ("decoder.linear.*", {"lr": LINEAR_LR * params.lr})
+        slow = ("decoder.linear.*", {"lr": LINEAR_LR * lr})
         net_params.setdefault("optimizer__param_groups", [slow])
     return VAENet(**net_params)
 
