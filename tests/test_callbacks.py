@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 from skvae import ConvVAETransformer
 from skvae.training import make_net
 from skvae.training.callbacks import one_cycle
+from skvae.training.make_net import MIN_RISE
 
 # The learning rate
 
@@ -53,7 +54,9 @@ def rates_of_fit(X, method="fit", **params):
 def test_each_step_of_a_fit_has_its_rate(waves, early_stopping):
     rates = rates_of_fit(waves, max_epochs=4, early_stopping=early_stopping)
     n_steps = 4 * 8  # 200 less 40 that test training, 180 less 36
-    expected = 1e-3 * np.array([one_cycle(i, n_steps) for i in range(n_steps)])
+    expected = 1e-3 * np.array(
+        [one_cycle(i, n_steps, MIN_RISE) for i in range(n_steps)]
+    )
     assert rates.shape == (n_steps, 2)
     by_size = np.sort(rates, axis=1)
     np.testing.assert_allclose(by_size[:, 1], expected)

@@ -234,7 +234,7 @@ SMALL = np.uint8
         ({"hidden_dims": [SMALL(200)], "linear_path": False},
          {"hidden_dims": (200,), "linear_path": np.bool_(False)}),
         ({"n_channels": SMALL(2)}, {"n_channels": 2}),
-        ({"batch_size": SMALL(16), "max_epochs": np.int8(2)}, {"max_epochs": 2}),
+        ({"batch_size": SMALL(24), "max_epochs": np.int8(2)}, {"max_epochs": 2}),
         ({"random_state": SMALL(3)}, {"random_state": 3}),
         ({"dropout": np.float16(0.5), "linear_path": False},
          {"dropout": 0.5, "linear_path": False}),

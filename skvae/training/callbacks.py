@@ -27,39 +27,37 @@ except ImportError:
 
 
 LOGGER = logging.getLogger("skvae")
-# Steps in which the learning rate rises, at least.
-MIN_RISE = 15
 
 
-def schedule_callbacks(lr_schedule, n_steps):
+def schedule_callbacks(lr_schedule, n_steps, min_rise):
     """skorch callbacks that change the learning rate after each step."""
     if lr_schedule is None or not n_steps:
         return []
     scheduler = LRScheduler(
         torch.optim.lr_scheduler.LambdaLR,
-        lr_lambda=partial(SCHEDULES[lr_schedule], n_steps=n_steps),
+        lr_lambda=partial(SCHEDULES[lr_schedule], n_steps=n_steps, min_rise=min_rise),
         step_every="batch",
         event_name=None,
     )
     return [("lr_schedule", scheduler)]
 
 
-def one_cycle(step, n_steps):
+def one_cycle(step, n_steps, min_rise=1):
     """Factor of the learning rate: up within a tenth of the steps, down as a cosine.
 
-    Up within `MIN_RISE` steps at least: fewer, at the full rate, would only leave the
-    closed form without arriving anywhere.
+    Up within `min_rise` steps at least.
 
     References
     ----------
     Smith & Topin (2019), https://arxiv.org/abs/1708.07120
     """
     progress = step / n_steps
-    rise = min(1.0, 10 * progress + 0.02, (step + 1) / MIN_RISE)
+    rise = min(1.0, 10 * progress + 0.02, (step + 1) / min_rise)
     return rise * 0.5 * (1 + math.cos(math.pi * max(0.0, (progress - 0.1) / 0.9)))
 
 
-# (step, n_steps) to the factor of the rate; n_steps are those of all `max_epochs`.
+# (step, n_steps, min_rise) to the factor of the rate; n_steps are those of all
+# `max_epochs`.
 SCHEDULES = {"one_cycle": one_cycle}
 
 

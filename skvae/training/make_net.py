@@ -25,7 +25,10 @@ from skvae.training.net import VAENet
 # at its optimum, as a share of `lr`.
 BETAS = (0.8, 0.99)
 LINEAR_LR = 0.1
-# Learning rate of `partial_fit`, which never falls, as a share of `lr`.
+# Steps in which the rate then rises, at least: fewer, at the full rate, would leave the
+# closed form without arriving anywhere. Rate of `partial_fit`, which never falls, as a
+# share of `lr`.
+MIN_RISE = 15
 STEADY_LR = 0.3
 # Components that the encoder's correction sees, at least; or twice the latents.
 MIN_COMPONENTS = 16
@@ -64,7 +67,8 @@ def make_net(job, has_head, train):
             budget = auto_steps(train.n_all, params.linear_path, has_head)
             max_epochs = max(1, round(budget / n_steps))
         n_steps *= max_epochs
-        callbacks += schedule_callbacks(lr_schedule, n_steps)
+        min_rise = MIN_RISE if params.linear_path else 1
+        callbacks += schedule_callbacks(lr_schedule, n_steps, min_rise)
         if params.early_stopping:
             callbacks += stopping_callbacks(params.patience)
     own_callbacks = copies(params.callbacks or [])
@@ -105,7 +109,8 @@ def make_net(job, has_head, train):
         "criterion__label_weight": params.label_weight if has_head else 0.0,
         "criterion__classes": has_head and target.classes is not None,
         "optimizer": torch.optim.Adam,
-        "lr": lr,
+        "lr": params.lr,
+        "optimizer__lr": lr,
         "max_epochs": max_epochs,
         "batch_size": params.batch_size,
         "callbacks": callbacks,
