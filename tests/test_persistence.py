@@ -106,7 +106,8 @@ SETTINGS = {
     "numbers": {"label_weight": 1.0, "linear_path": False},
     "signal alone": {"feature_weight": 0.0},
     "deep": {
-        "beta": 0.01,  # in so few steps, no latent might be active
+        "beta": 0.1,  # in so few steps, no latent might be active
+        "batch_size": 16,
         "batch_norm": True,
         "dropout": 0.2,
         "conv_channels": np.array([3, 5, 7]),
