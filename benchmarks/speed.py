@@ -473,12 +473,10 @@ def before_section(found):
         seconds, peaks = result["seconds"], result["peak_bytes"]
         for other in [name for name in seconds if name != "now"]:
             pair = other, "now"
-            ratio = next(
-                told for name, _, told in turns(result, other) if name == "now"
-            )
+            ratios = {name: told for name, _, told in turns(result, other)}
             taken = (median(seconds[name]) for name in pair)
             most = (peaks.get(name, math.nan) / 1e6 for name in pair)
-            yield *task, other, len(seconds["now"]), *taken, ratio, *most
+            yield *task, other, len(seconds["now"]), *taken, ratios["now"], *most
 
 
 # --- Two fits at once

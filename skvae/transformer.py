@@ -143,14 +143,15 @@ class ConvVAETransformer(
         Channels that two-dimensional X, (n_samples, n_channels * n_timepoints), is
         folded into. None: 1, or as three-dimensional X has.
     lr : float, default=1e-2
-        Learning rate at its peak, reached in 15 steps or more, and three tenths of it
-        in `partial_fit`; of either a tenth for the decoder's linear map.
+        Peak learning rate of `fit`, with `linear_path` reached after at least 15 steps.
+        `partial_fit` trains at a constant 0.3 of it. The decoder's linear map takes a
+        tenth of either.
     batch_size : int, default=24
         Signals of a training step.
     max_epochs : int or "auto", default="auto"
-        "auto": 1.6 (n + 150)^.75 steps for n signals, at most 17 for each root of n; 45
-        for each where a head on the latents is trained by labels, 25 with
-        ``linear_path=False``; at least an epoch. 0 is the closed form alone.
+        "auto" gives n signals 1.6 (n + 150)^.75 steps, at most 17 sqrt(n). Where labels
+        train a head on the latents it gives 45 sqrt(n), with ``linear_path=False`` 25
+        sqrt(n). It gives at least an epoch. 0 is the closed form alone.
     early_stopping : bool, default=False
         Hold back `validation_fraction` of the signals, stop when their loss has not
         fallen for `patience` epochs, and restore the best epoch.

@@ -630,25 +630,22 @@ def spy_on_shapes(monkeypatch, owner, method):
 
 
 def test_a_closed_form_is_of_the_file_that_its_peer_reads(speed, monkeypatch, tmp_path):
+    fitted = []
+
+    class Recorder:
+        def __init__(self, *args, **params):
+            self.params = params
+
+        def fit(self, X):
+            fitted.append((self.params, X.shape, Path(X.filename)))
+
     monkeypatch.setattr(speed, "IncrementalPCA", Recorder)
     monkeypatch.setattr(speed, "default_vae", Recorder)
     for build in ("before", "now", "IncrementalPCA"):
         speed.prepared(speed.FORM, 1200, 1, tmp_path, build)()
-    ours, again, theirs = Recorder.fitted[1::2]  # after what warms up
+    ours, again, theirs = fitted[1::2]  # after what warms up
     assert ours == again == ({"max_epochs": 0}, (1200, 336), tmp_path / "X.npy")
     assert theirs == ({"batch_size": 5000}, (1200, 336), tmp_path / "X.npy")
-
-
-class Recorder:
-    """Keeps parameters, and shape and file of the signals that are fitted."""
-
-    fitted = []  # noqa: RUF012
-
-    def __init__(self, *args, **params):
-        self.params = params
-
-    def fit(self, X):
-        self.fitted.append((self.params, X.shape, Path(X.filename)))
 
 
 @pytest.mark.peer

@@ -109,16 +109,13 @@ class ScaledSignals:
 
         Of the signals at rows, a Tensor of int.
         """
+        function, read = module.represent, self.read
         if self.inputs is not None:
-            found = self._map(
-                module.encoder.represent, partial(self.read_by, module), rows
-            )
-            self.inputs = None
-        else:
-            first = self.read(rows[:1])
-            if not self.has_gaps and module.represent(first) is first:
-                return
-            found = self._map(module.represent, self.read, rows)
+            function, read = module.encoder.represent, partial(self.read_by, module)
+        elif not self.has_gaps and function(first := self.read(rows[:1])) is first:
+            return
+        found = self._map(function, read, rows)
+        self.inputs = None
         found = torch.from_numpy(found).to(self.home)
         self.h = found.new_full((len(self.X), *found.shape[1:]), math.nan)
         self.h[rows] = found

@@ -32,10 +32,9 @@ MIN_RISE = 15
 STEADY_LR = 0.3
 # Components that the encoder's correction sees, at least; or twice the latents.
 MIN_COMPONENTS = 16
-# Steps of max_epochs="auto". Of a decoder that starts at the closed form they grow with
-# a power of the number of samples and some more; of many samples, as of networks that
-# start from nothing and with labels, which take longer to learn than shapes, they grow
-# with the root.
+# Steps of max_epochs="auto" for n samples. From the closed form AUTO_STEPS times
+# (n + MORE_SAMPLES) ** AUTO_POWER, at most MOST_STEPS for each root of n. From nothing,
+# and with labels, which take longer to learn than shapes, they are so many for each.
 AUTO_STEPS, AUTO_POWER, MORE_SAMPLES = 1.6, 0.75, 150
 MOST_STEPS, SCRATCH_STEPS, LABEL_STEPS = 17, 25, 45
 # Of `net_params`, what no argument of the net is.
