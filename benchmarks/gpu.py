@@ -45,9 +45,7 @@ def skvae_trainer(latent_dim, params, **net_params):
 TRAINERS = {
     "plain loop": partial(peers.plain_trainer, device=DEVICE),
     "skvae, P2": skvae_trainer(2, peers.P2),
-    "skvae, P2, graphs": skvae_trainer(2, peers.P2, cuda_graphs=True),
     "skvae, defaults": skvae_trainer(8, {}),
-    "skvae, defaults, graphs": skvae_trainer(8, {}, cuda_graphs=True),
 }
 
 

@@ -29,7 +29,7 @@ from sklearn.pipeline import Pipeline
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
 from skvae.model.features import RandomConvolutions
-from skvae.runtime import torch_threads
+from skvae.threads import torch_threads
 
 BEFORE = "9025113"  # the last commit before issue 24
 N_SEEN = 1000  # signals of the calls of few, of whose times the median counts

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skvae.model.features import LIMIT, MAKES_ROOM, N_TAPS
-from skvae.runtime import plain_torch
+from skvae.threads import plain_torch
 from skvae.transformer import ConvVAETransformer
 
 try:

@@ -6,7 +6,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.preprocessing._data import _is_constant_feature
 from sklearn.utils import gen_batches
 
-from skvae.processes import from_all, pooled, shared_errors
+from skvae.distributed import from_all, pooled, shared_errors
 
 SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler}
 

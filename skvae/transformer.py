@@ -13,12 +13,12 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils import check_scalar
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skvae.batches import map_batches, resolve_device
+from skvae.distributed import check_group, from_first, n_processes, shared_errors
 from skvae.inputs.as_given import as_frame, fill_in, reconstructed
 from skvae.inputs.containers import is_frame, is_list
 from skvae.inputs.signals import (
@@ -28,28 +28,25 @@ from skvae.inputs.signals import (
     unfold,
 )
 from skvae.inputs.target import Target, check_target
+from skvae.messages import warn_user
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.objective import gaussian_elbo, log_importance_weights
 from skvae.model.summary import summarize
-from skvae.processes import check_group, from_first, n_processes, shared_errors
-from skvae.runtime import (
-    all_threads,
-    documentation_url,
-    draw_seed,
-    forked_random_state,
-    map_batches,
-    plain_torch,
-    resolve_device,
-    warn_user,
-)
 from skvae.saving.checkpoint import Checkpoint
 from skvae.saving.estimator import load, save
 from skvae.saving.files import FORMAT, versions, warn_if_versions_differ
 from skvae.scaling import SCALERS
-from skvae.training.callbacks import CallbackSupportMixin, FitTasks
+from skvae.sklearn_private import (
+    CallbackSupportMixin,
+    Interval,
+    StrOptions,
+    fit_context,
+)
+from skvae.threads import all_threads, draw_seed, forked_random_state, plain_torch
+from skvae.training.callbacks import FitTasks
 from skvae.training.fit import Job, fit
+from skvae.training.fitted import Fitted
 from skvae.training.options import check_options, plain_numbers
-from skvae.training.sum_up import Fitted
 
 # Draws from q(z|x) behind the ELBO of score_samples; and pairs of them where a part of
 # it is in closed form, which leaves half the error or less.
@@ -266,8 +263,6 @@ class ConvVAETransformer(
                                        (default; Smith and Topin 2019) or None,
                                        constant; others are skorch's LRScheduler, in
                                        `callbacks`
-    ``"cuda_graphs"``                  True captures training steps on a GPU; not yet
-                                       run on one
     ``"n_threads"``                    of PyTorch and BLAS in `fit`; by default as many
                                        as a training step is worth, mostly one; the
                                        closed form of many signals takes one more
@@ -293,8 +288,6 @@ class ConvVAETransformer(
     >>> vae.fit_transform(X).shape
     (200, 2)
     """
-
-    _doc_link_module = "skvae"
 
     _parameter_constraints: ClassVar[dict] = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
@@ -400,7 +393,7 @@ class ConvVAETransformer(
         self.warm_start = warm_start
         self.checkpoint = checkpoint
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
         """Train the autoencoder on X.
 
@@ -436,7 +429,7 @@ class ConvVAETransformer(
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         return self._fit(X, y, goes_on)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, classes=None):
         """Take the signals into the closed form, and train for one epoch.
 
@@ -910,11 +903,6 @@ class ConvVAETransformer(
         tags.target_tags.required = bool(self.label_weight)
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-    @property
-    def _doc_link_template(self):
-        """Where scikit-learn's diagram links to."""
-        return documentation_url()
 
     @property
     def _n_features_out(self):

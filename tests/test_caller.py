@@ -15,7 +15,7 @@ import torch
 from skorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
-from skvae import ConvVAETransformer, runtime
+from skvae import ConvVAETransformer, threads
 
 TINY = {
     "latent_dim": 2,
@@ -187,9 +187,9 @@ def test_a_child_forked_while_another_thread_fits_does_not_hang(waves, fitted, f
 
     def hold():
         with (
-            runtime.forked_random_state(0),
-            runtime.torch_threads(1),
-            runtime.THREADS_LOCK,
+            threads.forked_random_state(0),
+            threads.torch_threads(1),
+            threads.THREADS_LOCK,
         ):
             is_held.set()
             may_end.wait(60)
@@ -203,7 +203,7 @@ def test_a_child_forked_while_another_thread_fits_does_not_hang(waves, fitted, f
             if fits:
                 ConvVAETransformer(**TINY | {"max_epochs": 0}).fit(X)
             fitted.transform(X)
-            os._exit(7 if runtime.THREADS_OUTSIDE else 0)
+            os._exit(7 if threads.THREADS_OUTSIDE else 0)
         finally:
             os._exit(1)
     deadline = time.monotonic() + 60

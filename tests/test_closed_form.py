@@ -9,7 +9,7 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from skvae import ConvVAETransformer
-from skvae.model import closed_form, sums
+from skvae.model import closed_form, moments
 from skvae.model.closed_form import (
     Views,
     fit_components,
@@ -18,8 +18,8 @@ from skvae.model.closed_form import (
     principal_components,
 )
 from skvae.model.features import RandomConvolutions
+from skvae.model.moments import Rows, Sums, gather
 from skvae.model.regression import Choice
-from skvae.model.sums import Rows, Sums, gather
 from skvae.training import data as training_data
 from skvae.training import fit as training
 
@@ -247,7 +247,7 @@ def test_an_error_of_the_thread_that_adds_is_raised(monkeypatch):
     def fail(self, values):
         raise MemoryError("no")
 
-    monkeypatch.setattr(sums, "MAX_VALUES", 0)
+    monkeypatch.setattr(moments, "MAX_VALUES", 0)
     monkeypatch.setattr(Sums, "add", fail)
     known = np.zeros((10, 0), bool)
     with pytest.raises(MemoryError, match="no"):
@@ -404,7 +404,7 @@ class Reader:
 @pytest.mark.parametrize("as_sums", [False, True])
 def test_each_signal_is_read_once_and_is_in_one_fold(tmp_path, monkeypatch, as_sums):
     """60 000 signals of 48 points, from a memory map."""
-    monkeypatch.setattr(sums, "MAX_VALUES", 2**20 if as_sums else 2**23)
+    monkeypatch.setattr(moments, "MAX_VALUES", 2**20 if as_sums else 2**23)
     path = tmp_path / "signals.npy"
     X = np.lib.format.open_memmap(path, "w+", np.float32, (60_000, 48))
     rng = np.random.default_rng(0)
@@ -438,7 +438,7 @@ def test_each_signal_is_read_once_and_is_in_one_fold(tmp_path, monkeypatch, as_s
 def test_a_fit_reads_each_signal_of_a_memory_map_once_for_its_sums(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(sums, "MAX_VALUES", 2**12)
+    monkeypatch.setattr(moments, "MAX_VALUES", 2**12)
     monkeypatch.setattr(training_data, "RESIDENT_BYTES", 2**12)
     asked = []
     plain_gather = training.gather
@@ -467,7 +467,7 @@ def test_a_fit_reads_each_signal_of_a_memory_map_once_for_its_sums(
 def test_features_of_a_signal_are_computed_once(monkeypatch, is_streamed, max_epochs):
     """But for those few that means are over, where they are not kept."""
     if is_streamed:
-        monkeypatch.setattr(sums, "MAX_VALUES", 2**12)
+        monkeypatch.setattr(moments, "MAX_VALUES", 2**12)
         monkeypatch.setattr(training, "MAX_VALUES", 2**12)
         monkeypatch.setattr(training_data, "RESIDENT_BYTES", 2**12)
     monkeypatch.setattr(training, "STATISTICS_VALUES", 2**8)
@@ -497,7 +497,7 @@ def test_a_streamed_fit_with_features_and_labels_is_the_resident_one(monkeypatch
     monkeypatch.setattr(closed_form, "choose", lambda *args: choice)
     params = {"max_epochs": 0, "random_state": 0, "device": "cpu", "label_weight": 1.0}
     expected = ConvVAETransformer(3, **params).fit_transform(X, y)
-    monkeypatch.setattr(sums, "MAX_VALUES", 2**12)
+    monkeypatch.setattr(moments, "MAX_VALUES", 2**12)
     monkeypatch.setattr(training_data, "RESIDENT_BYTES", 2**12)
     streamed = ConvVAETransformer(3, **params).fit_transform(X, y)
     assert_same_up_to_sign(streamed, expected, 1e-4)
@@ -519,8 +519,8 @@ def test_few_long_signals_go_by_the_dual():
 
 
 def test_of_many_wide_signals_a_random_part_is_taken(monkeypatch):
-    monkeypatch.setattr(sums, "MAX_WIDTH", 32)
-    monkeypatch.setattr(sums, "MAX_VALUES", 41 * 60)
+    monkeypatch.setattr(moments, "MAX_WIDTH", 32)
+    monkeypatch.setattr(moments, "MAX_VALUES", 41 * 60)
     read = Reader(np.random.default_rng(0).standard_normal((500, 40)))
     parts = []
     for seed in (0, 0, 1):
@@ -536,7 +536,7 @@ def test_of_many_wide_signals_a_random_part_is_taken(monkeypatch):
 
 @pytest.mark.parametrize("as_sums", [False, True])
 def test_signals_are_gathered_by_what_is_known_of_them(monkeypatch, as_sums):
-    monkeypatch.setattr(sums, "MAX_VALUES", 2**10 if as_sums else 2**23)
+    monkeypatch.setattr(moments, "MAX_VALUES", 2**10 if as_sums else 2**23)
     rng = np.random.default_rng(0)
     values = rng.standard_normal((600, 6))
     known = np.column_stack([np.arange(600) % 2 == 0, np.arange(600) % 3 == 0])
@@ -551,7 +551,7 @@ def test_signals_are_gathered_by_what_is_known_of_them(monkeypatch, as_sums):
 
 
 def test_of_many_patterns_a_random_part_of_the_signals_is_taken(monkeypatch):
-    monkeypatch.setattr(sums, "MAX_VALUES", 10 * 300)
+    monkeypatch.setattr(moments, "MAX_VALUES", 10 * 300)
     rng = np.random.default_rng(0)
     known = rng.random((1000, 5)) < 0.5
     read = Reader(rng.standard_normal((1000, 9)))
@@ -591,7 +591,7 @@ def degenerate():
 @pytest.mark.parametrize("label_weight", [0.0, 2.0])
 def test_everything_is_finite(name, as_sums, label_weight, monkeypatch):
     if as_sums:
-        monkeypatch.setattr(sums, "MAX_VALUES", 0)
+        monkeypatch.setattr(moments, "MAX_VALUES", 0)
     X = degenerate()[name]
     y = np.arange(len(X)) % 2
     vae = ConvVAETransformer(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from skvae import ConvVAETransformer, runtime
+from skvae import ConvVAETransformer, batches
 from skvae.scaling import ChannelScaler
 from skvae.training import data, memory
 from skvae.training.data import Batches, ScaledSignals, SignalDataset, n_batches
@@ -113,7 +113,7 @@ def test_signals_on_disk_are_not_read_whole(waves, monkeypatch, tmp_path):
 
     monkeypatch.setattr(ChannelScaler, "transform", recorded)
     monkeypatch.setattr(data, "RESIDENT_BYTES", 0)
-    monkeypatch.setattr(runtime, "INFERENCE_TIMEPOINTS", {"cpu": 2**12})
+    monkeypatch.setattr(batches, "INFERENCE_TIMEPOINTS", {"cpu": 2**12})
     monkeypatch.setattr(memory, "REMEMBERED_VALUES", 2**12)
     vae = ConvVAETransformer(2, max_epochs=1, feature_weight=0.0, random_state=0)
     vae.fit(X)

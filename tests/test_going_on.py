@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
-from skvae.model.sums import Rows, gather, merge
+from skvae.model.moments import Rows, gather, merge
 from skvae.scaling import ChannelScaler
 from skvae.training import memory
 from skvae.training.data import ScaledSignals, SignalDataset

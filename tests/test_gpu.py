@@ -55,11 +55,9 @@ def profiles():
     return make_load_profiles(519, random_state=0)
 
 
-def make(setting="defaults", graphs=False, **params):
+def make(setting="defaults", **params):
     params = {"max_epochs": 2, "batch_size": 32, "random_state": 0} | params
-    net_params = {"cuda_graphs": graphs}
-    params = {"device": DEVICE, **SETTINGS[setting], **params, "net_params": net_params}
-    return ConvVAETransformer(**params)
+    return ConvVAETransformer(**{"device": DEVICE, **SETTINGS[setting], **params})
 
 
 def distance(a, b):
@@ -205,52 +203,6 @@ def test_memory_is_given_back(profiles):
     assert held[-1] - torch.cuda.memory_allocated() < 2**24
 
 
-# --- CUDA graphs
-
-
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_graphs_give_the_losses_of_plain_steps(profiles, setting, monkeypatch):
-    replays, replay = [], torch.cuda.CUDAGraph.replay
-
-    def counting(graph):
-        replays.append(graph)
-        replay(graph)
-
-    plain = step_losses(*profiles, setting)
-    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counting)
-    graphed = step_losses(*profiles, setting, graphs=True)
-    assert len(replays) > len(plain) / 2
-    assert distance(graphed, plain) < 1e-3
-
-
-def test_training_goes_on_where_capture_fails(tmp_path):
-    """In a process of its own: what a failed capture leaves is torch's affair.
-
-    The step waits for the device, which no graph can.
-    """
-    code = """
-import warnings, torch
-from skvae import ConvVAETransformer
-from skvae.datasets import make_load_profiles
-from skvae.training.net import VAENet
-get_loss = VAENet.get_loss
-def waiting(self, *args, **kwargs):
-    loss = get_loss(self, *args, **kwargs)
-    loss.item()
-    return loss
-VAENet.get_loss = waiting
-X, _ = make_load_profiles(300, random_state=0)
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    vae = ConvVAETransformer(
-        max_epochs=3, device="cuda", random_state=0, net_params={"cuda_graphs": True}
-    ).fit(X)
-assert any("captured" in str(w.message) for w in caught)
-assert vae.history_["train_loss"][-1] < vae.history_["train_loss"][0]
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 # --- Fitted models
 
 
@@ -297,7 +249,7 @@ assert len(model.predict(X)) == len(X)
 
 
 def test_out_of_memory_means_smaller_batches(profiles, monkeypatch):
-    from skvae import runtime
+    from skvae import batches
 
     vae = make().fit(profiles[0])
     X = np.tile(profiles[0], (400, 1))
@@ -307,7 +259,7 @@ def test_out_of_memory_means_smaller_batches(profiles, monkeypatch):
     allowed = torch.cuda.memory_reserved() + 2**29
     total = torch.cuda.get_device_properties(DEVICE).total_memory
     # All signals in one batch.
-    monkeypatch.setitem(runtime.INFERENCE_TIMEPOINTS, "cuda", X.size)
+    monkeypatch.setitem(batches.INFERENCE_TIMEPOINTS, "cuda", X.size)
     torch.cuda.set_per_process_memory_fraction(allowed / total)
     try:
         found = vae.transform(X)

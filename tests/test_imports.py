@@ -18,8 +18,8 @@ FILES = {
 # From the bottom up: a file imports only from rows before its own. A name that ends in
 # a dot is a folder, whose files may import each other, in one direction.
 LAYERS = [
-    ("processes",),
-    ("model.features", "model.layers", "model.likelihoods", "scaling", "runtime",
+    ("distributed", "messages", "sklearn_private", "threads"),
+    ("model.features", "model.layers", "model.likelihoods", "scaling", "batches",
      "datasets.", "progress"),
     ("inputs.", "model."),
     ("training.",),
@@ -88,7 +88,7 @@ def test_no_file_imports_itself_by_way_of_others():
 
 
 def test_the_folders_are_walked():
-    assert {"model.network", "training.net", "saving.files", "runtime"} <= FILES.keys()
+    assert {"model.network", "training.net", "saving.files", "batches"} <= FILES.keys()
     assert ("model.likelihoods", "LIKELIHOODS") in imports(FILES["transformer"])
     assert level("model.layers") < level("model.network") < level("training.net")
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from skvae import runtime
+from skvae import batches
+from skvae.batches import map_batches
 from skvae.model.network import ConvVAE
-from skvae.runtime import map_batches
 
 
 @pytest.mark.parametrize("latent_dim", [1, 3, 8])
@@ -43,7 +43,7 @@ def test_result_does_not_depend_on_threads(n_threads, monkeypatch):
     X = np.random.default_rng(0).standard_normal((500, 1, 60)).astype(np.float32)
     vae.encoder.features.fit(torch.from_numpy(X))
     expected = map_batches(vae.represent, X.__getitem__, len(X), 60, "cpu")
-    monkeypatch.setitem(runtime.INFERENCE_TIMEPOINTS, "cpu", 60 * 16)
+    monkeypatch.setitem(batches.INFERENCE_TIMEPOINTS, "cpu", 60 * 16)
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:

@@ -9,6 +9,7 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from skvae import ConvVAETransformer
 from skvae.model.closed_form import Views
+from skvae.model.moments import Rows, Sums
 from skvae.model.regression import (
     MIXES,
     PENALTIES,
@@ -18,7 +19,6 @@ from skvae.model.regression import (
     leave_folds_out,
     leave_one_out,
 )
-from skvae.model.sums import Rows, Sums
 
 N_VALUES, N_FEATURES = 6, 9
 VIEWS = Views(N_VALUES, N_FEATURES, 1.0, 1.0)

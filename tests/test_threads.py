@@ -11,8 +11,8 @@ import torch
 from skorch.callbacks import Callback
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skvae import ConvVAETransformer, runtime
-from skvae.model import sums
+from skvae import ConvVAETransformer, batches, threads
+from skvae.model import moments
 
 TINY = {
     "latent_dim": 2,
@@ -137,18 +137,18 @@ def test_the_number_of_threads_is_as_before_where_a_call_raises(
 ):
     vae = copy.deepcopy(fitted)
     # What one test leaves is not the next's.
-    monkeypatch.setattr(runtime, "THREADS_OUTSIDE", {})
+    monkeypatch.setattr(threads, "THREADS_OUTSIDE", {})
     with threadpool_limits(2, user_api="blas"):
         with pytest.raises((ValueError, FloatingPointError, RuntimeError)):
             FAILING[name](vae)
         assert torch.get_num_threads() == n_threads
         assert blas_threads() == 2
-    assert runtime.THREADS_OUTSIDE == {}
+    assert threads.THREADS_OUTSIDE == {}
 
 
 def test_a_setting_after_a_refused_one_is_kept(waves, two_threads, monkeypatch):
     """A number of threads that raises leaves no trace in later calls."""
-    monkeypatch.setattr(runtime, "THREADS_OUTSIDE", {})
+    monkeypatch.setattr(threads, "THREADS_OUTSIDE", {})
     vae = ConvVAETransformer(**TINY).fit(waves)
     broken = ConvVAETransformer(**TINY, net_params={"n_threads": 0})
     with pytest.raises((ValueError, TypeError, RuntimeError)):
@@ -162,7 +162,7 @@ def test_a_setting_after_a_refused_one_is_kept(waves, two_threads, monkeypatch):
 def test_an_unusable_number_of_threads_is_refused_in_our_words(
     waves, value, monkeypatch
 ):
-    monkeypatch.setattr(runtime, "THREADS_OUTSIDE", {})
+    monkeypatch.setattr(threads, "THREADS_OUTSIDE", {})
     vae = ConvVAETransformer(**TINY, net_params={"n_threads": value})
     with pytest.raises((ValueError, TypeError), match=r"n_threads.*int in .*\[1"):
         vae.fit(waves)
@@ -280,12 +280,12 @@ def test_a_few_batches_are_computed_by_one_thread(waves, fitted, two_threads):
         seen.append((threading.get_ident(), torch.get_num_threads()))
         return x
 
-    runtime.map_batches(function, torch.ones(60, 3).__getitem__, 60, 3, "cpu")
+    batches.map_batches(function, torch.ones(60, 3).__getitem__, 60, 3, "cpu")
     assert seen == [(threading.get_ident(), 1)]
 
 
 def test_many_batches_are_computed_by_several_threads(two_threads, monkeypatch):
-    monkeypatch.setitem(runtime.INFERENCE_TIMEPOINTS, "cpu", 16)
+    monkeypatch.setitem(batches.INFERENCE_TIMEPOINTS, "cpu", 16)
     seen = []
     meet = threading.Barrier(2)
 
@@ -296,7 +296,7 @@ def test_many_batches_are_computed_by_several_threads(two_threads, monkeypatch):
         return 2 * x
 
     x = torch.arange(17.0 * 16)[:, None]
-    result = runtime.map_batches(function, x.__getitem__, len(x), 1, "cpu")
+    result = batches.map_batches(function, x.__getitem__, len(x), 1, "cpu")
     np.testing.assert_array_equal(result, 2 * x)
     assert len(seen) == 17
     assert {n for _, n in seen} == {1}
@@ -305,7 +305,7 @@ def test_many_batches_are_computed_by_several_threads(two_threads, monkeypatch):
 
 
 def test_an_error_in_one_of_many_batches_is_raised(two_threads, monkeypatch):
-    monkeypatch.setitem(runtime.INFERENCE_TIMEPOINTS, "cpu", 16)
+    monkeypatch.setitem(batches.INFERENCE_TIMEPOINTS, "cpu", 16)
 
     def function(x):
         if x[0] > 100:
@@ -314,7 +314,7 @@ def test_an_error_in_one_of_many_batches_is_raised(two_threads, monkeypatch):
 
     x = torch.arange(20.0 * 16)[:, None]
     with pytest.raises(MemoryError, match="in a thread"):
-        runtime.map_batches(function, x.__getitem__, len(x), 1, "cpu")
+        batches.map_batches(function, x.__getitem__, len(x), 1, "cpu")
     assert torch.get_num_threads() == 2
 
 
@@ -337,8 +337,8 @@ def test_same_bits_with_one_and_two_threads(
     X = np.tile(waves, (4, 1)) + np.arange(800)[:, None] / 800
     X = X.astype(np.float32)
     results = []
-    for timepoints in (runtime.INFERENCE_TIMEPOINTS["cpu"], 48 * 32):
-        monkeypatch.setitem(runtime.INFERENCE_TIMEPOINTS, "cpu", timepoints)
+    for timepoints in (batches.INFERENCE_TIMEPOINTS["cpu"], 48 * 32):
+        monkeypatch.setitem(batches.INFERENCE_TIMEPOINTS, "cpu", timepoints)
         for n_threads in (1, 2):
             torch.set_num_threads(n_threads)
             results.append(RESULTS[name](vae, X))
@@ -356,8 +356,8 @@ def test_a_default_fit_has_the_same_bits_with_one_and_two_threads(waves, two_thr
 
 
 def test_sums_have_the_same_bits_with_any_number_of_threads(two_threads, monkeypatch):
-    monkeypatch.setattr(sums, "MAX_VALUES", 2**12)
-    monkeypatch.setattr(sums, "N_ADDED", 700)
+    monkeypatch.setattr(moments, "MAX_VALUES", 2**12)
+    monkeypatch.setattr(moments, "N_ADDED", 700)
     X = np.random.default_rng(0).standard_normal((3000, 30)).cumsum(axis=1)
     latents = []
     for n_threads in (1, 2, 16):
@@ -370,7 +370,7 @@ def test_sums_have_the_same_bits_with_any_number_of_threads(two_threads, monkeyp
 
 
 def test_same_bits_in_several_python_threads(waves, fitted, two_threads, monkeypatch):
-    monkeypatch.setitem(runtime.INFERENCE_TIMEPOINTS, "cpu", 48 * 16)
+    monkeypatch.setitem(batches.INFERENCE_TIMEPOINTS, "cpu", 48 * 16)
     expected = fitted.transform(waves), fitted.score_samples(waves)
     start = threading.Barrier(4)
 

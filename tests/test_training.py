@@ -12,8 +12,8 @@ from skvae import ConvVAETransformer
 from skvae.scaling import ChannelScaler
 from skvae.training import fit
 from skvae.training.data import ScaledSignals, SignalDataset
+from skvae.training.fitted import decoder_scale
 from skvae.training.make_net import auto_steps
-from skvae.training.sum_up import decoder_scale
 
 
 def low_rank(n_samples, n_factors=3, n_timepoints=40, noise=0.5, seed=0):

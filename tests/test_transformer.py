@@ -22,7 +22,7 @@ from skorch.helper import predefined_split
 from torch.distributions import Bernoulli, Laplace, Normal
 
 import skvae
-from skvae import ConvVAETransformer, runtime
+from skvae import ConvVAETransformer, threads
 from skvae.datasets import make_load_profiles
 from skvae.saving import files
 
@@ -568,7 +568,7 @@ def test_unusable_parameters_are_refused_and_leave_the_fit_alone(
 @pytest.mark.parametrize("n_threads", [0, "all"])
 def test_unusable_threads_are_refused_and_change_nothing(waves, monkeypatch, n_threads):
     # So that other tests find it as it was, should this one fail.
-    monkeypatch.setattr(runtime, "THREADS_OUTSIDE", {})
+    monkeypatch.setattr(threads, "THREADS_OUTSIDE", {})
     vae = ConvVAETransformer(2, max_epochs=1, net_params={"n_threads": n_threads})
     before = torch.get_num_threads()
     with pytest.raises((ValueError, TypeError), match="n_threads"):

@@ -94,7 +94,6 @@ WRONG_NET_PARAMS = {
     "module__output_kernel_size": [0, -1, 2.5, "8"],
     "criterion__free_bits": [-1, np.nan, np.inf, "1", None],
     "kl_warmup": [-1, 1.5, np.nan, "0.5", None],
-    "cuda_graphs": ["yes", None],
     "n_threads": [0, -1, 1.5, "two"],
 }
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.utils._set_output import _get_container_adapter
 
 from skvae.inputs.containers import (
     is_arrow,
@@ -16,6 +15,7 @@ from skvae.inputs.containers import (
     to_numpy,
 )
 from skvae.inputs.long_frames import column
+from skvae.sklearn_private import container_adapter
 
 
 def reconstructed(X, signals):
@@ -164,7 +164,7 @@ def as_frame(estimator, X, like, columns=None):
     like : what it came from, for its index
     columns : names, by default those of the fitted DataFrame
     """
-    adapter = _get_container_adapter("transform", estimator)
+    adapter = container_adapter("transform", estimator)
     is_table = getattr(X, "ndim", 1) == 2 and not is_frame(X) and X.dtype != object
     if adapter is None or not is_table:
         return X

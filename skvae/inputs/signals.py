@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_array, validate_data
 from skvae.inputs.columns import Layout, layout
 from skvae.inputs.containers import is_frame, pad, read, refuse_masked, to_numpy
 from skvae.inputs.suspicions import warn_of_mistakes, warn_of_other_units
-from skvae.runtime import warn_user
+from skvae.messages import warn_user
 from skvae.scaling import BLOCK_VALUES
 
 

@@ -6,11 +6,11 @@ from reprlib import repr as shortened
 
 import numpy as np
 
+from skvae.distributed import n_processes
 from skvae.inputs.columns import TIME_NAMES, not_numbered, out_of_order
 from skvae.inputs.containers import is_frame, is_list
 from skvae.inputs.long_frames import is_time
-from skvae.processes import n_processes
-from skvae.runtime import warn_user
+from skvae.messages import warn_user
 
 # Readings in a table are so many rows of so few values.
 MANY_ROWS, FEW_VALUES = 1000, 5

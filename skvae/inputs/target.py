@@ -9,10 +9,10 @@ import numpy as np
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
+from skvae.distributed import from_all, pooled, refuse_differences, shared_errors
 from skvae.inputs.containers import is_missing, refuse_masked, to_numpy
 from skvae.inputs.suspicions import FAR, sentinels
-from skvae.processes import from_all, pooled, refuse_differences, shared_errors
-from skvae.runtime import warn_user
+from skvae.messages import warn_user
 
 LOGGER = logging.getLogger("skvae")
 # float64 holds the variance of such numbers.

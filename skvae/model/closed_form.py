@@ -2,7 +2,7 @@
 
 A view is a description of each signal: the signal itself, its features, and what they
 predict of a target. Everything here depends on signals through sums of products only,
-so many signals may stand as few rows of the same sums, see `skvae.model.sums`.
+so many signals may stand as few rows of the same sums, see `skvae.model.moments`.
 """
 
 from typing import NamedTuple
@@ -13,8 +13,8 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.utils.extmath import randomized_svd, svd_flip
 
 from skvae.model.likelihoods import MIN_SQUARED_ERROR
+from skvae.model.moments import MAX_EXACT, MIN_VARIANCE, centre, thin_svd
 from skvae.model.regression import Choice, choose, coefficients
-from skvae.model.sums import MAX_EXACT, MIN_VARIANCE, centre, thin_svd
 
 # Standard deviation below which a feature, a share of time steps, is constant.
 MIN_FEATURE_STD = 1e-5

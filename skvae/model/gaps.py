@@ -7,7 +7,7 @@ import torch
 from scipy.linalg import cho_solve_banded, cholesky_banded
 from torch import nn
 
-from skvae.model.sums import thin_svd
+from skvae.model.moments import thin_svd
 
 # Components of the model, at most; and values, and signals, that each is worth.
 MAX_COMPONENTS = 32

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh, solve
 
-from skvae.model.sums import MAX_EXACT, centre, thin_svd
+from skvae.model.moments import MAX_EXACT, centre, thin_svd
 
 # Weights of the signal and of its features, both standardised; the first where none
 # predicts some of many signals.

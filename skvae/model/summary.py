@@ -5,7 +5,7 @@ import functools
 import torch
 from torch import nn
 
-from skvae.runtime import plain_torch
+from skvae.threads import plain_torch
 
 
 class Summary(list):

@@ -4,9 +4,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae.model.network import ConvVAE
 from skvae.model.objective import Objective
-from skvae.runtime import forked_random_state, plain_torch
 from skvae.saving import files
 from skvae.scaling import ChannelScaler
+from skvae.threads import forked_random_state, plain_torch
 from skvae.training.memory import Memory
 from skvae.training.net import VAENet, load_optimizer
 

@@ -18,9 +18,9 @@ import numpy as np
 import sklearn
 import skorch
 import torch
-from sklearn.utils.fixes import parse_version
 
-from skvae.runtime import warn_user
+from skvae.messages import warn_user
+from skvae.sklearn_private import parse_version
 
 FORMAT = 2
 HOLDS = {  # by kind, for who expected another

@@ -13,18 +13,7 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from skorch.utils import noop
 
-from skvae.processes import n_processes
-
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:
-
-    class CallbackSupportMixin:
-        """Nothing: scikit-learn before 1.9 has no callbacks."""
-
-        def _init_callback_context(self, **options):
-            return None
-
+from skvae.distributed import n_processes
 
 LOGGER = logging.getLogger("skvae")
 

@@ -9,8 +9,8 @@ import torch
 from sklearn.utils.random import sample_without_replacement
 from torch.utils.data import Dataset
 
-from skvae.processes import from_all, n_processes, rank, shared_errors
-from skvae.runtime import map_batches
+from skvae.batches import map_batches
+from skvae.distributed import from_all, n_processes, rank, shared_errors
 from skvae.scaling import has_gaps
 
 # Signals up to this size are kept scaled for training on a CPU.

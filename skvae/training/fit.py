@@ -7,6 +7,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skvae.distributed import (
+    from_all,
+    from_first,
+    n_processes,
+    rank,
+    shared_errors,
+    sum_over_processes,
+    take_from_first,
+)
+from skvae.messages import warn_user
 from skvae.model.closed_form import (
     Views,
     fit_components,
@@ -16,20 +26,17 @@ from skvae.model.closed_form import (
 )
 from skvae.model.gaps import n_tried
 from skvae.model.likelihoods import LIKELIHOODS
-from skvae.model.sums import MAX_VALUES, gather, merge
-from skvae.processes import (
-    from_all,
-    from_first,
-    n_processes,
-    rank,
-    shared_errors,
-    sum_over_processes,
-    take_from_first,
-)
-from skvae.runtime import warn_user
+from skvae.model.moments import MAX_VALUES, gather, merge
 from skvae.scaling import ChannelScaler
 from skvae.training.callbacks import LOGGER
 from skvae.training.data import ScaledSignals, SignalDataset
+from skvae.training.fitted import (
+    decoder_scale,
+    describe,
+    in_units_of_X,
+    pooled_with,
+    sum_up,
+)
 from skvae.training.make_net import make_net
 from skvae.training.memory import (
     among,
@@ -37,13 +44,6 @@ from skvae.training.memory import (
     first_datasets,
     next_datasets,
     seeded,
-)
-from skvae.training.sum_up import (
-    decoder_scale,
-    describe,
-    in_units_of_X,
-    pooled_with,
-    sum_up,
 )
 
 # Signals for each latent that a first `partial_fit` should have.

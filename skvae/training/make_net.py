@@ -8,10 +8,10 @@ from sklearn.base import clone
 from skorch import NeuralNet
 from skorch.callbacks import LRScheduler
 
+from skvae.distributed import rank
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.network import ConvVAE
 from skvae.model.objective import Objective
-from skvae.processes import rank
 from skvae.training.callbacks import (
     progress_callbacks,
     schedule_callbacks,

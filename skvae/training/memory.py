@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from sklearn.utils import gen_batches
 
-from skvae.model.sums import Rows
-from skvae.processes import from_all, n_processes, rank
+from skvae.distributed import from_all, n_processes, rank
+from skvae.model.moments import Rows
 from skvae.scaling import BLOCK_VALUES
 from skvae.training.data import SignalDataset
 

@@ -1,6 +1,5 @@
 """The skorch net that trains a `ConvVAE`, whose target is its input."""
 
-import contextlib
 import copy
 import inspect
 import math
@@ -10,7 +9,7 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping, LRScheduler
 
-from skvae.processes import (
+from skvae.distributed import (
     average_batch_norm,
     average_gradients,
     from_all,
@@ -19,8 +18,7 @@ from skvae.processes import (
     shared_errors,
     sum_over_processes,
 )
-from skvae.runtime import marked_interrupts, plain_torch
-from skvae.training.cuda_graph import StepGraph, side_stream
+from skvae.threads import marked_interrupts, plain_torch
 
 # Callbacks of skvae's own: what interrupts them is no wish to stop.
 NEVER_STOP = {"lr_schedule", "progress", "checkpoint"}
@@ -48,8 +46,6 @@ class VAENet(NeuralNet):
     ----------
     kl_warmup : float
         Fraction of training over which beta ramps up from 0.
-    cuda_graphs : bool
-        Capture training steps on a GPU, see `StepGraph`.
     **kwargs
         As for `skorch.NeuralNet`; the criterion is an `Objective`. `optimizer` may be
         None, of a net that is not trained.
@@ -59,12 +55,9 @@ class VAENet(NeuralNet):
     tasks = None  # `FitTasks`, while it trains
     stops = False  # whether a callback asked to
 
-    def __init__(
-        self, module, criterion, *, kl_warmup=0.0, cuda_graphs=False, **kwargs
-    ):
+    def __init__(self, module, criterion, *, kl_warmup=0.0, **kwargs):
         super().__init__(module, criterion, **kwargs)
         self.kl_warmup = kl_warmup
-        self.cuda_graphs = cuda_graphs
 
     @property
     def _default_callbacks(self):
@@ -101,14 +94,6 @@ class VAENet(NeuralNet):
         if self.module_.training != training:
             super()._set_training(training)
 
-    def train_step(self, batch):
-        """A step, on a GPU replayed where it can be."""
-        return (self.step_graph_ or self.plain_train_step)(batch)
-
-    def plain_train_step(self, batch):
-        """skorch's step."""
-        return super().train_step(batch)
-
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """The `Objective` of the output, in nats per sample.
 
@@ -129,21 +114,19 @@ class VAENet(NeuralNet):
         total, n_samples = 0.0, 0
         self.share_ = len(iterator.dataset) / iterator.dataset.n_all
         self.label_factor_ = iterator.dataset.label_factor
-        graph = self.step_graph_ if training else None
-        with graph.capturable_optimizer() if graph else contextlib.nullcontext():
-            for i, batch in enumerate(iterator):
-                if training and self.kl_warmup:
-                    n_epochs = len(self.history) - 1 + i / len(iterator)
-                    progress = n_epochs / self.max_epochs
-                    self.warmup_.fill_(min(1.0, progress / self.kl_warmup))
-                self.notify("on_batch_begin", batch=batch, training=training)
-                if training and self.stops and n_processes() == 1:
-                    break  # a group stops together, after the epoch
-                step = step_fn(batch)
-                total = total + len(batch[0]) * self.terms_
-                n_samples += len(batch[0])
-                self.history.record_batch(prefix + "_batch_size", len(batch[0]))
-                self.notify("on_batch_end", batch=batch, training=training, **step)
+        for i, batch in enumerate(iterator):
+            if training and self.kl_warmup:
+                n_epochs = len(self.history) - 1 + i / len(iterator)
+                progress = n_epochs / self.max_epochs
+                self.warmup_.fill_(min(1.0, progress / self.kl_warmup))
+            self.notify("on_batch_begin", batch=batch, training=training)
+            if training and self.stops and n_processes() == 1:
+                break  # a group stops together, after the epoch
+            step = step_fn(batch)
+            total = total + len(batch[0]) * self.terms_
+            n_samples += len(batch[0])
+            self.history.record_batch(prefix + "_batch_size", len(batch[0]))
+            self.notify("on_batch_end", batch=batch, training=training, **step)
         if training:
             if self.stops and not n_samples:
                 raise KeyboardInterrupt
@@ -176,14 +159,12 @@ class VAENet(NeuralNet):
         # no memory.
         torch.empty(31 * 2**20, dtype=torch.uint8)
         try:
-            with side_stream(self):
-                n_left = self.max_epochs - len(self.history)
-                return super().fit_loop(X, y, n_left, **kwargs)
+            n_left = self.max_epochs - len(self.history)
+            return super().fit_loop(X, y, n_left, **kwargs)
         except KeyboardInterrupt as error:
             self.interrupted_ = is_interruption(error) or not self.stops
             raise
         finally:
-            self.step_graph_ = None  # it holds memory of the GPU
             self.tasks, self.stops = None, False
 
     def notify(self, method_name, **kwargs):
@@ -231,9 +212,7 @@ class VAENet(NeuralNet):
     def on_train_begin(self, net, **kwargs):
         if n_processes() > 1:  # not the same dropout in each
             torch.manual_seed(torch.initial_seed() + rank())
-        # A tensor, so that a CUDA graph reads it anew.
         self.warmup_ = torch.zeros((), dtype=torch.float32, device=self.device)
-        self.step_graph_ = StepGraph(self) if StepGraph.suits(self) else None
 
     def on_epoch_begin(self, net, **kwargs):
         if any(from_all(self.stops)):
@@ -307,7 +286,7 @@ class VAENet(NeuralNet):
         # Without what only training needs: signals, and the optimizer's state, which is
         # twice the trained weights. Read onto the CPU, which every machine has; the
         # device is resolved when the net is used.
-        only_training = ("memory_", "optimizer_", "step_graph_", "warmup_", "terms_")
+        only_training = ("memory_", "optimizer_", "warmup_", "terms_")
         other = self.__new__(type(self))
         vars(other).update(vars(self) | dict.fromkeys(only_training))
         return super(VAENet, other).__getstate__() | {"device": "cpu"}

@@ -5,14 +5,14 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import (
+from skorch.callbacks import Callback
+
+from skvae.model.likelihoods import LIKELIHOODS
+from skvae.sklearn_private import (
     Interval,
     StrOptions,
     validate_parameter_constraints,
 )
-from skorch.callbacks import Callback
-
-from skvae.model.likelihoods import LIKELIHOODS
 from skvae.training.callbacks import SCHEDULES
 
 # What the values in `net_params` may be.
@@ -25,7 +25,6 @@ NET_PARAMS = {
     "module__output_kernel_size": [Interval(Integral, 1, None, closed="left"), None],
     "criterion__free_bits": [Interval(Real, 0, 1e6, closed="both")],
     "kl_warmup": [Interval(Real, 0, 1, closed="both")],
-    "cuda_graphs": ["boolean"],
     "n_threads": [Interval(Integral, 1, None, closed="left")],
 }
 

@@ -9,7 +9,7 @@ from scipy.linalg.blas import dger, dsyr
 from scipy.linalg.lapack import dpstrf
 from sklearn.utils import gen_batches, murmurhash3_32
 
-from skvae.processes import from_all, rank, shared_errors, sum_over_processes
+from skvae.distributed import from_all, rank, shared_errors, sum_over_processes
 
 # Values that are kept as rows; of more, sums of products are taken, if a signal has
 # few enough, or else a random part of the signals.

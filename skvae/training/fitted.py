@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skvae.batches import map_batches
+from skvae.distributed import from_all
 from skvae.model.likelihoods import count_measured
 from skvae.model.objective import kl_per_dim
-from skvae.processes import from_all
-from skvae.runtime import map_batches
 from skvae.scaling import ChannelScaler
 from skvae.training.net import VAENet
 

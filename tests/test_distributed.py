@@ -24,9 +24,9 @@ import torch.distributed as dist
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
-from skvae import ConvVAETransformer, processes
+from skvae import ConvVAETransformer, distributed
 from skvae.datasets import make_load_profiles
-from skvae.model import sums
+from skvae.model import moments
 
 X, Y = make_load_profiles(120, n_timepoints=48, random_state=0)
 HALF = np.where(np.arange(120) % 2, Y, -1)
@@ -82,10 +82,10 @@ def make_vae(**params):
 @contextlib.contextmanager
 def as_sums(name):
     """More signals than are kept as rows, where the name says so."""
-    limit = sums.MAX_VALUES
-    sums.MAX_VALUES = 1000 if name == "sums" else limit
+    limit = moments.MAX_VALUES
+    moments.MAX_VALUES = 1000 if name == "sums" else limit
     yield
-    sums.MAX_VALUES = limit
+    moments.MAX_VALUES = limit
 
 
 def fit(name, share=None):
@@ -370,11 +370,11 @@ def one_step(rank):
     for parameter in model.parameters():
         torch.nn.init.ones_(parameter)
     model(torch.from_numpy(X[own]).double()).square().mean().backward()
-    processes.average_gradients(model.parameters(), len(X[own]) / len(X))
+    distributed.average_gradients(model.parameters(), len(X[own]) / len(X))
     norm = torch.nn.BatchNorm1d(1, momentum=1.0)
     norm(torch.tensor([[10.0 * rank - 1], [10.0 * rank + 1]]))
     norm.running_var.fill_(1.0)  # of each alone
-    processes.average_batch_norm(norm, 0.5)
+    distributed.average_batch_norm(norm, 0.5)
     assert norm.running_mean.item() == pytest.approx(5)
     assert norm.running_var.item() == pytest.approx(1 + 25)
     n_trained = sum(p.numel() for p in vae.module_.parameters() if p.requires_grad)
@@ -429,7 +429,7 @@ def test_where_one_process_is_killed_the_other_ends_with_an_error(tmp_path):
 
 
 def test_the_script_for_torchrun(tmp_path):
-    recipe = re.search(r"::\n\n(.*?)\n\n\S", processes.__doc__, re.DOTALL)[1]
+    recipe = re.search(r"::\n\n(.*?)\n\n\S", distributed.__doc__, re.DOTALL)[1]
     end = "import os, pathlib\npathlib.Path('ended-' + os.environ['RANK']).touch()"
     (tmp_path / "fit.py").write_text(f"{dedent(recipe)}\n{end}")
     for rank, part in enumerate((X[:70], X[70:])):

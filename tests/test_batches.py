@@ -2,21 +2,14 @@
 
 import random
 import threading
-from email.message import Message
-from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
 import torch
 
-from skvae import ConvVAETransformer, runtime
-from skvae.runtime import (
-    draw_seed,
-    forked_random_state,
-    map_batches,
-    resolve_device,
-    torch_threads,
-)
+from skvae import batches, threads
+from skvae.batches import map_batches, resolve_device
+from skvae.threads import draw_seed, forked_random_state, torch_threads
 
 
 @pytest.fixture
@@ -79,7 +72,7 @@ def test_the_number_of_threads_is_limited_inside_only(two_threads):
 
 def test_a_number_of_threads_that_is_refused_changes_nothing(two_threads, monkeypatch):
     # So that other tests find it as it was, should this one fail.
-    monkeypatch.setattr(runtime, "THREADS_OUTSIDE", {})
+    monkeypatch.setattr(threads, "THREADS_OUTSIDE", {})
     with pytest.raises((RuntimeError, ValueError)), torch_threads(0):
         pass
     torch.set_num_threads(1)
@@ -135,7 +128,7 @@ def test_seeds_come_from_what_is_given():
 
 @pytest.mark.parametrize("n_samples", [1, 15, 16, 17, 100, 2000])
 def test_map_batches_gives_every_sample_its_result(n_samples, monkeypatch, two_threads):
-    monkeypatch.setitem(runtime.INFERENCE_TIMEPOINTS, "cpu", 100)
+    monkeypatch.setitem(batches.INFERENCE_TIMEPOINTS, "cpu", 100)
     workers = set()
 
     def double(x):
@@ -161,7 +154,7 @@ def test_what_prepares_batches_is_not_filled_up():
         return x + 1
 
     def double(x):
-        assert len(x) >= runtime.MIN_INFERENCE_BATCH
+        assert len(x) >= batches.MIN_INFERENCE_BATCH
         return 2 * x
 
     values = np.random.default_rng(0).random((150, 4), np.float32)
@@ -183,7 +176,7 @@ def test_map_batches_keeps_the_functions_dtype_and_shape():
 
 
 def test_an_error_in_a_batch_is_raised(monkeypatch, two_threads):
-    monkeypatch.setitem(runtime.INFERENCE_TIMEPOINTS, "cpu", 100)
+    monkeypatch.setitem(batches.INFERENCE_TIMEPOINTS, "cpu", 100)
 
     def refuse(x):
         if x.max() > 500:
@@ -208,7 +201,7 @@ def test_map_batches_halves_its_batches_when_memory_runs_out():
     values = np.random.default_rng(0).random((1000, 4), np.float32)
     result = map_batches(function, values.__getitem__, 1000, 400, "cpu")
     np.testing.assert_array_equal(result, values)
-    assert sizes[0] > 100 >= sizes[-1] >= runtime.MIN_INFERENCE_BATCH
+    assert sizes[0] > 100 >= sizes[-1] >= batches.MIN_INFERENCE_BATCH
 
 
 def test_map_batches_gives_up_at_the_smallest_batch():
@@ -217,28 +210,3 @@ def test_map_batches_gives_up_at_the_smallest_batch():
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
         map_batches(function, np.ones((99, 4), np.float32).__getitem__, 99, 4, "cpu")
-
-
-@pytest.mark.parametrize(
-    ("urls", "expected"),
-    [
-        (["Source, https://b.c", "Documentation, https://d.e/f"], "https://d.e/f"),
-        ([], ""),
-        (None, ""),
-    ],
-)
-def test_the_diagram_links_to_the_documentation(monkeypatch, urls, expected):
-    """Where the metadata of the package say that there is one."""
-
-    def metadata(name):
-        if urls is None:
-            raise PackageNotFoundError(name)
-        message = Message()
-        for url in urls:
-            message["Project-URL"] = url
-        return message
-
-    monkeypatch.setattr(runtime, "metadata", metadata)
-    vae = ConvVAETransformer(2)
-    assert vae._get_doc_link() == expected
-    assert (f'href="{expected}"' in vae._repr_html_()) == bool(expected)

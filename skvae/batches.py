@@ -1,0 +1,119 @@
+"""Functions of signals, applied a batch at a time, on the device in use."""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from skvae.messages import warn_user
+from skvae.threads import plain_torch, torch_threads
+
+# Smaller batches take other matrix kernels, whose last bit differs.
+MIN_INFERENCE_BATCH = 16
+# Batches for each thread that are worth starting it.
+MIN_BATCHES = 4
+# Time steps per inference batch: what stays in the cache of a core, or keeps a GPU
+# busy.
+INFERENCE_TIMEPOINTS = {"cpu": 2**18, "cuda": 2**23}
+
+
+def resolve_device(device, *, training):
+    """The torch device that `device` means now, on this machine.
+
+    "auto" is CUDA where there is a GPU. Where there is none, a CUDA device raises in
+    training; afterwards it gives the CPU, with a warning, so that what was fitted on
+    a GPU works without one.
+    """
+    has_cuda = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if has_cuda else "cpu"
+    try:
+        is_cuda = torch.device(device).type == "cuda"
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={device!r} is not a device of PyTorch. Expected 'auto', 'cpu', "
+            "'cuda' or 'cuda:0', for example."
+        ) from error
+    if is_cuda and not has_cuda:
+        message = f"device={device!r}, but PyTorch sees no GPU on this machine."
+        if training:
+            raise ValueError(f"{message} Use device='auto' or device='cpu'.")
+        warn_user(f"{message} The CPU is used.")
+        return "cpu"
+    return device
+
+
+@plain_torch()
+def map_batches(function, read, n_samples, n_timepoints, device, prepare=None):
+    """Apply a function of tensors to samples 0 to `n_samples`, a batch at a time.
+
+    Each result depends on its own sample alone, to the last bit: a batch of fewer
+    than `MIN_INFERENCE_BATCH` samples is filled up. On a CPU each batch takes one
+    thread, and many batches as many threads as PyTorch has. Where a GPU runs out of
+    memory, the batches are halved.
+
+    Parameters
+    ----------
+    function : callable
+        Tensor of shape (b, ...) on the device to Tensor of shape (b, ...).
+    read : callable
+        A slice to the samples there, ndarray or Tensor of float32, shape (b, ...).
+    n_samples, n_timepoints : int
+        Number of samples, and their length.
+    device : str
+    prepare : callable, optional
+        What comes before the function, and gives the same bits in a batch of any size:
+        it is not filled up.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, ...), of the dtype that the function returns
+    """
+    device = torch.device(device)
+    timepoints = INFERENCE_TIMEPOINTS.get(device.type, INFERENCE_TIMEPOINTS["cpu"])
+    batch_size = max(MIN_INFERENCE_BATCH, timepoints // n_timepoints)
+
+    @torch.inference_mode()
+    def run(start):
+        batch = torch.as_tensor(read(slice(start, start + batch_size)))
+        return apply_filled(function, batch, device, prepare)
+
+    def fill(start):
+        result[start : start + batch_size] = run(start)
+
+    starts = range(0, n_samples, batch_size)
+    n_threads = torch.get_num_threads() if device.type == "cpu" else 1
+    n_threads = max(1, min(n_threads, len(starts) // MIN_BATCHES))
+    limit = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    with torch_threads(1), ThreadPoolExecutor(n_threads, **limit) as threads:
+        first = run(0)
+        result = np.empty((n_samples, *first.shape[1:]), first.dtype)
+        result[: len(first)] = first
+        in_turn = threads.map if n_threads > 1 else map
+        deque(in_turn(fill, starts[1:]), maxlen=0)
+    return result
+
+
+def apply_filled(function, batch, device, prepare=None):
+    """The function's result for a batch (b, ...), an ndarray; small ones are filled up.
+
+    On a GPU without memory for it, that of its halves.
+    """
+    n_read = len(batch)
+    try:
+        inputs = batch.to(device)
+        if prepare is not None:
+            inputs = prepare(inputs)
+        if n_read < MIN_INFERENCE_BATCH:
+            filled = inputs.new_zeros(MIN_INFERENCE_BATCH, *inputs.shape[1:])
+            filled[:n_read] = inputs
+            inputs = filled
+        return function(inputs)[:n_read].cpu().numpy()
+    except torch.cuda.OutOfMemoryError:
+        if n_read <= MIN_INFERENCE_BATCH:
+            raise
+    halves = batch.split(-(-n_read // 2))
+    return np.concatenate(
+        [apply_filled(function, half, device, prepare) for half in halves]
+    )
