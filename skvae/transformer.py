@@ -48,6 +48,8 @@ from skvae.training.fit import Job, fit
 from skvae.training.fitted import Fitted
 from skvae.training.options import check_options, plain_numbers
 
+COUNT = Interval(Integral, 1, None, closed="left")
+POSITIVE = Interval(Real, 0, None, closed="neither")
 # Draws from q(z|x) behind the ELBO of score_samples; and pairs of them where a part of
 # it is in closed form, which leaves half the error or less.
 N_ELBO_DRAWS, N_ELBO_PAIRS = 16, 2
@@ -73,199 +75,195 @@ class ConvVAETransformer(
 ):
     """Convolutional variational autoencoder for 1-D signals.
 
-    A few numbers for each signal, for a classifier, a plot or a cluster analysis, and
-    signals back from them. The numbers are principal components of the signal beside
-    its convolution features and, where there are labels, of what both predict of them:
-    a closed form. A decoder of convolutions is trained by the variational bound.
+    `transform` gives a few latent dimensions per signal, for a classifier, a plot or a
+    cluster analysis. `inverse_transform` gives signals back. The latents are the first
+    principal components of three views side by side: the signal, its random convolution
+    features and, with labels, a prediction of them. A convolutional decoder is trained
+    on top by the evidence lower bound (ELBO).
 
     Parameters
     ----------
     latent_dim : int, default=8
         Number of latent dimensions.
     likelihood : {"gaussian", "laplace", "bernoulli"}, default="gaussian"
-        p(x|z). Laplace suits signals with outliers, Bernoulli signals of zeros and
-        ones; it needs X in [0, 1], see `scale`.
+        Distribution p(x|z) of a signal given its latents. "laplace" suits signals with
+        outliers. "bernoulli" suits signals of zeros and ones and needs X in [0, 1], see
+        `scale`.
     reconstruction_weight : float or "auto", default="auto"
-        w in the objective of a sample, ``w * SSE + beta * KL`` (for laplace the sum of
-        absolute errors, for bernoulli the cross-entropy). "auto": the weight at which
-        the likelihood is largest (Rybkin et al. 2021), in the end that of signals not
-        trained on. A smaller w shrinks the latents that explain little.
+        Weight w of the reconstruction error in the objective of a sample,
+        ``w * SSE + beta * KL``. The error is the sum of absolute errors for "laplace"
+        and the cross-entropy for "bernoulli". "auto" takes the weight that maximises
+        the likelihood (Rybkin et al. 2021), finally that of signals not trained on. A
+        smaller w shrinks latents that explain little.
     beta : float, default=1.0
-        Weight of the KL term (Higgins et al. 2017). A larger one shrinks the latents
-        that explain little (Lucas et al. 2019).
+        Weight of the KL term (Higgins et al. 2017). A larger beta shrinks latents that
+        explain little (Lucas et al. 2019).
     feature_weight : float, default=1.0
-        What the latents tell of the signal's convolution features, in units of what
-        they tell of the signal. 0 is probabilistic PCA (Tipping and Bishop 1999) plus
-        convolutions, with the smallest reconstruction error. Of signals of unequal gain
-        the features are in units of each signal's own spread.
+        Weight of the convolution features in the closed form, relative to the signal. 0
+        is probabilistic PCA (Tipping and Bishop 1999) plus convolutions and has the
+        smallest reconstruction error. If signals differ in gain, features are computed
+        in units of each signal's own spread.
     label_weight : float, default=0.0
-        What the latents tell of `y`, in the same units, where `fit` gets it; 2 is
-        strong. Class labels, or numbers in one or several columns, see `target_type`.
-        A ridge regression on signal and features predicts `y`; where signals that it
-        leaves out say that it cannot, `y` counts less, or nothing, with a warning. The
-        latents are then those of the closed form, but that where `y` has more to tell
-        than they can hold linearly (classes less one, or columns, above 1.25 times
-        `latent_dim`) a head on them is trained too. 0 ignores `y`.
+        Weight of the prediction of `y` in the closed form, relative to the signal. 0
+        ignores `y`, 2 is strong. A ridge regression on signal and features predicts
+        `y`. If it fails on signals left out, the weight is reduced, down to 0 with a
+        warning. If classes less one, or columns of numbers, exceed 1.25 times
+        `latent_dim`, a linear head on the latents is trained too.
     target_type : {"auto", "labels", "numbers"}, default="auto"
-        What `y` holds. "auto": as `sklearn.utils.multiclass.type_of_target` says, so
-        that one column of whole numbers is labels, of which -1 ("-1") is unlabelled.
-        "labels": -1 is a class, and None or NaN unlabelled. "numbers": of any kind,
-        NaN where unknown, each on its own where there are several columns.
+        Kind of `y`. "auto" decides as `sklearn.utils.multiclass.type_of_target`, so
+        one column of whole numbers is labels, and -1 or "-1" is unlabelled. With
+        "labels" -1 is a class, and None or NaN is unlabelled. "numbers" takes one or
+        several columns, with NaN where a number is unknown.
     conv_channels : tuple of int, default=(16, 32)
-        Channels of the convolutions, from the signal inwards.
+        Numbers of channels of the convolutions, from the signal inwards.
     kernel_size : int, default=8
-        Of the convolutions, in time steps.
+        Kernel size of the convolutions, in time steps.
     stride : int, default=4
-        Of the convolutions, in time steps.
+        Stride of the convolutions, in time steps.
     hidden_dims : tuple of int, default=(64,)
-        Widths of the dense layers of the encoder's network. It has one without
-        `linear_path`, with ``feature_weight=0``, where a head is trained (see
-        `label_weight`) or `module__correct_mean` asks for it.
+        Widths of the dense layers of the encoder network. Only used if there is such a
+        network: with ``linear_path=False``, ``feature_weight=0``, a head (see
+        `label_weight`) or `module__correct_mean`.
     dropout : float, default=0.2
-        Dropout after each of these layers; without `linear_path` after each convolution
-        of the encoder. Without such a network it has no effect.
+        Dropout probability after each dense layer of the encoder network, or with
+        ``linear_path=False`` after each of its convolutions.
     batch_norm : bool, default=False
-        BatchNorm after each convolution.
+        Whether BatchNorm follows each convolution.
     linear_path : bool, default=True
-        False: the forum thread's kind of VAE, all of it trained from random weights.
-        `feature_weight` then does nothing.
+        Whether the model contains the closed form. False gives a VAE trained from
+        random weights; `feature_weight` is then ignored.
     whiten : bool, default=False
-        As in `sklearn.decomposition.PCA`: True gives latents in units of the prior,
-        N(0, I); False multiplies each by `latent_scale_`, so that distances between
-        latents are like those of signals.
+        Whether latents are in units of the prior N(0, I), as in
+        `sklearn.decomposition.PCA`. False multiplies each by `latent_scale_`, so that
+        distances between latents resemble distances between signals.
     scale : {"standard", "minmax", None}, default="standard"
-        Scaling of each channel, over samples and time: mean 0 and variance 1, range
-        [0, 1], or none.
+        Scaling of each channel over samples and time: to mean 0 and variance 1, to the
+        range [0, 1], or none.
     n_channels : int, default=None
-        Channels that two-dimensional X, (n_samples, n_channels * n_timepoints), is
-        folded into. None: 1, or as three-dimensional X has.
+        Number of channels into which 2-D X of shape (n_samples, n_channels *
+        n_timepoints) is folded. None means 1, or that of 3-D X.
     lr : float, default=1e-2
-        Peak learning rate of `fit`, with `linear_path` reached after at least 15 steps.
-        `partial_fit` trains at a constant 0.3 of it. The decoder's linear map takes a
-        tenth of either.
+        Peak learning rate of `fit`. `partial_fit` uses a constant 0.3 of it. The linear
+        map of the decoder uses a tenth of either.
     batch_size : int, default=24
-        Signals of a training step.
+        Number of signals in a training step.
     max_epochs : int or "auto", default="auto"
-        "auto" gives n signals 1.6 (n + 150)^.75 steps, at most 17 sqrt(n). Where labels
-        train a head on the latents it gives 45 sqrt(n), with ``linear_path=False`` 25
-        sqrt(n). It gives at least an epoch. 0 is the closed form alone.
+        Number of epochs. 0 is the closed form alone. "auto" gives n signals
+        1.6 (n + 150)^.75 training steps, at most 17 sqrt(n), at least an epoch; 45
+        sqrt(n) with a head, 25 sqrt(n) with ``linear_path=False``.
     early_stopping : bool, default=False
-        Hold back `validation_fraction` of the signals, stop when their loss has not
-        fallen for `patience` epochs, and restore the best epoch.
+        Whether to hold back `validation_fraction` of the signals, stop when their loss
+        has not fallen for `patience` epochs, and restore the best epoch.
     validation_fraction : float, default=0.1
-        Only used if ``early_stopping=True``.
+        Share of signals held back. Only used if ``early_stopping=True``.
     patience : int, default=32
-        Only used if ``early_stopping=True``.
+        Number of epochs without improvement. Only used if ``early_stopping=True``.
     device : str or torch.device, default="auto"
-        "auto": a GPU where there is one when it is needed. What was fitted on a GPU
-        works without.
+        Device of PyTorch. "auto" is a GPU if there is one when the model is used. A
+        model fitted on a GPU also works without.
     random_state : int, RandomState instance or None, default=None
-        Of features, first weights, order, dropout and `sample`. An int gives the same
-        bits again, on the same machine with the same number of threads.
+        Randomness of features, first weights, batches, dropout and `sample`. An int
+        gives equal bits on the same machine with the same number of threads.
     verbose : int, default=0
-        1: one line of progress, 2: a line each epoch. The logger "skvae" has such lines
-        at INFO, whatever `verbose` is.
+        Verbosity. 1 prints one line of progress, 2 a line per epoch. The logger "skvae"
+        has these lines at level INFO.
     callbacks : list, default=None
-        skorch callbacks. Copies of them are used, found in ``net_.callbacks_``.
-        `set_callbacks` takes those of scikit-learn (1.9, experimental).
+        skorch callbacks, which are copied; ``net_.callbacks_`` holds the copies.
+        Callbacks of scikit-learn (1.9, experimental) go to `set_callbacks`.
     net_params : dict, default=None
-        What only experiments need, by the names in the table below, and any other
-        argument of the skorch net.
+        Parameters of the skorch net, its module and its criterion, see Notes.
     warm_start : bool, default=False
-        `fit` goes on from the last fit, as `partial_fit` does, for all `max_epochs`.
+        Whether `fit` continues from the last fit, as `partial_fit` does, for all
+        `max_epochs`.
     checkpoint : str or os.PathLike, default=None
-        File in which each epoch is saved. The same fit started again, after it was
-        killed, goes on from there and ends with the same bits. The file stays, and is
-        of one fit: not for a search, nor with skorch `callbacks`, which are objects.
+        File in which each epoch is saved. The same fit, started again after it was
+        killed, continues from there and ends with the same bits. The file belongs to
+        one fit: not for a search, nor with skorch `callbacks`.
 
     Attributes
     ----------
     net_ : skorch.NeuralNet
+        Trained net.
     module_ : torch.nn.Module
-        The network, with `encoder` and `decoder`. All methods put it in evaluation
-        mode: a loop of your own calls ``.train()`` after them.
+        Network with `encoder` and `decoder`. All methods put it in evaluation mode.
     history_ : dict of ndarray
-        Of the last `fit` or `partial_fit`: one value an epoch, a mean over its steps,
-        dropout on, of the network as it trains. What is fitted may lie between the
-        closed form and the end of training, see the README, "How it works".
-        Nats per sample, in scaled units: ``train_loss`` and its terms
-        ``train_reconstruction`` (-log p(x|z)), ``train_kl``, ``train_kl_per_dim``,
-        ``train_label`` (in the loss times `label_weight` and half the measured values
-        of a signal); the same with ``valid_``, dropout off, if ``early_stopping=True``.
+        One value per epoch of the last `fit` or `partial_fit`, in nats per sample in
+        scaled units: ``train_loss`` and its terms ``train_reconstruction``
+        (-log p(x|z)), ``train_kl``, ``train_kl_per_dim`` and ``train_label`` (weighted
+        in the loss by `label_weight` and half the number of values of a signal). With
+        ``early_stopping=True`` the same as ``valid_``. Dropout is on for ``train_``.
     n_epochs_, best_epoch_ : int
-        Epochs run, and the one, from 1, whose weights were kept.
+        Number of epochs run, and the epoch, counted from 1, whose weights were kept.
     reconstruction_weight_ : float
-        As used by `score_samples`; the gaussian's variance is ``1 / (2 w)``, in
-        scaled units.
+        Weight used by `score_samples`. The Gaussian variance is ``1 / (2 w)``.
     kl_per_dim_ : ndarray of shape (latent_dim,)
-        Nats per sample that each latent dimension costs, over training signals.
+        KL term of each latent dimension, mean over training signals, in nats.
     n_active_dims_ : int
-        Latent dimensions that cost more than 0.01 nats.
+        Number of latent dimensions whose KL term exceeds 0.01 nats.
     latent_scale_ : ndarray of shape (latent_dim,)
-        Factor of each latent, in the units of X, the root mean square of the scales of
-        channels that vary; 1 if ``whiten=True``. With `linear_path` the standard
-        deviation of the component, shrunk, without it how far the latent moves the
-        decoded signal.
+        Factor of each latent, in the units of X; 1 if ``whiten=True``. It is the shrunk
+        standard deviation of the component, or with ``linear_path=False`` the distance
+        by which the latent moves the decoded signal.
     held_back_excess_ : float
-        Distortion expected of signals not trained on, over that of training signals.
+        Distortion of signals not trained on, divided by that of training signals.
     n_samples_seen_ : int
-        Signals of all calls since the first fit. One that comes again counts once.
+        Number of different signals in all calls since the first fit.
     n_epochs_total_ : int
-        Epochs of all these calls.
+        Number of epochs in all these calls.
     first_params_ : dict
-        Parameters that `partial_fit` and `warm_start` refuse to find changed.
+        Parameters that `partial_fit` and `warm_start` require unchanged.
     network_share_ : dict of float
-        How much of the ``"latents"`` and of the ``"reconstruction"`` goes through the
-        networks: the mean square of what they add, over the sum of that and the mean
-        square of the rest, linear maps of signal, features and latents, like PCA's. 1
-        without `linear_path`, 0 with ``max_epochs=0``.
+        Share of networks, as opposed to linear maps, in the mean square of the
+        ``"latents"`` and of the ``"reconstruction"``: 0 with ``max_epochs=0``, 1 with
+        ``linear_path=False``.
     scaler_ : ChannelScaler
+        Scaling of the channels.
     classes_ : ndarray of shape (n_classes,) or None
-        If ``label_weight > 0``; None where `y` holds numbers.
+        Class labels, if ``label_weight > 0``; None if `y` holds numbers.
     target_offset_, target_scale_ : ndarray of shape (n_targets,) or None
-        Mean and standard deviation of `y` that holds numbers; the latter is 0 for a
-        column that is left out, since it is constant.
+        Mean and standard deviation of `y` that holds numbers. The scale of a constant
+        column, which is ignored, is 0.
     n_features_in_, n_channels_in_, n_timepoints_in_, n_dims_in_ : int
-        Of the fitted X; its features are channels times timepoints.
+        Numbers of features (channels times time points), channels, time points and
+        dimensions of the fitted X.
     feature_names_in_ : ndarray of str
-        If X was a DataFrame.
-    channel_names_in_ : list of str, or None
-        Names of the channels, of columns of signals or of a level of columns.
-    timepoints_in_ : ndarray of shape (n_timepoints_in_,), or None
-        Positions of the time steps, from the names of the columns: numbers, times of
-        day and durations in hours, dates in days from the first.
+        Column names, if X was a DataFrame.
+    channel_names_in_ : list of str or None
+        Channel names, from columns of signals or a level of column names.
+    timepoints_in_ : ndarray of shape (n_timepoints_in_,) or None
+        Positions of the time steps, from numeric or temporal column names: numbers,
+        hours for times of day and durations, days since the first for dates.
 
     Notes
     -----
-    Where `torch.distributed` is initialised, all processes of the group have to call
-    `fit` or `partial_fit`, each with its share of the signals, two or more; all end
-    with the same model, and an error in one is raised in all. `batch_size` is then that
-    of each.
+    In a process group of `torch.distributed` all processes have to call `fit` or
+    `partial_fit`, each with its share of the signals, two or more. All end with the
+    same model. An error in one is raised in all. `batch_size` is that of each process.
 
-    Names in `net_params`, besides those of `skorch.NeuralNet`:
+    `net_params` takes arguments of `skorch.NeuralNet` and these names:
 
     ================================== ============================================
-    ``"module__correct_mean"``         True trains a network that corrects the latent
-                                       mean: a higher bound and a smaller error, often
-                                       at the price of accuracy. By default where a head
-                                       is trained, or ``feature_weight=0``
-    ``"module__init"``                 "he" (default), "glorot" as in Keras, "torch"
-    ``"module__hidden_dropout"``       after each dense layer but the last, without
-                                       linear path
-    ``"module__output_activation"``    None (default) or "sigmoid", for X in [0, 1]
-    ``"module__output_kernel_size"``   of the last transposed convolution
-    ``"criterion__free_bits"``         nats per latent dimension that cost nothing
-                                       (Kingma et al. 2016)
-    ``"kl_warmup"``                    fraction of `fit` in which beta ramps up
-    ``"optimizer"``                    a class of `torch.optim`, default Adam, whose
-                                       betas are (0.8, 0.99) with linear path
-    ``"lr_schedule"``                  of `fit`, over all `max_epochs`: "one_cycle"
-                                       (default; Smith and Topin 2019) or None,
-                                       constant; others are skorch's LRScheduler, in
-                                       `callbacks`
-    ``"n_threads"``                    of PyTorch and BLAS in `fit`; by default as many
-                                       as a training step is worth, mostly one; the
-                                       closed form of many signals takes one more
+    ``"module__correct_mean"``         Whether a network corrects the latent mean: a
+                                       higher ELBO and a smaller error, often a lower
+                                       accuracy. Default: with a head or
+                                       ``feature_weight=0``.
+    ``"module__init"``                 Initialisation: "he" (default), "glorot" as in
+                                       Keras, or "torch".
+    ``"module__hidden_dropout"``       Dropout after each dense layer but the last, with
+                                       ``linear_path=False``.
+    ``"module__output_activation"``    None (default) or "sigmoid", for X in [0, 1].
+    ``"module__output_kernel_size"``   Kernel size of the last transposed convolution.
+    ``"criterion__free_bits"``         Nats per latent dimension without KL cost
+                                       (Kingma et al. 2016).
+    ``"kl_warmup"``                    Fraction of `fit` in which beta ramps up.
+    ``"optimizer"``                    Class of `torch.optim`. Default: Adam, with
+                                       betas (0.8, 0.99) if ``linear_path=True``.
+    ``"lr_schedule"``                  Schedule of `fit`: "one_cycle" (default; Smith
+                                       and Topin 2019) or None, constant. skorch's
+                                       LRScheduler in `callbacks` has others.
+    ``"n_threads"``                    Number of threads of PyTorch and BLAS in `fit`.
+                                       Default: those that a training step can use,
+                                       mostly one.
     ================================== ============================================
 
     References
@@ -290,35 +288,32 @@ class ConvVAETransformer(
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "latent_dim": [COUNT],
         "likelihood": [StrOptions(set(LIKELIHOODS))],
-        "reconstruction_weight": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
+        "reconstruction_weight": [StrOptions({"auto"}), POSITIVE],
         "beta": [Interval(Real, 0, None, closed="left")],
         "feature_weight": [Interval(Real, 0, 1e6, closed="both")],
         "label_weight": [Interval(Real, 0, 1e6, closed="both")],
         "target_type": [StrOptions({"auto", "labels", "numbers"})],
         "conv_channels": ["array-like"],
-        "kernel_size": [Interval(Integral, 1, None, closed="left")],
-        "stride": [Interval(Integral, 1, None, closed="left")],
+        "kernel_size": [COUNT],
+        "stride": [COUNT],
         "hidden_dims": ["array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "batch_norm": ["boolean"],
         "linear_path": ["boolean"],
         "whiten": ["boolean"],
         "scale": [StrOptions(set(SCALERS)), None],
-        "n_channels": [Interval(Integral, 1, None, closed="left"), None],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "n_channels": [COUNT, None],
+        "lr": [POSITIVE],
+        "batch_size": [COUNT],
         "max_epochs": [
             StrOptions({"auto"}),
             Interval(Integral, 0, None, closed="left"),
         ],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "patience": [Interval(Integral, 1, None, closed="left")],
+        "patience": [COUNT],
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -395,21 +390,21 @@ class ConvVAETransformer(
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Train the autoencoder on X.
+        """Fit the model to X.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_timepoints), \
                 (n_samples, n_channels * n_timepoints) or \
                 (n_samples, n_channels, n_timepoints), or signals in a list or table
-            At least two signals; NaN is a missing value. Two-dimensional X of several
-            channels holds one channel after the other, see `n_channels`, or is a
-            DataFrame with two levels of columns, channel and time step. Signals in a
-            list, a Series or the cells of a table (pandas, polars, pyarrow), (t_i,) or
-            (n_channels, t_i), may have unequal lengths. Several columns of such cells
-            are a channel each.
+            At least two signals. NaN is a missing value. 2-D X of several channels
+            holds one channel after the other, see `n_channels`, or is a DataFrame with
+            two column levels, channel and time step. A list, a Series or table cells
+            (pandas, polars, pyarrow) hold signals of shape (t_i,) or (n_channels, t_i),
+            which may differ in length. Several columns of such cells are a channel
+            each.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), optional
-            Used if `label_weight` > 0: class labels or numbers, see `target_type`.
+            Class labels or numbers, see `target_type`. Ignored if `label_weight` is 0.
 
         Returns
         -------
@@ -422,35 +417,34 @@ class ConvVAETransformer(
         FloatingPointError
             If training diverges.
         KeyboardInterrupt
-            If it is interrupted by Ctrl-C.
+            If Ctrl-C interrupts the fit.
 
-        After any of them the estimator is as it was before.
+        After an error the estimator is as it was before.
         """
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         return self._fit(X, y, goes_on)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, classes=None):
-        """Take the signals into the closed form, and train for one epoch.
+        """Add signals to the closed form, and train for one epoch.
 
-        The first call fixes the shape, the scaling, the thresholds of the features and
-        the classes. Each call then ends with the closed form of all signals so far, and
-        with statistics over all of them; a signal that comes again, value for value,
-        counts once. Training is on X and on as many earlier signals, at three tenths
-        of the learning rate `lr`. The latents change, on axes that keep their order and
-        sign where they can: what is fitted to latents has to be fitted again.
+        The first call determines the shape, the scaling, the thresholds of the features
+        and the classes. After each call the closed form and all statistics are those of
+        all signals so far; a signal given twice counts once. Training uses X and as
+        many earlier signals. The latents change, though axes keep order and sign where
+        possible: refit what was fitted to them.
 
-        For this the estimator keeps some of its signals, about a million values or 64
-        signals, and of more signals the sums of their products, tens of MB. A pickle
-        holds neither, nor does a file without ``save(path, training=True)``. The
-        latents then stay as they are, with a warning, and only the decoder is trained.
+        For this the estimator keeps about a million values of its signals, at least 64
+        signals, and sums over more of them (tens of MB). A pickle drops both, a file
+        keeps them with ``save(path, training=True)``. Without them the latents stay as
+        they are, with a warning, and only the decoder is trained.
 
         Parameters
         ----------
         X, y : as for `fit`
-            After the first call one signal suffices.
+            After the first call one signal is enough.
         classes : array-like of shape (n_classes,), optional
-            All labels that will come, in the first call; by default those in `y`.
+            All labels that will come, in the first call. Default: those in `y`.
 
         Returns
         -------
@@ -601,20 +595,20 @@ class ConvVAETransformer(
         return int((self.kl_per_dim_ > ACTIVE_NATS).sum())
 
     def transform(self, X):
-        """Latents of X: the posterior mean, on axes scaled by `latent_scale_`.
+        """Latents of X: posterior means, multiplied by `latent_scale_`.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features_in_) or \
                 (n_samples, n_channels_in_, n_timepoints_in_), or signals in a list \
                 or table
-            NaN is a missing value. Signals in a list or in the cells of a table may be
-            shorter than the fitted ones.
+            NaN is a missing value. Signals in a list or in table cells may be shorter
+            than the fitted ones.
 
         Returns
         -------
         ndarray of float32, shape (n_samples, latent_dim)
-            In the units of X, or with ``whiten=True`` of the prior, N(0, I).
+            In units of X, or with ``whiten=True`` of the prior N(0, I).
         """
         module = self._module_in_use()
         return self._encode(module, check_signals(self, X, reset=False))
@@ -631,16 +625,16 @@ class ConvVAETransformer(
         Parameters
         ----------
         Z : array-like of shape (n_samples, latent_dim)
-            As from `transform`.
+            Latents as from `transform`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features_in_) or \
                 (n_samples, n_channels_in_, n_timepoints_in_)
-            The mean of p(x|z) in the units and the layout of the fitted X, of float32,
-            or float64 where float32 is too coarse at the offset of the fitted X, see
-            ``scaler_.dtype_``. A DataFrame with the columns of the fitted X where
-            `set_output` asks for one and X had two dimensions.
+            Mean of p(x|z) in the units and layout of the fitted X. The dtype is
+            ``scaler_.dtype_``: float32, or float64 if float32 is too coarse at the
+            offset of the fitted X. With `set_output` a DataFrame with the columns of
+            the fitted 2-D X.
         """
         return as_frame(self, self._inverse_transform(Z), Z)
 
@@ -660,11 +654,10 @@ class ConvVAETransformer(
 
         Returns
         -------
-        ndarray of float32, of the units and the layout of the fitted X
-            Of float64 where `inverse_transform` gives that.
-            A DataFrame with the columns and the index of X where `set_output` asks for
-            one. A list of arrays if a signal of a list is shorter than the fitted ones.
-            The signals of a Series, or of cells of a table, come back in such.
+        ndarray, as from `inverse_transform`
+            With `set_output` a DataFrame with the columns and the index of X. A list of
+            arrays if a signal in a list is shorter than the fitted ones. A Series or a
+            table of cells for signals in such.
         """
         module = self._module_in_use()
         signals, places = read_signals(self, X)
@@ -676,7 +669,7 @@ class ConvVAETransformer(
         return as_frame(self, unfold(self, signals), X, getattr(X, "columns", None))
 
     def posterior(self, X):
-        """Mean and standard deviation of q(z|x), in the units of `transform`.
+        """Mean and standard deviation of q(z|x), in units of `transform`.
 
         Parameters
         ----------
@@ -707,28 +700,26 @@ class ConvVAETransformer(
 
     @plain_torch()
     def impute(self, X, return_std=False):
-        """X with its gaps filled by their expectation, given what was measured.
+        """X with its missing values filled by their conditional expectation.
 
-        By the closed form of `skvae.model.gaps.GapFiller`, principal components of the
-        training signals and noise that is correlated in time and over channels, and
-        where that is unsure by a share of `reconstruct`, at most half. The standard
-        deviation is that of the former.
+        The expectation is that of a linear Gaussian model, see
+        `skvae.model.gaps.GapFiller`. Where this is uncertain, up to half of the value
+        comes from `reconstruct`.
 
         Parameters
         ----------
         X : as for `transform`
-            NaN where values are missing.
+            NaN marks missing values.
         return_std : bool
-            Give the standard deviation of what is filled, too.
+            Whether to return standard deviations too.
 
         Returns
         -------
         filled : ndarray, Tensor, DataFrame, Series or list, as X
-            Of its shape, dtype and units: what was measured is X's to the bit. A
-            DataFrame also where `set_output` makes one of an array.
+            Container, shape, dtype and units of X. Measured values keep their bits.
         std : as `filled`
-            Of each value, given what was measured of its signal; 0 where it was
-            measured itself. Only with ``return_std=True``.
+            Standard deviation of each filled value under the linear model; 0 for
+            measured values. Only if ``return_std=True``.
         """
         module, likelihood = self._module_in_use(), self.net_.criterion_.likelihood
         decoder_std = partial(likelihood.std, self.reconstruction_weight_)
@@ -755,20 +746,19 @@ class ConvVAETransformer(
         return as_X(missing, filled)
 
     def sample(self, n_samples=1, *, noise=False, random_state=None):
-        """Signals drawn from the model: latents from N(0, I), decoded.
+        """Signals decoded from latents drawn from N(0, I).
 
         Parameters
         ----------
         n_samples : int
         noise : bool
-            Draw from p(x|z), with the noise of the decoder, instead of its mean.
+            Whether to draw from p(x|z) instead of taking its mean.
         random_state : int, RandomState instance or None
-            None: that of the estimator.
+            None means that of the estimator.
 
         Returns
         -------
-        ndarray of float32, of the units and the layout of the fitted X.
-            Of float64 where `inverse_transform` gives that.
+        ndarray, as from `inverse_transform`
         """
         n_samples = int(check_scalar(n_samples, "n_samples", Integral, min_val=1))
         module = self._module_in_use()
@@ -782,25 +772,24 @@ class ConvVAETransformer(
 
     @plain_torch()
     def score_samples(self, X, n_importance=1):
-        """Lower bound of log p(x) of each sample, in nats, in the units of X.
+        """Evidence lower bound of log p(x) of each sample, in nats, in units of X.
 
-        It is one in expectation over draws from q(z|x): an estimate for one sample.
-        The ELBO at beta = 1 with all constants, dropout off, and the log-determinant
-        of the scaling: comparable between any two settings, and with
-        `sklearn.decomposition.PCA.score_samples`. The expectation over q(z|x) is a
-        mean over 16 draws, the same for each sample and each call; with the gaussian
-        likelihood and `linear_path` that of the linear map is in closed form, and the
-        rest a mean over two pairs of opposite draws.
+        The ELBO is taken at beta = 1 with all constants, without dropout, and with the
+        log-determinant of the scaling. It is comparable between any two settings and
+        with `sklearn.decomposition.PCA.score_samples`. The expectation over q(z|x) is a
+        mean over 16 draws, equal in each call. With the Gaussian likelihood and
+        `linear_path` the linear part is exact, and the rest a mean over two pairs of
+        opposite draws. The mean over samples is a lower bound; a single value is an
+        estimate of it.
 
-        With the Bernoulli likelihood it bounds the log-probability of signals of zeros
-        and ones, which no density compares with; values outside [0, 1], once scaled,
-        count as 0 or 1.
+        With the Bernoulli likelihood it bounds a log-probability, which is not
+        comparable with a density. Scaled values outside [0, 1] are clipped.
 
         Parameters
         ----------
         X : as for `transform`
         n_importance : int
-            More than 1: the tighter importance-weighted bound of that many draws.
+            Number of draws of the tighter importance-weighted bound, if above 1.
 
         Returns
         -------
@@ -867,9 +856,9 @@ class ConvVAETransformer(
         Returns
         -------
         Summary
-            A list of tuples ``(name, output_shape, n_parameters)`` that prints as a
-            table with totals. Shapes are of one sample: (channels, timepoints) after
-            a convolution. Its last line tells `network_share_`.
+            List of tuples ``(name, output_shape, n_parameters)`` that prints as a table
+            with totals. Shapes are those of one sample: (channels, timepoints) after a
+            convolution. The last line is `network_share_`.
         """
         module, share = self.module_, getattr(self, "network_share_", {})
         return summarize(module, self.n_channels_in_, self.n_timepoints_in_, share)
@@ -909,10 +898,7 @@ class ConvVAETransformer(
         return self.latent_scale_.size
 
     def _module_in_use(self):
-        """The fitted network, on the device that `device` means now, to be evaluated.
-
-        A loop of one's own may have left it in training mode, with dropout.
-        """
+        """The fitted network in evaluation mode, on the device in use."""
         check_is_fitted(self)
         net = self.net_.to(resolve_device(self.device, training=False))
         if any(layer.training for layer in net.module_.modules()):  # eval takes longer
