@@ -12,7 +12,7 @@ from skvae.datasets import make_load_profiles
 
 ROOT = Path(__file__).parents[1]
 RECIPE = re.search(
-    r"### Find odd signals\n.*?```python\n(.*?)```",
+    r"### Odd signals\n.*?```python\n(.*?)```",
     (ROOT / "README.md").read_text(),
     re.DOTALL,
 )[1]
