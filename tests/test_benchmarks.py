@@ -135,7 +135,7 @@ def test_turns_where_one_failed(harness):
     assert [row[2] for row in harness.turns(result, "c")] == [None, None, "no"]
 
 
-def test_failures_are_told(harness):
+def test_failures_are_listed(harness):
     text = harness.describe([{"set": "a", "error": "ValueError: no", **MACHINE}])
     assert "- failed: set a, error ValueError: no" in text
     assert "1 results of skvae at abc; on 1 threads; numpy 2." in text
