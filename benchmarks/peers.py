@@ -341,7 +341,7 @@ def skvae_trainer(X, batch_size, device="cpu", latent_dim=2, params=P2):
     def train(n_epochs):
         times = []
 
-        class Clock(Callback):  # whose copies, which skvae makes, append to one list
+        class Clock(Callback):  # skvae copies it, and the copies share `times`
             def on_epoch_end(self, net, **kwargs):
                 times.append(time.perf_counter())
 

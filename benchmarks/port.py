@@ -115,7 +115,7 @@ def equality_section(results):
     return map(itemgetter(*keys), results)
 
 
-# --- Losses of squared errors (n, 1, t) and KL (n, latent_dim), and other mistakes
+# --- The correct loss and mistakes; squares are (n, 1, t), kl is (n, latent_dim)
 
 
 def corrected(squares, kl):

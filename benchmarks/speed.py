@@ -21,13 +21,13 @@ from harness import Part, each, interleave, median, seconds_of, tabulated, turns
 from scale import write_signals
 from sklearn.decomposition import IncrementalPCA
 
-# Processes of the earlier commit import this file too: of skvae, only what both have.
+# Processes of the earlier commit import this file too, so both must have these.
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
 
 BEFORE = "9025113"  # the earlier commit
 N_FITTED = 300  # signals that a model is fitted on before it is applied
-N_APPLIED = 1000  # signals that calls of few signals are repeated for
+N_APPLIED = 1000  # signals per timing; calls of fewer signals are repeated
 
 
 class Size(NamedTuple):
@@ -55,7 +55,7 @@ def time_epochs(size, batch_size):
     with contextlib.ExitStack() as stack:
         jobs = {}
         for name in peers.TRAINERS:
-            # A process each, as some change settings of torch or the environment.
+            # Each has its own process, as some change torch's or the system's settings.
             process = stack.enter_context(harness.fresh_process())
             task = name, batch_size, size.n_signals
             jobs[name] = partial(harness.call, process, time_trainer, *task)
