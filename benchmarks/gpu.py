@@ -1,7 +1,6 @@
-"""How long one waits on a GPU: epochs, large data."""
+"""Time on a GPU: an epoch, and a million signals. Without one, all runs on the CPU."""
 
-# What is timed ends by reading a loss or a result, for which the device must be ready.
-# Without a GPU all runs on the CPU, which says nothing but that it runs.
+# Each timed call ends by reading a loss or a result, which waits for the device.
 
 import tempfile
 from functools import partial
@@ -13,64 +12,44 @@ import numpy as np
 import peers
 import torch
 from harness import Part, each, interleave, median, seconds_of, tabulated
+from speed import epoch_section
 
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+TRAINERS = {
+    "plain PyTorch loop": peers.plain_trainer,
+    "skvae, P2": peers.skvae_trainer,
+    "skvae, defaults": partial(peers.skvae_trainer, latent_dim=8, params={}),
+}
 
 
 class Size(NamedTuple):
     """How much is measured."""
 
     rounds: int = 5
-    n_signals: int = 2048  # of an epoch
+    n_signals: int = 2048  # in an epoch
     batch_sizes: tuple = (32, 256)
     n_large: tuple = (1_000_000,)
-    large_rounds: int = 3  # these take seconds each
+    large_rounds: int = 3
 
 
 QUICK = Size(1, 64, (32,), (2000,), 1)
 
 
-# --- Epochs
-
-
-def skvae_trainer(latent_dim, params, **net_params):
-    params = params | {"net_params": params.get("net_params", {}) | net_params}
-    options = {"device": DEVICE, "latent_dim": latent_dim, "params": params}
-    return partial(peers.skvae_trainer, **options)
-
-
-TRAINERS = {
-    "plain loop": partial(peers.plain_trainer, device=DEVICE),
-    "skvae, P2": skvae_trainer(2, peers.P2),
-    "skvae, defaults": skvae_trainer(8, {}),
-}
-
-
 def time_epochs(size, batch_size):
-    """Seconds an epoch, by peer and round."""
+    """Seconds per epoch, by trainer and round."""
     X, _ = make_load_profiles(size.n_signals, random_state=0)
     jobs = {
-        name: partial(peers.seconds_an_epoch, trainer(X, batch_size))
-        for name, trainer in TRAINERS.items()
+        name: partial(peers.seconds_per_epoch, make(X, batch_size, device=DEVICE))
+        for name, make in TRAINERS.items()
     }
     return interleave(jobs, size.rounds, warm_up=1)
 
 
-@tabulated("Epochs", "peer | batch | ms an epoch:.1f | to the plain loop's")
-def epoch_section(found):
-    for result in found:
-        for name, seconds, ratio in harness.turns(result, "plain loop"):
-            yield name, result["batch_size"], seconds and 1e3 * seconds, ratio
-
-
-# --- Large data
-
-
 def time_large(size, n_signals):
-    """A fit of one epoch, of an array and of a memory map, and what one does then."""
+    """Seconds of a fit of one epoch, from an array and a memory map, and of methods."""
     few, _ = make_load_profiles(1000, random_state=0)
     X = np.tile(few, (n_signals // len(few), 1))
     params = {"batch_size": 1024, "max_epochs": 1, "random_state": 0, "device": DEVICE}
@@ -87,26 +66,25 @@ def time_large(size, n_signals):
             "score_samples of a tenth": (vae.score_samples, X[: len(X) // 10]),
         }
         jobs = {name: partial(seconds_of, *job) for name, job in jobs.items()}
-        figures = interleave(jobs, size.large_rounds)
-        del jobs  # the memory map goes before its folder
-    return figures
+        result = interleave(jobs, size.large_rounds)
+        del jobs  # which closes the memory map before its folder goes
+    return result
 
 
-@tabulated("Large data", "job | signals:, | seconds:.2f | signals a second")
-def large_section(found):
-    for result in found:
+@tabulated("Large data", "job | signals:, | seconds:.2f | signals per second")
+def large_section(results):
+    for result in results:
         for name, values in result["seconds"].items():
             n, seconds = result["signals"], median(values)
             n //= 10 if "tenth" in name else 1
-            told = result["errors"].get(name) or f"{n / seconds:,.0f}"
-            yield name, n, seconds, told
+            yield name, n, seconds, result["errors"].get(name) or f"{n / seconds:,.0f}"
 
 
 PARTS = {
     "epochs": Part(time_epochs, epoch_section, each("batch_size", "batch_sizes")),
     "large": Part(time_large, large_section, each("signals", "n_large")),
 }
-report = partial(harness.report, "How long one waits on a GPU", PARTS)
+report = partial(harness.report, "Time on a GPU", PARTS)
 
 if __name__ == "__main__":
     harness.main(__doc__, "gpu", PARTS, report, Size(), QUICK)

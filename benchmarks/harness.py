@@ -1,4 +1,4 @@
-"""What every benchmark shares: running and resuming, turns, machine, tables."""
+"""Shared by all benchmarks: command line, interleaved timing, memory, tables."""
 
 import argparse
 import contextlib
@@ -23,11 +23,11 @@ import torch
 HERE = Path(__file__).parent
 PACKAGES = ("numpy", "scikit-learn", "torch", "skorch", "keras", "tensorflow-cpu")
 PACKAGES += ("jax", "pythae", "aeon", "dask")
-# What a line tells of the machine; older lines lack some of it.
+# Keys of a result that describe the machine; older results lack some of them.
 MACHINE = ("commit", "versions", "threads", "cpu", "cores", "device")
 TURNS = (
-    "Medians of interleaved rounds; a ratio is the median of the rounds' ratios, its "
-    "range in brackets."
+    "Medians of interleaved rounds. A ratio is the median of the rounds' ratios, with "
+    "their range in brackets."
 )
 
 
@@ -35,9 +35,11 @@ TURNS = (
 
 
 class Part(NamedTuple):
-    """`measure(size, *values)` gives figures of one of the `tasks(size)`, all dicts.
+    """A part of a benchmark.
 
-    `section(results)` of those that did not fail gives text for the report.
+    `tasks(size)` lists tasks, which are dicts. `measure(size, *task.values())` returns
+    the figures of one task, a dict. `section(results)` returns the Markdown of all
+    results without an error.
     """
 
     measure: Callable
@@ -46,15 +48,16 @@ class Part(NamedTuple):
 
 
 def each(key, field):
-    """Tasks that differ in one value, of those that a field of the size lists."""
+    """`tasks` that give a key each value in a field of the size."""
     return lambda size: [{key: value} for value in getattr(size, field)]
 
 
 def main(doc, name, parts, report, size, quick):
-    """Run `PART ...`, of a dict; `report` writes tables beside results/NAME.jsonl.
+    """Run the parts named on the command line; results go to results/NAME.jsonl.
 
-    `report(results, folder)` makes their text; the folder holds results/ and figures/.
-    With --quick the other size is measured, shown and not kept.
+    `report` writes results/NAME.md, whose text is `report(results, folder)`; the folder
+    holds results/ and figures/. With --quick, the size `quick` is measured and the
+    report is printed, but nothing is kept.
     """
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("parts", nargs="+", choices=[*parts, "report"])
@@ -78,13 +81,13 @@ def main(doc, name, parts, report, size, quick):
 
 
 def run(name, part, size, path, wanted=None):
-    """Append a line of JSON for each task that has none yet; a failure is a result.
+    """Append a line of JSON for each task without one; an error is a result too.
 
-    Wanted are tasks whose values are among these, which are given as text.
+    `wanted` limits the tasks: for each key, the allowed values as comma-separated text.
     """
     results, machine, wanted = read(path), environment(), wanted or {}
     for values in part.tasks(size):
-        # The only part of a benchmark is not named in its lines.
+        # The results of a benchmark's only part do not name it.
         task = values if name == "run" else {"part": name, **values}
         if any(task.items() <= result.items() for result in results) or not all(
             str(task.get(key)) in wanted[key].split(",") for key in wanted
@@ -94,7 +97,7 @@ def run(name, part, size, path, wanted=None):
         try:
             figures = part.measure(size, *values.values())
         except Exception as error:
-            figures = {"error": tell(error)}
+            figures = {"error": describe_error(error)}
         results.append(task | figures | machine)
         print(json.dumps(task | figures)[:300], flush=True)
         with path.open("a") as file:
@@ -102,65 +105,65 @@ def run(name, part, size, path, wanted=None):
 
 
 def read(path):
-    """The results in a file; none where there is no file."""
+    """The results in a file, or an empty list if there is no file."""
     lines = path.read_text().splitlines() if path.exists() else []
     return [json.loads(line) for line in lines]
 
 
-def tell(error):
+def describe_error(error):
     return f"{type(error).__name__}: {error}"
 
 
 def environment():
-    """The commit, with a + if the package was edited since, versions, machine."""
+    """Commit (with a + if the package was edited since), versions and machine."""
 
     def git(*args):
         return subprocess.run(["git", *args], cwd=HERE, capture_output=True, text=True)
 
-    found = {"commit": "unknown", "versions": {"python": platform.python_version()}}
+    machine = {"commit": "unknown", "versions": {"python": platform.python_version()}}
     with contextlib.suppress(OSError):  # no git
         commit = git("rev-parse", "--short", "HEAD").stdout.strip()
         edited = git("diff", "--quiet", "HEAD", "--", "../skvae").returncode
-        found["commit"] = commit + "+" * edited if commit else "unknown"
+        machine["commit"] = commit + "+" * edited if commit else "unknown"
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found["versions"][name] = metadata.version(name)
-    found |= {"threads": torch.get_num_threads(), "cpu": platform.machine()}
+            machine["versions"][name] = metadata.version(name)
+    machine |= {"threads": torch.get_num_threads(), "cpu": platform.machine()}
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         line = next(line for line in lines if line.startswith("model name"))
-        found["cpu"] = line.split(":")[1].strip()
-    found["cores"] = os.cpu_count()
+        machine["cpu"] = line.split(":")[1].strip()
+    machine["cores"] = os.cpu_count()
     if torch.cuda.is_available():
-        found["device"] = torch.cuda.get_device_name()
-    return found
+        machine["device"] = torch.cuda.get_device_name()
+    return machine
 
 
-# --- Taking turns
+# --- Interleaved timing
 
 
 def interleave(jobs, rounds, warm_up=0):
-    """Call each job in turn, round after round, so that all see the same machine.
+    """Call each job once per round, so that all see the same load of the machine.
 
-    A job that fails is not called again. The rounds to warm up come first, and what is
-    returned in them is dropped.
+    A job that raises is not called again. The results of the warm-up rounds, which come
+    first, are dropped.
 
     Returns
     -------
-    dict of "seconds", what each job returned, by round, nothing if it failed; and of
-    "errors", what each job that failed said.
+    dict with "seconds", the list of each job's results by round, empty if it raised,
+    and "errors", the messages of the jobs that raised.
     """
-    found, errors = {name: [] for name in jobs}, {}
+    results, errors = {name: [] for name in jobs}, {}
     for i, (name, job) in product(range(warm_up + rounds), jobs.items()):
         if name in errors:
             continue
         try:
             result = job()
         except Exception as error:
-            errors[name], found[name] = tell(error), []
+            errors[name], results[name] = describe_error(error), []
         else:
-            found[name] += [result] * (i >= warm_up)
-    return {"seconds": found, "errors": errors}
+            results[name] += [result] * (i >= warm_up)
+    return {"seconds": results, "errors": errors}
 
 
 def seconds_of(function, *args):
@@ -170,7 +173,7 @@ def seconds_of(function, *args):
 
 
 def fresh_process():
-    """An executor in one spawned process, of which nothing is shared."""
+    """An executor of one spawned process, which shares no state with this one."""
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
@@ -183,24 +186,24 @@ def call(process, function, *args):
 
 @contextlib.contextmanager
 def watched_memory():
-    """A list that grows by the anonymous memory in use, every 50 ms, in bytes.
+    """A list to which the anonymous memory in use, in bytes, is added every 50 ms.
 
-    What is mapped from a file is not in it, for the system may drop it any time.
+    Pages mapped from a file do not count, as the system may drop them at any time.
     """
-    found, ended = [anonymous_memory()], threading.Event()
+    sizes, ended = [anonymous_memory()], threading.Event()
 
     def watch():
         while not ended.wait(0.05):
-            found.append(anonymous_memory())
+            sizes.append(anonymous_memory())
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield found
+        yield sizes
     finally:
         ended.set()
         thread.join()
-    found.append(anonymous_memory())
+    sizes.append(anonymous_memory())
 
 
 def anonymous_memory():
@@ -213,9 +216,9 @@ def anonymous_memory():
 
 
 def table(columns, rows):
-    """Markdown of rows; a dash where there is no figure.
+    """A table in Markdown, with a dash where a value is None or NaN.
 
-    Columns are titles with their formats, as "set | seconds:.2f"; without one for text.
+    `columns` has a title and an optional format of each: "set | seconds:.2f".
     """
     titles, _, formats = zip(
         *(column.partition(":") for column in columns.split(" | ")), strict=True
@@ -223,12 +226,10 @@ def table(columns, rows):
     lines = [titles, ["---"] * len(titles)]
     for row in rows:
         cells = zip(row, formats, strict=True)
-        lines.append(["-" if is_missing(v) else f"{v:{form}}" for v, form in cells])
+        lines.append(
+            ["-" if v is None or v != v else f"{v:{form}}" for v, form in cells]
+        )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def is_missing(value):
-    return value is None or value != value  # NaN
 
 
 def section(title, *paragraphs):
@@ -236,14 +237,14 @@ def section(title, *paragraphs):
 
 
 def tabulated(title, columns, *notes):
-    """Decorate a function that gives rows for results: it gives their section."""
+    """Decorate a function from results to rows, to return their section instead."""
     return lambda rows: (
         lambda found: section(title, *notes, table(columns, rows(found)))
     )
 
 
 def describe(results):
-    """What ran on what, and the tasks that failed."""
+    """Commits, machines and versions of the results, and the tasks that failed."""
     commits = sorted({result["commit"] for result in results})
     versions = {f"{k} {v}" for r in results for k, v in r["versions"].items()}
     units = {"device": "", "cpu": "", "cores": " cores", "threads": " threads"}
@@ -263,35 +264,35 @@ def describe(results):
 
 
 def report(title, parts, results, folder):
-    """Tables of all parts of which there are results."""
+    """The sections of all parts that have results."""
     finished = [result for result in results if "error" not in result]
     texts = [f"# {title}", describe(results)]
     texts += [TURNS] * any("seconds" in result for result in finished)
     for name, part in parts.items():
-        found = [result for result in finished if result["part"] == name]
-        if found:
-            texts.append(part.section(found))
+        own = [result for result in finished if result.get("part", "run") == name]
+        if own:
+            texts.append(part.section(own))
     return "\n\n".join(texts)
 
 
 def turns(result, first):
-    """Yield what took turns: name, median, and its ratio to the first's, as text.
+    """Yield name, median and ratio to the first of each job of `interleave`.
 
-    In place of the ratio of one that failed stands what its error says.
+    The ratio is text; a job that raised has its message instead.
     """
     seconds, errors = result["seconds"], result.get("errors", {})
     for name, values in seconds.items():
-        told = errors.get(name)
-        if not (told or first in errors):
-            told = ratio(values, seconds[first])
-        yield name, median(values), told
+        text = errors.get(name)
+        if not (text or first in errors):
+            text = ratio(values, seconds[first])
+        yield name, median(values), text
 
 
 def median(values):
     return statistics.median(values) if values else None
 
 
-def ratio(values, others):
+def ratio(values, references):
     """Median and range of the rounds' ratios, as text."""
-    found = [a / b for a, b in zip(values, others, strict=True)]
-    return f"{median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+    ratios = [a / b for a, b in zip(values, references, strict=True)]
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"

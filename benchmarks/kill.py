@@ -1,4 +1,4 @@
-"""Kill fits with SIGKILL at random moments, resume them, and compare the bits."""
+"""Kill fits with SIGKILL at random times, resume them, and compare the bits."""
 
 import io
 import multiprocessing
@@ -36,7 +36,7 @@ MIN_IN_WRITING = 20
 
 
 class SlowFile(io.FileIO):
-    """A file that takes 10 ms to write, so that many fits are killed half-way."""
+    """A file that pauses for 10 ms half-way, so that kills hit many writes."""
 
     def write(self, data):
         half = len(data) // 2
@@ -50,7 +50,7 @@ def signals():
 
 
 def fit(params, folder):
-    """Fit and write a digest of the bits; runs in a process that may be killed."""
+    """Fit, and write a digest of all bits of the result."""
     files.open = SlowFile
     X = signals()
     vae = ConvVAETransformer(**params, checkpoint=str(folder / "checkpoint")).fit(X)
@@ -63,13 +63,13 @@ def fit(params, folder):
 
 
 def run(params, folder, kill_after=None):
-    """Fit in another process; None if it was killed, or the digest of the bits."""
-    # Forked, so that PyTorch is not imported a hundred times.
+    """The digest of a fit in another process, or None if that was killed."""
+    # A fork does not import PyTorch again.
     context = multiprocessing.get_context("fork")
     process = context.Process(target=fit, args=(params, folder))
     process.start()
     process.join(kill_after)
-    process.kill()  # nothing where it has ended
+    process.kill()  # no effect on a process that has ended
     process.join()
     if process.exitcode == -signal.SIGKILL:
         return None
@@ -82,29 +82,29 @@ def run(params, folder, kill_after=None):
 
 
 def kill_and_resume(setting, expected, seconds, folder):
-    """One fit, killed again and again until it ends: what happened, counted."""
-    found, digest = Counter(fits=1), None
+    """Kill and resume one fit until it ends; count kills and outcomes."""
+    counts, digest = Counter(fits=1), None
     checkpoint = folder / "checkpoint"
     while digest is None:
         digest = run(PARAMS | setting, folder, random.uniform(0, 1.2 * seconds))
         if digest is None:
-            found["kills"] += 1
-            found["in writing"] += any(path != checkpoint for path in folder.iterdir())
+            counts["kills"] += 1
+            counts["in writing"] += any(path != checkpoint for path in folder.iterdir())
             if checkpoint.exists():
                 try:
                     files.read(checkpoint, "checkpoint")
                 except ValueError:
-                    found["corrupt"] += 1
-    found["same" if digest == expected else "different"] += found["kills"]
-    return found
+                    counts["corrupt"] += 1
+    counts["same" if digest == expected else "different"] += counts["kills"]
+    return counts
 
 
 def main(n_kills=100):
     random.seed(0)
-    # What PyTorch imports when it is first used, it shall not import in each process.
+    # The first fit imports modules of PyTorch, which the forks then share.
     torch.set_num_threads(1)
     ConvVAETransformer(**PARAMS).fit(signals())
-    found = Counter()
+    counts = Counter()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         expected, seconds = [], []
@@ -112,16 +112,16 @@ def main(n_kills=100):
             start = time.perf_counter()
             expected.append(run(PARAMS | setting, folder))
             seconds.append(time.perf_counter() - start)
-        while found["kills"] < n_kills or found["in writing"] < MIN_IN_WRITING:
-            i = found["fits"] % len(SETTINGS)
-            found += kill_and_resume(SETTINGS[i], expected[i], seconds[i], folder)
+        while counts["kills"] < n_kills or counts["in writing"] < MIN_IN_WRITING:
+            i = counts["fits"] % len(SETTINGS)
+            counts += kill_and_resume(SETTINGS[i], expected[i], seconds[i], folder)
     print(
         "{kills} kills of {fits} fits, {in writing} of them while a checkpoint was "
-        "written: {same} resumed to the same bits, {different} to others; {corrupt} "
-        "corrupt files".format_map(found)
+        "written. After {same} kills the bits are the same, after {different} they "
+        "differ; {corrupt} files are corrupt.".format_map(counts)
     )
     print(harness.environment())
-    return found["different"] + found["corrupt"]
+    return counts["different"] + counts["corrupt"]
 
 
 if __name__ == "__main__":

@@ -16,30 +16,29 @@ ADVICE = "Run: pip install --no-deps seglearn==1.2.5"
 
 
 def load_recordings():
-    """The recordings of seglearn, which is installed, not imported: a dict of lists."""
+    """seglearn's recordings, a dict of lists, read without importing seglearn."""
     spec = find_spec("seglearn")
     if spec is None:
         raise ModuleNotFoundError(f"seglearn is not installed. {ADVICE}")
     source = Path(spec.submodule_search_locations[0], "data", "watch_dataset.npy")
     content = source.read_bytes()
-    # The file is a pickle, so nothing but the known one is ever opened.
-    found = hashlib.sha256(content).hexdigest()
-    if found != SOURCE_SHA256:
+    # The file is a pickle, which could run any code: only the known one is opened.
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != SOURCE_SHA256:
         raise ValueError(
-            f"seglearn's {source.name} has SHA-256 {found}, but {SOURCE_SHA256} was "
+            f"seglearn's {source.name} has SHA-256 {sha256}, but {SOURCE_SHA256} was "
             f"expected. {ADVICE}"
         )
     return np.load(io.BytesIO(content), allow_pickle=True).item()
 
 
-def cut(recordings, stride=WINDOW):
-    """Windows of each recording, in whole steps, as named arrays.
+def cut(recordings):
+    """Windows that do not overlap, in whole steps of the sensor, as named arrays.
 
-    A window begins every `stride` points; by default they do not overlap. Endianness
-    and item sizes are spelled out: they are part of the bytes.
+    Byte order and item sizes are explicit, since they determine the file's bytes.
     """
     windows = [
-        np.lib.stride_tricks.sliding_window_view(signal, WINDOW, axis=0)[::stride]
+        np.lib.stride_tricks.sliding_window_view(signal, WINDOW, axis=0)[::WINDOW]
         for signal in recordings["X"]
     ]  # (n, c, t) each
     n_windows = [len(rows) for rows in windows]
@@ -53,18 +52,18 @@ def cut(recordings, stride=WINDOW):
 
 
 def npz_bytes(arrays):
-    """What `np.load` reads, the same on every machine.
+    """The bytes of an .npz file, the same on every machine.
 
-    Not `np.savez_compressed`: its deflate has several implementations, which write
-    different bytes, and needs 1.3 MB here; bzip2 has one, and needs 0.95.
+    `np.savez_compressed` uses deflate, whose implementations write different bytes, and
+    needs 1.3 MB here; bzip2 has one implementation and needs 0.95 MB.
     """
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             member = io.BytesIO()
             np.lib.format.write_array(member, array, (1, 0), allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, whenever it is written
-            info.create_system = 3  # as on Unix, wherever it is written
+            info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980
+            info.create_system = 3  # Unix
             archive.writestr(info, member.getvalue(), zipfile.ZIP_BZIP2)
     return file.getvalue()
 

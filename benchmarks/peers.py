@@ -1,34 +1,32 @@
-"""The forum thread's systems, and what skvae is compared with, each of them once."""
+"""The forum thread's VAEs: as parameters of skvae, in PyTorch, Pythae and Keras.
 
-# K1, P1 and P2 are parameters of `ConvVAETransformer`. P2, the thread's final script,
-# is here too as one writes it in plain PyTorch, in skorch, in Pythae and in Keras, and
-# K1 in Keras. In these nothing is skvae's. The loss is the thread's, mended:
-# weight * SSE + KL, summed over time and latents, mean over signals.
+K1 is the thread's Keras model, P1 its first port to PyTorch, P2 its final script. The
+loss is the thread's, corrected: weight * SSE + KL, summed over time and latent axes,
+averaged over signals.
+"""
 
 import contextlib
 import logging
 import os
 import tempfile
 import time
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
-from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from skvae import ConvVAETransformer
 
-# --- The systems, for ConvVAETransformer
+# --- Parameters of ConvVAETransformer
 
 
 def system(net_params, **params):
-    """What K1, P1 and P2 share, and what sets one apart; 100 epochs, of up to 1000."""
+    """The parameters of one system; its 100 epochs replace the thread's up to 1000."""
     return {
         "feature_weight": 0.0,
         "conv_channels": (16, 16, 32, 32),
@@ -68,19 +66,19 @@ P2 = system(
 
 
 def block(layer, n_out, *dropout):
-    """A layer, and what P2 has after it."""
+    """A layer, and the layers that follow it in P2."""
     return [layer, nn.ReLU(), nn.BatchNorm1d(n_out), *dropout]
 
 
 class P2Module(nn.Module):
-    """The network, for signals (n, 1, t); of 336 points as in the thread."""
+    """The network, for signals (n, 1, t)."""
 
-    def __init__(self, n_timepoints=336, latent_dim=2, dropout=0.3):
+    def __init__(self, n_timepoints=336, latent_dim=2):
         super().__init__()
         lengths, layers = [n_timepoints], []
         for n_in, n_out in pairwise((1, 16, 16, 32, 32)):
             convolution = nn.Conv1d(n_in, n_out, 8, stride=2, padding=3)
-            layers += block(convolution, n_out, nn.Dropout(dropout))
+            layers += block(convolution, n_out, nn.Dropout(0.3))
             lengths.append(lengths[-1] // 2)
         width = 32 * lengths[-1]
         self.encoder = nn.Sequential(
@@ -117,18 +115,18 @@ class P2Module(nn.Module):
         return self.decoder(z), z_mean, z_log_var
 
 
-def vae_loss(output, x, weight=100):
+def vae_loss(output, x):
     x_hat, z_mean, z_log_var = output
     sse = ((x_hat - x) ** 2).sum(dim=(1, 2))
     kl = -0.5 * (1 + z_log_var - z_mean**2 - z_log_var.exp()).sum(dim=1)
-    return (weight * sse + kl).mean()
+    return (100 * sse + kl).mean()
 
 
-def training(X, batch_size=32, weight=100, device="cpu", module=None):
-    """A network for X (n, t) in [0, 1], and a function that trains it for an epoch."""
+def epoch_trainer(X, batch_size=32, device="cpu"):
+    """A function that trains P2 on X (n, t) in [0, 1] for an epoch: its mean loss."""
     x = torch.as_tensor(X, dtype=torch.float32)[:, None]
     loader = DataLoader(TensorDataset(x), batch_size, shuffle=True)
-    module = (module or P2Module(x.shape[2])).to(device)
+    module = P2Module(x.shape[2]).to(device)
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
 
     def train_epoch():
@@ -136,69 +134,21 @@ def training(X, batch_size=32, weight=100, device="cpu", module=None):
         total = 0.0
         for (x,) in loader:
             x = x.to(device)
-            loss = vae_loss(module(x), x, weight)
+            loss = vae_loss(module(x), x)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             total += loss.item() * len(x)
         return total / len(X)
 
-    return module, train_epoch
-
-
-@dataclass(eq=False, repr=False)
-class P2Transformer(TransformerMixin, BaseEstimator):
-    """P2 in plain PyTorch, as a grid search takes it; signals (n, t) in any units."""
-
-    latent_dim: int = 2
-    reconstruction_weight: float = 100
-    dropout: float = 0.3
-    n_epochs: int = 100
-    random_state: int = 0
-
-    def start(self, X):
-        """The signals in [0, 1], and a network in `module_`."""
-        torch.manual_seed(self.random_state)
-        self.min_, self.range_ = X.min(), np.ptp(X)
-        self.module_ = P2Module(X.shape[1], self.latent_dim, self.dropout)
-        return self.scale(X)
-
-    def scale(self, X):
-        return (X - self.min_) / self.range_
-
-    def start_training(self, X):
-        """A function that trains for an epoch."""
-        X, weight = self.start(X), self.reconstruction_weight
-        return training(X, weight=weight, module=self.module_)[1]
-
-    def fit(self, X, y=None):
-        train_epoch = self.start_training(X)
-        for _ in range(self.n_epochs):
-            train_epoch()
-        return self
-
-    @torch.no_grad()
-    def posterior(self, X):
-        """Mean and standard deviation of q(z|x), as arrays."""
-        x = torch.as_tensor(self.scale(X), dtype=torch.float32)[:, None]
-        z_mean, z_log_var = self.module_.eval().encode(x)
-        return z_mean.numpy(), (0.5 * z_log_var).exp().numpy()
-
-    def transform(self, X):
-        return self.posterior(X)[0]
-
-    @torch.no_grad()
-    def inverse_transform(self, Z):
-        z = torch.as_tensor(Z, dtype=torch.float32)
-        x_hat = self.module_.eval().decoder(z)[:, 0].numpy()
-        return x_hat * self.range_ + self.min_
+    return train_epoch
 
 
 # --- Pythae, with the same network
 
 
 def train_pythae(network, X, n_epochs, batch_size=32):
-    """Train a `P2Module` on X (n, t) in [0, 1]: the times at which the epochs ended.
+    """Train a `P2Module` on X (n, t) in [0, 1], and return the end time of each epoch.
 
     Pythae's loss is SSE / 2 + KL; its trainer writes models to a folder.
     """
@@ -254,23 +204,43 @@ def train_pythae(network, X, n_epochs, batch_size=32):
     return times
 
 
-class PythaeVAE(P2Transformer):
-    """P2's network trained by Pythae, its weights the last; for flat signals.
+class PythaeVAE(TransformerMixin, BaseEstimator):
+    """P2's network trained by Pythae for 100 epochs, on flat signals in any units.
 
-    Not transformed by Pythae's own `embed`, which draws from the posterior.
+    `transform` gives posterior means; Pythae's own `embed` draws from the posterior.
     """
 
+    def __init__(self, latent_dim=2, random_state=0):
+        self.latent_dim = latent_dim
+        self.random_state = random_state
+
     def fit(self, X, y=None):
-        X = self.start(X)
-        train_pythae(self.module_, X, self.n_epochs)
+        torch.manual_seed(self.random_state)
+        self.min_, self.range_ = X.min(), np.ptp(X)
+        self.module_ = P2Module(X.shape[1], self.latent_dim)
+        train_pythae(self.module_, self.scale(X), n_epochs=100)
+        self.module_.eval()
         return self
+
+    def scale(self, X):
+        return (X - self.min_) / self.range_
+
+    @torch.no_grad()
+    def transform(self, X):
+        x = torch.as_tensor(self.scale(X), dtype=torch.float32)[:, None]
+        return self.module_.encode(x)[0].numpy()
+
+    @torch.no_grad()
+    def inverse_transform(self, Z):
+        x_hat = self.module_.decoder(torch.as_tensor(Z, dtype=torch.float32))
+        return x_hat[:, 0].numpy() * self.range_ + self.min_
 
 
 # --- Keras
 
 
 def keras_vae(n_timepoints, seed=0, p2=False):
-    """K1 or P2 as a Keras user writes it, compiled; its input is (n, t, 1)."""
+    """K1 or P2 as a Keras user writes it, compiled, for signals (n, t, 1)."""
     os.environ.setdefault("KERAS_BACKEND", "torch")
     import keras
     from keras import layers, ops
@@ -329,12 +299,12 @@ def keras_vae(n_timepoints, seed=0, p2=False):
     return vae
 
 
-# --- Trainers of P2: each takes signals (n, t) in [0, 1] and a batch size, and gives a
-# --- function of a number of epochs that trains and returns when each of them ended
+# --- Trainers of P2. Each takes signals (n, t) in [0, 1] and a batch size. It returns a
+# --- function that trains for a number of epochs and returns the end time of each.
 
 
 def plain_trainer(X, batch_size, device="cpu"):
-    _, train_epoch = training(X, batch_size, device=device)
+    train_epoch = epoch_trainer(X, batch_size, device)
 
     def train(n_epochs):
         times = []
@@ -342,50 +312,6 @@ def plain_trainer(X, batch_size, device="cpu"):
             train_epoch()
             times.append(time.perf_counter())
         return times
-
-    return train
-
-
-class Look(Callback):
-    """Call ``look(net)`` when training begins and at the end of each epoch."""
-
-    def __init__(self, look):
-        self.look = look
-
-    def on_train_begin(self, net, **kwargs):
-        self.look(net)
-
-    def on_epoch_end(self, net, **kwargs):
-        self.look(net)
-
-
-def clock(times):
-    """A callback that notes when training begins and when each epoch ends."""
-    return Look(lambda net: times.append(time.perf_counter()))
-
-
-def skorch_trainer(X, batch_size):
-    class Net(NeuralNet):
-        def get_loss(self, y_pred, y_true, X=None, training=False):
-            return vae_loss(y_pred, X)
-
-    times = []
-    net = Net(
-        P2Module,
-        torch.nn.MSELoss,  # not used
-        optimizer=torch.optim.Adam,
-        lr=1e-3,
-        batch_size=batch_size,
-        iterator_train__shuffle=True,
-        train_split=None,
-        callbacks=[clock(times)],
-        verbose=0,
-    ).initialize()
-
-    def train(n_epochs):
-        times.clear()
-        net.partial_fit(X[:, None], epochs=n_epochs)
-        return times[1:]
 
     return train
 
@@ -414,16 +340,21 @@ def keras_trainer(backend, X, batch_size):
 def skvae_trainer(X, batch_size, device="cpu", latent_dim=2, params=P2):
     def train(n_epochs):
         times = []
+
+        class Clock(Callback):  # skvae copies it, and the copies share `times`
+            def on_epoch_end(self, net, **kwargs):
+                times.append(time.perf_counter())
+
         run = {"batch_size": batch_size, "max_epochs": n_epochs, "device": device}
-        run["callbacks"] = [clock(times)]
+        run["callbacks"] = [Clock()]
         ConvVAETransformer(latent_dim, **{**params, **run}).fit(X)
-        return times[1:]
+        return times
 
     return train
 
 
-def seconds_an_epoch(train):
-    """By a trainer's function: the mean of two epochs after one."""
+def seconds_per_epoch(train):
+    """The mean of two epochs after a first, which is not timed."""
     first, _, last = train(3)
     return (last - first) / 2
 
@@ -431,7 +362,6 @@ def seconds_an_epoch(train):
 TRAINERS = {
     "plain PyTorch loop": plain_trainer,
     "skvae": skvae_trainer,
-    "skorch, default loader": skorch_trainer,
     "Pythae": pythae_trainer,
     "Keras, TensorFlow": partial(keras_trainer, "tensorflow"),
     "Keras, JAX": partial(keras_trainer, "jax"),

@@ -1,4 +1,4 @@
-"""The forum thread, reproduced: a Keras VAE, its port, and what each mistake does."""
+"""The forum thread, reproduced: a Keras VAE, its port, and the effect of mistakes."""
 
 import inspect
 import math
@@ -21,12 +21,12 @@ from skvae.datasets import make_load_profiles
 from skvae.model.network import ConvVAE
 
 N_TRAIN, N_TEST, N_TIMEPOINTS = 1000, 500, 336
-WEIGHT = 10.0  # of the squared error: the decoder's variance is 1 / (2 * 10)
-N_DRAWS = 16  # from q(z|x), behind each ELBO
+WEIGHT = 10.0  # of the squared error; the decoder's variance is 1 / (2 * WEIGHT)
+N_DRAWS = 16  # from q(z|x), per ELBO
 BATCH_SIZE, LR = 32, 1e-3
 KINDS = ("commuters", "family at home", "night storage heating", "office", "shop")
 KINDS += ("restaurant", "two shifts")  # of load profiles
-MENDED = "P1, mended"  # what the mistakes are compared with
+CORRECTED = "P1, corrected"  # the reference of each mistake
 
 
 class Size(NamedTuple):
@@ -48,7 +48,7 @@ def make_module(system, **options):
 
 
 def kl_divergence(z_mean, z_log_var):
-    """Of each latent, (n, latent_dim)."""
+    """KL(q(z|x) || N(0, I)) by latent, (n, latent_dim)."""
     return -0.5 * (1 + z_log_var - z_mean**2 - z_log_var.exp())
 
 
@@ -60,11 +60,11 @@ def draw(z_mean, z_log_var):
 
 
 def copy_weights(vae, module):
-    """Give a `ConvVAE` the weights of a Keras model; both list them layer by layer."""
+    """Copy the weights of a Keras model, layer by layer, to a `ConvVAE`."""
     for part, model in ((module.encoder, vae.encoder), (module.decoder, vae.decoder)):
         pairs = zip(part.parameters(), model.get_weights(), strict=True)
         for parameter, weight in pairs:
-            # (k, in, out) in Keras, (k, out, in) where transposed, and not flipped.
+            # Keras has (k, in, out), or (k, out, in) if transposed, and does not flip.
             weight = torch.from_numpy(weight.T)
             if parameter.ndim == 4:
                 weight = weight.unsqueeze(2)
@@ -75,10 +75,9 @@ def copy_weights(vae, module):
 
 @torch.no_grad()
 def equality(size, n_timepoints, n_signals=64):
-    """Largest differences of Keras and skvae with equal weights, by name.
+    """Largest differences of Keras and skvae with equal weights, and the mean loss.
 
-    Biases, which start at zero, are made random too; z is drawn once, for both. With
-    the mean loss, in float32 as all else.
+    Weights and biases are random, and both decode the same z.
     """
     X, _ = make_load_profiles(n_signals, n_timepoints=n_timepoints, random_state=0)
     vae = peers.keras_vae(n_timepoints)
@@ -94,7 +93,7 @@ def equality(size, n_timepoints, n_signals=64):
     x_hat = module.decode(z_mean + (0.5 * z_log_var).exp() * noise)
     kl = kl_divergence(z_mean, z_log_var).sum(dim=1)
     sse = (x_hat - x).square().sum(dim=(1, 2))
-    found = z_mean, z_log_var, x_hat, WEIGHT * sse + kl
+    actual = z_mean, z_log_var, x_hat, WEIGHT * sse + kl
 
     x = x.mT  # (n, t, 1)
     z_mean, z_log_var = vae.encoder(x, training=False)
@@ -102,7 +101,7 @@ def equality(size, n_timepoints, n_signals=64):
     loss = vae.loss(x, x_hat) + vae.kl(z_mean, z_log_var)
     expected = z_mean, z_log_var, x_hat.mT, loss
     names = ("z_mean", "z_log_var", "x_hat", "loss")
-    pairs = zip(names, found, expected, strict=True)
+    pairs = zip(names, actual, expected, strict=True)
     differences = {name: float((a - b).abs().max()) for name, a, b in pairs}
     return differences | {"mean loss": float(loss.mean())}
 
@@ -111,16 +110,15 @@ def equality(size, n_timepoints, n_signals=64):
     "Largest difference of Keras and skvae with equal weights",
     "points | z_mean:.1e | z_log_var:.1e | x_hat:.1e | loss:.1e | mean loss:.0f",
 )
-def equality_section(found):
-    figures = ("points", "z_mean", "z_log_var", "x_hat", "loss", "mean loss")
-    return map(itemgetter(*figures), found)
+def equality_section(results):
+    keys = ("points", "z_mean", "z_log_var", "x_hat", "loss", "mean loss")
+    return map(itemgetter(*keys), results)
 
 
-# --- The mistakes
+# --- The correct loss and mistakes; squares are (n, 1, t), kl is (n, latent_dim)
 
 
-def mended(squares, kl):
-    """The loss: of squared errors (n, 1, t), and of KL (n, latent_dim)."""
+def corrected(squares, kl):
     return WEIGHT * squares.sum(dim=2).mean() + kl.sum(dim=1).mean()
 
 
@@ -137,7 +135,7 @@ def all_means(squares, kl):
 
 
 class FunctionalDropout(nn.Module):
-    """Dropout as ``F.dropout(x, 0.3)`` does it: at evaluation too."""
+    """Dropout by ``F.dropout(x, 0.3)``, which is active at evaluation too."""
 
     def forward(self, h):
         return F.dropout(h, 0.3)
@@ -150,7 +148,7 @@ def keep_dropout_on(module):
                 setattr(parent, name, FunctionalDropout())
 
 
-# --- Training: each returns a ConvVAE and the loss that its user saw
+# --- Training. Each function returns a ConvVAE and the loss that its user saw.
 
 
 def train_keras(X, seed, n_epochs):
@@ -167,12 +165,12 @@ def train_skvae(X, seed, n_epochs):
 
 
 def log_normalizer():
-    """What the log-density of a signal has besides ``-WEIGHT * SSE``."""
+    """The constant in the log-density of a signal, -WEIGHT * SSE + constant."""
     return 0.5 * N_TIMEPOINTS * math.log(WEIGHT / math.pi)
 
 
 def train_torch(
-    X, seed, n_epochs, loss=mended, broadcast=False, dropout_on=False, **options
+    X, seed, n_epochs, loss=corrected, broadcast=False, dropout_on=False, **options
 ):
     module = make_module(peers.P1, **options)
     if dropout_on:
@@ -180,25 +178,25 @@ def train_torch(
     optimizer = torch.optim.Adam(module.parameters(), lr=LR)
     X = torch.from_numpy(X)
     for _ in range(n_epochs):
-        seen = 0.0
+        mean_loss = 0.0
         for rows in torch.randperm(len(X)).split(BATCH_SIZE):
             x = X[rows]  # (n, t)
             posterior = module.encode(x[:, None])
             x_hat = module.decode(draw(*posterior))  # (n, 1, t)
-            # Of (n, n, t) broadcast: every signal against every other.
+            # Broadcast to (n, n, t), every signal is compared with every other.
             squares = ((x if broadcast else x[:, None]) - x_hat).square()
             value = loss(squares, kl_divergence(*posterior))
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
-            seen += len(x) / len(X) * float(value.detach())
-    return module.eval(), seen
+            mean_loss += len(x) / len(X) * float(value.detach())
+    return module.eval(), mean_loss
 
 
 SYSTEMS = {
     "Keras, K1": train_keras,
     "skvae, K1": train_skvae,
-    MENDED: train_torch,
+    CORRECTED: train_torch,
     "loss broadcast to (n, n, t)": partial(train_torch, broadcast=True),
     "KL averaged over latents": partial(train_torch, loss=kl_mean_latents),
     "SSE summed, KL averaged": partial(train_torch, loss=sse_sum_kl_mean),
@@ -208,7 +206,7 @@ SYSTEMS = {
 }
 
 
-# --- What came of it
+# --- Evaluation
 
 
 def load():
@@ -218,11 +216,10 @@ def load():
     )
 
 
-def tell_story(size, name, seed):
-    """Train one system from one seed, on one thread, and judge it on test signals.
+def evaluate(size, name, seed):
+    """Figures of one system and seed on test signals, trained on one thread.
 
-    By ELBO, relative reconstruction error and 5-NN accuracy; with the latents, and the
-    reconstruction of one signal, for the figure.
+    The latents, and the reconstruction of one signal, are for the picture.
     """
     torch.set_num_threads(1)
     X, y, X_test, y_test = load()
@@ -241,26 +238,27 @@ def tell_story(size, name, seed):
         Z, X_hat = posterior[0].numpy(), module.decode(posterior[0])[:, 0].numpy()
         Z_train = module.encode(torch.from_numpy(X)[:, None])[0].numpy()
     errors = ((X_hat - X_test) ** 2).sum(), ((X_test - X.mean(axis=0)) ** 2).sum()
+    x_hat = X_hat[row_shown(X_test, y_test)]
     return {
         "seen": float(seen),
         "elbo": elbo / N_DRAWS,
-        "squared_error": float(errors[0] / errors[1]),  # over that of the mean signal
+        "squared_error": float(errors[0] / errors[1]),  # over the mean signal's
         "accuracy": KNeighborsClassifier(5).fit(Z_train, y).score(Z, y_test),
         "latents": Z.astype(float).round(3).tolist(),
-        "reconstruction": X_hat[shown(X_test, y_test)].astype(float).round(4).tolist(),
+        "reconstruction": x_hat.astype(float).round(4).tolist(),
     }
 
 
-def shown(X_test, y_test):
-    """Of a class unlike the mean signal, night storage heating, the most typical."""
+def row_shown(X_test, y_test):
+    """The most typical signal of night storage heating, unlike the mean of all."""
     distances = ((X_test - X_test[y_test == 2].mean(axis=0)) ** 2).sum(axis=1)
     return np.argmin(np.where(y_test == 2, distances, np.inf))
 
 
-def gather(found):
-    """The figures of each system, by seed."""
+def by_system(results):
+    """The figures of each system, as lists over seeds."""
     systems = {name: {} for name in SYSTEMS}
-    for result in found:
+    for result in results:
         for key, value in result.items():
             systems[result["system"]].setdefault(key, []).append(value)
     return {name: values for name, values in systems.items() if values}
@@ -269,15 +267,15 @@ def gather(found):
 @tabulated(
     "The port and its mistakes",
     "system | loss seen:.4g | ELBO | error | 5-NN",
-    f"Trained on {N_TRAIN} load profiles of 7 classes, tested on {N_TEST}; mean and "
-    "standard deviation over seeds. The loss is what the user saw in the last epoch; "
-    "the rest is on test signals: ELBO in nats per signal at a decoder variance of "
-    "1/20, squared error of the reconstruction over that of the mean signal, 5-NN "
-    "accuracy of the two latent means.",
+    f"Trained on {N_TRAIN} load profiles of 7 classes; means and standard deviations "
+    "over seeds. The loss is that of the last epoch, as its user saw it. The other "
+    f"figures are of {N_TEST} test signals: ELBO in nats per signal at a decoder "
+    "variance of 1/20, squared error of the reconstruction over that of the mean "
+    "signal, and 5-NN accuracy on the two latent means.",
 )
-def story_section(found):
+def story_section(results):
     forms = {"elbo": ".1f", "squared_error": ".2f", "accuracy": ".2f"}
-    for name, result in gather(found).items():
+    for name, result in by_system(results).items():
         cells = [
             f"{np.mean(values):{form}} ± {np.std(values, ddof=len(values) > 1):{form}}"
             for values, form in ((result[key], forms[key]) for key in forms)
@@ -285,15 +283,12 @@ def story_section(found):
         yield (name, np.mean(result["seen"]), *cells)
 
 
-def draw_systems(found, path):
-    """Latent means of the test signals by class, and one signal, for each system.
-
-    Latents are in units of the prior; the axes end at 3 or further out.
-    """
+def draw_systems(results, path):
+    """Draw latent means by class (in units of the prior) and one signal per system."""
     from matplotlib import pyplot as plt
 
     _, _, X_test, y_test = load()
-    systems = {k: v for k, v in gather(found).items() if k != MENDED}
+    systems = {k: v for k, v in by_system(results).items() if k != CORRECTED}
     fig, axes = plt.subplots(
         4, 4, figsize=(9, 8.8), height_ratios=(2, 1, 2, 1), layout="constrained"
     )
@@ -307,7 +302,7 @@ def draw_systems(found, path):
         scatter.text(0.97, 0.03, f"±{limit:.0f}", **corner)
         accuracy = np.mean(result["accuracy"])
         scatter.set_title(f"{name}\n5-NN accuracy {accuracy:.2f}", fontsize=10)
-        signal.plot(X_test[shown(X_test, y_test)], color="0.7", linewidth=0.8)
+        signal.plot(X_test[row_shown(X_test, y_test)], color="0.7", linewidth=0.8)
         signal.plot(result["reconstruction"][0], color="black")
         signal.set_ylim(0, 1)
     for axis in axes.flat:
@@ -320,7 +315,7 @@ def draw_systems(found, path):
 PARTS = {
     "equality": Part(equality, equality_section, each("points", "lengths")),
     "story": Part(
-        tell_story,
+        evaluate,
         story_section,
         lambda size: [
             {"system": name, "seed": seed} for seed in size.seeds for name in SYSTEMS
@@ -330,9 +325,9 @@ PARTS = {
 
 
 def report(results, folder):
-    found = [r for r in results if r["part"] == "story" and "error" not in r]
-    if found:
-        draw_systems(found, folder / "figures" / "port.png")
+    story = [r for r in results if r["part"] == "story" and "error" not in r]
+    if story:
+        draw_systems(story, folder / "figures" / "port.png")
     return harness.report("The forum thread", PARTS, results, folder)
 
 

@@ -1,4 +1,4 @@
-"""What the latents are worth: k-NN, held-out likelihood and reconstruction."""
+"""Quality of latents: accuracy of k-NN, held-out likelihood and reconstruction."""
 
 import time
 from collections.abc import Callable
@@ -9,24 +9,27 @@ from typing import NamedTuple
 import data
 import harness
 import numpy as np
+import pandas as pd
 import peers
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin, is_classifier
-from sklearn.decomposition import PCA, FastICA, KernelPCA
+from sklearn.decomposition import PCA, KernelPCA
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, LabelEncoder, StandardScaler
 
 from skvae import ConvVAETransformer
+from skvae.model.features import RandomConvolutions
 from skvae.scaling import ChannelScaler
 
 LATENT_DIMS = (2, 8, 16)
 
-# Accuracies of 1-NN with Euclidean distance and with DTW (full window), T-Loss and
-# 1-NN, InceptionTime, H-InceptionTime: the UCR archive's DataSummary (signals
-# normalised one by one); Franceschi et al. (2019), the authors' CSV; aeon's stored
-# results; Ismail-Fawaz et al. (2022), the authors' CSV.
+# Published accuracies. Sources: for 1-NN the UCR archive's DataSummary (each signal is
+# normalised), for T-Loss the CSV of Franceschi et al. (2019), for InceptionTime aeon's
+# stored results, for H-InceptionTime the CSV of Ismail-Fawaz et al. (2022).
+PUBLISHED_BY = ("1-NN ED", "1-NN DTW", "T-Loss + 1-NN", "InceptionTime")
+PUBLISHED_BY += ("H-InceptionTime",)
 PUBLISHED = {
     "GunPoint": (0.913, 0.907, 0.833, 1.0, 1.0),
     "ItalyPowerDemand": (0.955, 0.950, 0.942, 0.966, 0.969),
@@ -42,14 +45,12 @@ PUBLISHED = {
 
 
 class Features(TransformerMixin, BaseEstimator):
-    """skvae's convolution features alone, of scaled signals (n, c, t)."""
+    """The convolution features of skvae, of scaled signals (n, c, t)."""
 
     def __init__(self, random_state=0):
         self.random_state = random_state
 
     def fit(self, X, y=None):
-        from skvae.model.features import RandomConvolutions
-
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)
             self.convolutions_ = RandomConvolutions(*X.shape[1:])
@@ -93,31 +94,28 @@ def umap(k, seed):
 
 
 class Method(NamedTuple):
-    """`make(latent_dim, seed)` gives the estimator; the rest is what to run it for."""
+    """An estimator, `make(latent_dim, seed)`, and the tasks that it is measured on."""
 
     make: Callable
     latent_dims: tuple = LATENT_DIMS
     seeds: tuple = (0, 1, 2)
     view: str = "standardised"  # of the signals: see `views`
-    large: bool = False  # whether on sets of some thousand signals too
 
 
-# Of the thread's Keras model, which port.py shows to be equal, and its final script the
-# latents are not scaled; Pythae's channels follow one another in one signal.
-own = partial(Method, view="signals", large=True)
+# The thread's final script does not scale its latents. Pythae's VAE gets the channels
+# one after the other, as one signal.
 LABELS = {"label_weight": 2.0, "feature_weight": 0.5}
 METHODS = {
-    "raw": Method(lambda k, seed: FunctionTransformer(), (None,), large=True),
-    "pca": Method(pca, large=True),
-    "pca-raw": Method(pca, view="flat", large=True),
-    "features": Method(features, (None,), view="scaled", large=True),
-    "features-pca": Method(features, view="scaled", large=True),
-    "skvae": own(vae()),
-    "skvae-signal": own(vae(feature_weight=0.0)),
-    "skvae-labels": own(vae(**LABELS), (2, 8)),
-    "skvae-10%-labels": own(vae(**LABELS), (2, 8)),
-    "minirocket": own(minirocket, (None,), (0,)),
-    "k1": Method(vae(**peers.K1), (2, 8), (0,), "signals"),
+    "raw": Method(lambda k, seed: FunctionTransformer(), (None,)),
+    "pca": Method(pca),
+    "pca-raw": Method(pca, view="flat"),
+    "features": Method(features, (None,), view="scaled"),
+    "features-pca": Method(features, view="scaled"),
+    "skvae": Method(vae(), view="signals"),
+    "skvae-signal": Method(vae(feature_weight=0.0), view="signals"),
+    "skvae-labels": Method(vae(**LABELS), (2, 8), view="signals"),
+    "skvae-10%-labels": Method(vae(**LABELS), (2, 8), view="signals"),
+    "minirocket": Method(minirocket, (None,), (0,), "signals"),
     "p2": Method(vae(**peers.P2), (2, 8), (0,), "signals"),
     "pythae": Method(
         lambda k, seed: peers.PythaeVAE(k, random_state=seed), (2, 8), (0,)
@@ -126,7 +124,6 @@ METHODS = {
         lambda k, seed: KernelPCA(k, kernel="rbf", fit_inverse_transform=True),
         seeds=(0,),
     ),
-    "ica": Method(lambda k, seed: FastICA(k, random_state=seed), seeds=(0,)),
     "umap": Method(umap, (2, 8), (0,)),
 }
 WITH_LABELS = ("skvae-labels", "skvae-10%-labels", "minirocket")
@@ -134,11 +131,11 @@ NO_LABELS = tuple(name for name in METHODS if name not in WITH_LABELS)
 NO_RECONSTRUCTION = ("raw", "features", "features-pca", "umap")
 
 
-# --- Running
+# --- Measurements
 
 
 class Size(NamedTuple):
-    sets: tuple = data.SETS + data.SETS_LARGE
+    sets: tuple = data.SETS
     latent_dims: tuple = (None, *LATENT_DIMS)
     seeds: tuple = (0, 1, 2)
 
@@ -147,29 +144,26 @@ QUICK = Size(("GunPoint", "BasicMotions"), (None, 2), (0,))
 
 
 def tasks(size):
-    """Each set, method, latent_dim and seed that the method provides for."""
-    for seed, (name, method), set_name in product(
-        size.seeds, METHODS.items(), size.sets
-    ):
-        if seed in method.seeds and (method.large or set_name not in data.SETS_LARGE):
-            for k in method.latent_dims:
+    """Each set, seed and latent_dim of the size that a method is measured with."""
+    for seed, name, set_name in product(size.seeds, METHODS, size.sets):
+        if seed in METHODS[name].seeds:
+            for k in METHODS[name].latent_dims:
                 if k in size.latent_dims:
                     task = {"set": set_name, "method": name}
                     yield {**task, "latent_dim": k, "seed": seed}
 
 
 def evaluate(size, name, method, latent_dim, seed):
-    """Fit and judge one method on one set.
+    """Figures of one method on the test signals of one set.
 
-    - acc1, acc5: test accuracy of 1-NN and 5-NN on the latents; accuracy: of the
-      method's own classifier
-    - acc1_tenth: of 1-NN that knows the labels of a tenth of the training signals, of a
-      method that knows none; of the "10%" methods all figures are such
-    - bound: mean log-likelihood (exact for PCA) or its lower bound, on the test
-      signals, in nats per signal in the units of X
-    - reconstruction: mean squared error a value, on the test signals, of standardised
-      ones
-    - fit_seconds, transform_seconds: the latter of the test signals
+    - acc1, acc5: accuracy of 1-NN and 5-NN on the latents
+    - accuracy: accuracy of the method's own classifier
+    - acc1_tenth: accuracy of 1-NN that knows a tenth of the labels, for methods without
+      labels; the methods named "10%" know a tenth of the labels throughout
+    - bound: mean log-likelihood (exact for PCA) or its lower bound, in nats per signal
+      in the units of X
+    - reconstruction: mean squared error of standardised values
+    - fit_seconds, transform_seconds: the latter for the test signals
     """
     X_train, y_train, X_test, y_test = data.load(name)
     encoder = LabelEncoder().fit(y_train)
@@ -214,7 +208,7 @@ def evaluate(size, name, method, latent_dim, seed):
 
 
 def views(scaler):
-    """What a method may get, made from signals (n, t) or (n, c, t)."""
+    """Functions of signals (n, t) or (n, c, t), whose results the methods get."""
     n_channels = len(scaler.scale_)
 
     def scale(X):
@@ -233,7 +227,7 @@ def as_channels(X):
 
 
 def draw_tenth(y, seed):
-    """Mask of a tenth of the samples of each class, at least two."""
+    """Mask of a tenth of the samples of each class, and of at least two."""
     rng = np.random.default_rng(seed)
     mask = np.zeros(len(y), bool)
     for label in np.unique(y):
@@ -245,44 +239,39 @@ def draw_tenth(y, seed):
 # --- Report
 
 
-def report(results, folder):
+def section(results):
     table = means(results)
-    found = table["n_seeds"].dropna().index.get_level_values("set")
+    note = (
+        "Means over seeds. Seconds are wall time, on a machine with other work. PCA is "
+        "of signals standardised by channel, plain PCA of the signals themselves; "
+        "differences and ratios refer to the former."
+    )
     sections = [
         against_pca(table, method, k)
         for method, k in product(("skvae", "skvae-signal"), LATENT_DIMS)
     ]
-    sections.append(by_method(table, "Means over the sets", data.SETS))
-    large = [name for name in data.SETS_LARGE if name in found]
-    sections += [by_method(table, name, [name]) for name in large]
+    sections += [by_method(table)]
     sections += [with_labels(table, k) for k in (2, 8)]
     sections += [with_few_labels(table, k) for k in (2, 8)]
-    note = (
-        "Means over seeds. Seconds are by the clock, on a machine with other work. PCA "
-        "is of signals standardised by channel, plain PCA of signals as they come; "
-        "differences and ratios are to the former."
-    )
-    title = "# What the latents are worth"
-    return "\n\n".join([title, harness.describe(results), note, *sections])
+    return "\n\n".join([note, *sections])
 
 
 def means(results):
-    """Means over seeds, a pandas DataFrame: method, latent_dim, set by figure.
+    """Means over seeds, a DataFrame: method, latent_dim and set by figure.
 
-    All that there might be, NaN where there is none. latent_dim is 0 where a method has
-    none; n_seeds is how many there were; the last four compare with PCA.
+    It has a row for each combination, NaN where there is no result. latent_dim is 0 for
+    methods without latents, n_seeds is the number of seeds, the last four columns
+    compare with PCA.
     """
-    import pandas as pd
-
     keys = ["method", "latent_dim", "set"]
     figures = ["acc1", "acc5", "acc1_tenth", "accuracy", "bound", "reconstruction"]
     figures += ["fit_seconds", "transform_seconds"]
-    frame = pd.DataFrame([r for r in results if "error" not in r])
+    frame = pd.DataFrame(results)
     frame["latent_dim"] = frame["latent_dim"].fillna(0).astype(int)
     groups = frame.reindex(columns=[*keys, "seed", *figures]).groupby(keys)
     # Rounded, so that equal accuracies of different seeds are equal in the mean.
     table = groups[figures].mean().round(9).assign(n_seeds=groups["seed"].nunique())
-    index = product(METHODS, (0, *LATENT_DIMS), data.SETS + data.SETS_LARGE)
+    index = product(METHODS, (0, *LATENT_DIMS), data.SETS)
     table = table.reindex(pd.MultiIndex.from_tuples(index, names=keys))
     pca = table.loc["pca"].reindex(table.index.droplevel("method"))
     pca = pca.set_axis(table.index)
@@ -295,13 +284,13 @@ def means(results):
 
 
 def pick(table, method, k, figures):
-    """Figures of a method by set, of those of the means."""
+    """Columns of the means, by set, for one method and latent_dim."""
     rows = [(method, k, name) for name in data.SETS]
     return table.loc[rows, figures].droplevel(["method", "latent_dim"])
 
 
 def show(title, columns, rows, means=None):
-    """A section with a row for each set, and means below: by default one of all."""
+    """A section with a row for each set and the means below, by default of all."""
     if len(rows):
         for name, row in (means or {"mean": rows.mean()}).items():
             rows.loc[f"**{name}**"] = row
@@ -315,16 +304,15 @@ def against_pca(table, method, k):
     rows.insert(1, "plain", pick(table, "pca-raw", k, "acc1"))
     columns = (
         f"set | PCA 1-NN:.3f | plain PCA 1-NN:.3f | {method} 1-NN:.3f | "
-        "difference:+.3f | bound above PCA's, nats:+.1f | reconstruction error / "
-        "PCA's:.2f | seconds to fit:.1f"
+        "difference:+.3f | bound - PCA's, nats:+.1f | reconstruction error / "
+        "PCA's:.2f | fit, s:.1f"
     )
-    title = f"{method}, no labels, latent_dim {k}"
+    title = f"{method}, no labels, {k} latents"
     return show(title, columns, rows.dropna(subset=["difference"]))
 
 
-def by_method(table, title, sets):
-    table = table[table["n_seeds"].notna() & table.index.isin(sets, level="set")]
-    rows = []
+def by_method(table):
+    table, rows = table[table["n_seeds"].notna()], []
     for (method, k), ours in table.groupby(["method", "latent_dim"], sort=False):
         margins = ours["margin"].dropna()
         rows.append(
@@ -342,17 +330,17 @@ def by_method(table, title, sets):
             )
         )
     columns = (
-        "method | latent_dim | sets | seeds | 1-NN:.3f | 5-NN:.3f | 1-NN, a tenth of "
-        "the labels:.3f | 1-NN - PCA's:+.3f | the least of a set:+.3f | bound above "
-        "PCA's, nats:+.1f | above on sets | reconstruction error / PCA's:.2f | seconds "
-        "to fit:.2f | to transform:.4f"
+        "method | latents | sets | seeds | 1-NN:.3f | 5-NN:.3f | 1-NN, a tenth of "
+        "the labels:.3f | 1-NN - PCA's:+.3f | its minimum over sets:+.3f | bound - "
+        "PCA's, nats:+.1f | bound above PCA's on | reconstruction error / PCA's:.2f | "
+        "fit, s:.2f | transform, s:.4f"
     )
     note = "minirocket's accuracy is that of its ridge classifier."
-    return harness.section(title, harness.table(columns, rows), note)
+    return harness.section("Means over the sets", harness.table(columns, rows), note)
 
 
 def by_peer(table, k, figure, method):
-    """What is compared with a method that knows labels, by set, and its columns."""
+    """A method that knows labels beside four that do not, by set; its columns."""
     rows = pick(table, method, k, ["acc1"])
     compared = {"raw": 0, "features": 0, "pca": k, "skvae": k}
     for i, (name, latent_dim) in enumerate(compared.items()):
@@ -365,28 +353,27 @@ def by_peer(table, k, figure, method):
 
 
 def with_labels(table, k):
-    import pandas as pd
-
     rows, columns = by_peer(table, k, "acc1", "skvae-labels")
     rows["ratio"] = pick(table, "skvae-labels", k, "ratio")
     rows["minirocket"] = pick(table, "minirocket", 0, "accuracy")
     rows = rows.dropna(subset=["acc1"])
     mean = rows.mean()
     columns += " | its reconstruction error / PCA's:.2f | MiniRocket + ridge:.3f"
-    names = ("1-NN ED", "1-NN DTW", "T-Loss + 1-NN", "InceptionTime", "H-InceptionTime")
-    columns += "".join(f" | {name}, published:.3f" for name in names)
-    rows = rows.join(pd.DataFrame(PUBLISHED, names).T)
-    both = rows[rows.index.isin(PUBLISHED)].mean()
-    means = {"mean": mean, "mean of those published": both}
-    return show(f"With labels, latent_dim {k}", columns, rows, means)
+    columns += "".join(f" | {name}, published:.3f" for name in PUBLISHED_BY)
+    rows = rows.join(pd.DataFrame(PUBLISHED, PUBLISHED_BY).T)
+    published = rows[rows.index.isin(PUBLISHED)].mean()
+    means = {"mean": mean, "mean of sets with published results": published}
+    return show(f"With labels, {k} latents", columns, rows, means)
 
 
 def with_few_labels(table, k):
     rows, columns = by_peer(table, k, "acc1_tenth", "skvae-10%-labels")
-    title = f"A tenth of the labels of each class, at least two, latent_dim {k}"
+    title = f"A tenth of the labels of each class, at least two, {k} latents"
     return show(title, columns, rows.dropna(subset=["acc1"]))
 
 
+PARTS = {"run": harness.Part(evaluate, section, tasks)}
+report = partial(harness.report, "Quality of latents", PARTS)
+
 if __name__ == "__main__":
-    parts = {"run": harness.Part(evaluate, tasks=tasks)}
-    harness.main(__doc__, "quality", parts, report, Size(), QUICK)
+    harness.main(__doc__, "quality", PARTS, report, Size(), QUICK)

@@ -1,9 +1,10 @@
-"""Are latents of spectra worth those of PLS: a concentration, an origin?
+"""Latents of spectra beside those of PLS: a concentration and an origin.
 
-Of chemotools' data: glucose of 21 spectra of fermentation, and which of three countries
-60 spectra of coffee are from. What is fitted never sees the fold that is predicted.
+The data are those of chemotools: glucose in 21 spectra of a fermentation, and 60
+spectra of coffee from three countries. All figures are of cross-validation.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import harness
@@ -23,7 +24,7 @@ N_FOLDS = {"fermentation": 7, "coffee": 5}
 
 
 class PLS(TransformerMixin, BaseEstimator):
-    """PLS, or PLS-DA where y is classes: the scores of the signals."""
+    """Scores of PLS regression, or of PLS-DA where y is text."""
 
     def __init__(self, n_components):
         self.n_components = n_components
@@ -45,7 +46,7 @@ METHODS = {
     "PLS": lambda k, seed: PLS(k),
     "PCA": lambda k, seed: PCA(k, svd_solver="full"),
     "skvae": vae,
-    "skvae-labels": lambda k, seed: vae(k, seed, label_weight=2.0),
+    "skvae-labels": partial(vae, label_weight=2.0),
 }
 
 
@@ -59,7 +60,7 @@ QUICK = Size(latent_dims=(2,), seeds=(0,))
 
 
 def load(name):
-    """Spectra (n, t), y, and what spectra are made into before any latents."""
+    """Spectra (n, t), y, and the steps of preprocessing."""
     from chemotools import baseline, derivative, feature_selection, scatter
     from chemotools.datasets import load_coffee, load_fermentation_train
 
@@ -75,10 +76,10 @@ def load(name):
 
 
 def measure(size, name, method, latent_dim, seed):
-    """Root mean square error, or accuracy, of what is behind the latents.
+    """Root mean square error, or accuracy, of two models on the latents.
 
-    - linear: linear regression, of indicators where y is classes; behind PLS it is PLS
-    - neighbours: the mean of the five nearest
+    - linear: linear regression, of indicators where y is classes
+    - neighbours: mean of the five nearest neighbours
     """
     X, y, steps = load(name)
     is_classes = y.dtype.kind not in "if"
@@ -87,19 +88,20 @@ def measure(size, name, method, latent_dim, seed):
     )
     targets = LabelBinarizer().fit_transform(y) if is_classes else y[:, None]
     models = {"linear": LinearRegression(), "neighbours": KNeighborsRegressor(5)}
-    found = {key: np.empty(targets.shape) for key in models}
+    predicted = {key: np.empty(targets.shape) for key in models}
     for train, test in folds.split(X, y):
         encode = make_pipeline(*steps, METHODS[method](latent_dim, seed))
         encode.fit(X[train], y[train])
         Z, Z_test = encode.transform(X[train]), encode.transform(X[test])
         for key, model in models.items():
-            found[key][test] = model.fit(Z, targets[train]).predict(Z_test)
-    if is_classes:
-        expected = targets.argmax(axis=1)
-        return {
-            k: float((v.argmax(axis=1) == expected).mean()) for k, v in found.items()
-        }
-    return {k: float(np.sqrt(np.square(v - targets).mean())) for k, v in found.items()}
+            predicted[key][test] = model.fit(Z, targets[train]).predict(Z_test)
+
+    def score(values):
+        if is_classes:
+            return float((values.argmax(axis=1) == targets.argmax(axis=1)).mean())
+        return float(np.sqrt(np.square(values - targets).mean()))
+
+    return {key: score(values) for key, values in predicted.items()}
 
 
 def tasks(size):
@@ -112,29 +114,30 @@ def tasks(size):
     ]
 
 
-def report(results, folder):
-    """Means over seeds, of folds drawn anew and of the fit, with their range."""
-    finished = [result for result in results if "error" not in result]
-    texts = ["# Latents of spectra", harness.describe(results)]
+def section(results):
+    """Means and ranges over seeds, which draw the folds and the fits."""
     titles = {
         "fermentation": "Glucose: root mean square error (standard deviation 12.4)",
         "coffee": "Coffee: accuracy of three countries",
     }
     columns = "latents | method | seeds | linear:.2f | range | 5-NN:.2f | range"
+    texts = []
     for name, title in titles.items():
         rows = []
-        own = [result for result in finished if result["set"] == name]
-        for k, method in dict.fromkeys((r["latent_dim"], r["method"]) for r in own):
-            same = [r for r in own if (r["latent_dim"], r["method"]) == (k, method)]
-            cells = [k, method, len(same)]
+        own = [r for r in results if r["set"] == name]
+        for task in dict.fromkeys((r["latent_dim"], r["method"]) for r in own):
+            seeds = [r for r in own if (r["latent_dim"], r["method"]) == task]
+            row = [*task, len(seeds)]
             for key in ("linear", "neighbours"):
-                values = [r[key] for r in same]
-                cells += [np.mean(values), f"{min(values):.2f} to {max(values):.2f}"]
-            rows.append(cells)
+                values = [r[key] for r in seeds]
+                row += [np.mean(values), f"{min(values):.2f} to {max(values):.2f}"]
+            rows.append(row)
         texts.append(harness.section(title, harness.table(columns, rows)))
     return "\n\n".join(texts)
 
 
+PARTS = {"run": harness.Part(measure, section, tasks)}
+report = partial(harness.report, "Latents of spectra", PARTS)
+
 if __name__ == "__main__":
-    parts = {"run": harness.Part(measure, tasks=tasks)}
-    harness.main(__doc__, "spectra", parts, report, Size(), QUICK)
+    harness.main(__doc__, "spectra", PARTS, report, Size(), QUICK)

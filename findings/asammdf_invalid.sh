@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# asammdf leaves out the invalid samples of a signal, which is shorter than one of the
-# same clock; its frame fills them by lines instead, and holds a channel that has
-# ended at its last value.
+# asammdf drops the invalid samples of a signal, so the signal is shorter than another
+# one of the same clock. Its frame instead interpolates them linearly, and repeats the
+# last value of a channel that ended early.
 #
 # Version: asammdf 8.8.28, 2026-11-29
-# Guess: NaN, or masked, in both.
-# Seen:
+# Expected: NaN or a mask in both.
+# Output:
 #     signal [1. 2. 8. 7.] of 6 samples
 #                  load  clock  short
 #     timestamps

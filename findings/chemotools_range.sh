@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# chemotools' RangeCut takes limits for places on the axis in the order given: on a
-# falling axis, as infrared spectra have, the smaller one first leaves no column;
-# the last band is never in.
+# chemotools' RangeCut takes the limits in the given order as positions on the axis.
+# On a falling axis, as infrared spectra have, a smaller first limit selects no
+# column. The last band is never selected.
 #
 # Version: chemotools 0.5.0, 2026-11-29
-# Guess: all bands from 1004 to 1019, whichever way the axis goes.
-# Seen:
+# Expected: all bands from 1004 to 1019 on an axis of either direction.
+# Output:
 #     rising [1004. 1018.] falling (1, 0) other [1019. 1005.]
 #     No features were selected: either the data is too noisy or the selection test too strict.
 set -euo pipefail

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# dask.dataframe.from_pandas turns a column of arrays into the text that prints them:
-# long signals keep six values and dots. read_parquet of the same column keeps them.
+# dask.dataframe.from_pandas converts a column of arrays to their printed text: of a
+# long signal six values and dots remain. read_parquet of the same column keeps the
+# arrays.
 #
 # Version: dask 2026.8.0, pandas 3.0.6, pyarrow 26.0.1, 2026-11-29
-# Guess: a column of objects stays one, or is refused.
-# Seen:
+# Expected: a column of objects, or an error.
+# Output:
 #     string '[ 0.12573022 -0.13210486  0.64042265 ... -2.01881162 -0.90942756\n  0.36922933]'
 #     from Parquet: ndarray (2000,)
 set -euo pipefail

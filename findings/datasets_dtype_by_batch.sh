@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# In NumPy format the type of whole numbers depends on what is asked for at once: with
-# a missing value among them all are float32, and those above 2 ** 24 change. All
-# floating numbers are float32, though the column is float64.
+# In the NumPy format of datasets, the dtype of integers depends on the rows read
+# together: if one value is missing, all are float32, and integers above 2 ** 24
+# change. Floats are always float32, though the column is float64.
 #
 # Version: datasets 5.2.0, 2026-11-29
-# Guess: float64 for float64; for whole numbers with gaps float64, as in pandas.
-# Seen:
+# Expected: float64 for float64, and for integers with gaps too, as in pandas.
+# Output:
 #     {'count': List(Value('int64')), 'load': List(Value('float64'))}
 #     row 1 alone: int64 [16777217        2] with row 0: float32 [1.6777216e+07 2.0000000e+00]
 #     load: float32

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# 2.5 s at 100 Hz in EDF, whose records last a second: pyedflib fills the last record
-# with a value that is not zero but half a step, MNE repeats the last value and
-# marks it, edfio refuses.
+# 2.5 s at 100 Hz in EDF, whose records last 1 s. pyedflib fills the last record with
+# half a step instead of zero, MNE repeats the last value and annotates it, edfio
+# raises an error.
 #
 # Version: pyedflib 0.1.42, edfio 0.4.18, mne 1.13.2, 2026-11-29
-# Guess: 250 samples come back from each.
-# Seen:
+# Expected: 250 samples from each.
+# Output:
 #     pyedflib 300 [5.70901045e-01 3.05180438e-05 3.05180438e-05]
 #     mne 300 {np.float64(5.709425627643664e-05)} ['BAD_ACQ_SKIP']
 #     edfio _Signal duration of 2.5s is not exactly divisible by data_record_duration of 1.0s

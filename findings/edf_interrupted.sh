@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# An interrupted recording (EDF+D) whose second record starts 4 s late: MNE and edfio
-# close the gap without a word, pyedflib and wfdb refuse the file.
+# An interrupted recording (EDF+D) whose second record starts 4 s late. MNE and edfio
+# close the gap without a warning, pyedflib and wfdb refuse the file.
 #
 # Version: mne 1.13.2, edfio 0.4.18, pyedflib 0.1.42, wfdb 4.3.1, 2026-11-29
-# Guess: a gap, marked or filled, or an error, in all four.
-# Seen:
+# Expected: a marked or filled gap, or an error, in all four.
+# Output:
 #     mne 2.99 s ['note']
 #     edfio (300,)
 #     pyedflib refuses: x.edf: The file is discontinuous and cannot be read

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# EDF keeps the limits of a signal in eight characters. pyedflib cuts them to that, so
-# that a signal far from zero comes back shifted; one in volts, as MNE holds EEG, is
-# written and then not opened again. The warning, of "some loss of precision", is the
-# same for all three.
+# EDF stores the limits of a signal in eight characters, and pyedflib truncates them.
+# A signal far from zero comes back shifted. A signal in volts, as MNE holds EEG, is
+# written but cannot be opened. The warning, "some loss of precision", is the same in
+# all three cases.
 #
 # Version: pyedflib 0.1.42, 2026-11-29
-# Guess: what comes back differs by at most a step, 1 / 65535 of the range; or the
-# writer refuses.
-# Seen:
+# Expected: errors of at most a step, 1 / 65535 of the range, or an error of the
+# writer.
+# Output:
 #     of 1: error 3.11e-05, 1.0 steps
 #     of 1 around 123456: error 0.0999, 3273.4 steps
 #     of 1e-6: written, then x.edf: the file is not EDF(+) or BDF(+) compliant (Physical Maximum)

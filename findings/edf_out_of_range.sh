@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# pyedflib's writer stores what a signal cannot hold without a word: NaN and 1e9 as
-# the lowest value, 5 of limits -2 to 2 as the highest.
+# pyedflib's writer replaces values outside the limits without a warning: NaN and 1e9
+# become the lowest value, 5 the highest where the limits are -2 and 2.
 #
 # Version: pyedflib 0.1.42, 2026-11-29
-# Guess: an error or a warning; at worst the nearest limit.
-# Seen:
+# Expected: an error or a warning, or else the nearest limit.
+# Output:
 #     written [1.e+00    nan 5.e+00 1.e+09] read [ 0.99998474 -2.          2.         -2.        ]
 set -euo pipefail
 scratch=$(mktemp -d)

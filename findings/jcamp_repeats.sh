@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# jcamp reads the repeat count of a difference (DUP) as one character: what follows it
-# becomes digits of the last difference. A repeat of a value that is no difference
-# raises IndexError. x and y then have unequal lengths; a line is printed.
+# jcamp reads the repeat count (DUP) of a difference as one character, and appends the
+# remaining characters to the difference as digits. A repeat of a value that is not a
+# difference raises IndexError. x and y then have unequal lengths, which is only
+# printed.
 #
 # Version: jcamp 1.3.2, 2026-11-29
-# Guess: J0 is a difference of 10, S0 says ten times: 10, 20, ... 110.
-# Seen:
+# Expected: J0 is a difference of 10, and S0 repeats it ten times: 10, 20, ... 110.
+# Output:
 #     1A0J0s x 10 y [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0]
 #     Mismatch of array lengths found: len(x) is 11 and len(y) 2.
 #     1A0J0S0 x 11 y [10.0, 110.0]

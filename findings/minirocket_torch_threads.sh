@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# aeon's MiniRocket gives back the number of threads that numba had, but the OpenMP
-# layer below numba is PyTorch's too: after `transform`, PyTorch that was limited to one
-# thread takes as many as there are cores. Networks as small as those of signals of some
-# hundred points are slower with it, in several processes many times.
+# aeon's MiniRocket restores numba's number of threads, but numba's OpenMP layer is
+# PyTorch's too. After `transform`, a PyTorch that was limited to one thread uses all
+# cores, which slows small networks down, in several processes many times.
 #
 # Version: aeon 1.6.0, numba 0.63.1, torch 2.13.0, 2026-11-29
-# Guess: 1, as `n_jobs=1` says, and as it is after `fit`.
-# Seen, with 2 cores:
+# Expected: 1, as `n_jobs=1` says, and as it is after `fit`.
+# Output, with 2 cores:
 #     PyTorch's threads: before 1, after fit 1, after transform 2
 #     layer of numba: omp
 set -euo pipefail

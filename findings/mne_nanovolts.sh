@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# MNE scales the EDF units uV and mV to volts, but reads nV and uv as volts, without
+# MNE converts the EDF units uV and mV to volts, but reads nV and uv as volts without
 # a warning.
 #
 # Version: mne 1.13.2, 2026-11-29
-# Guess: 50 nV are 5e-8 V; an unknown unit is warned of.
-# Seen:
+# Expected: 50 nV are 5e-8 V, and an unknown unit raises a warning.
+# Output:
 #     50 mV is read as 0.05 V
 #     50 uV is read as 5e-05 V
 #     50 nV is read as 50 V

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# MNE brings signals of an EDF file to its highest rate by FFT, over the whole file: a
-# step of a slow channel rings, and its end reaches round to its start.
+# MNE resamples the signals of an EDF file to its highest rate by an FFT of the whole
+# file. A step in a slow channel rings, and the end of the signal leaks into its
+# start.
 #
 # Version: mne 1.13.2, 2026-11-29
-# Guess: each sample repeated, or a line between them: within the measured values.
-# Seen:
+# Expected: repeated or interpolated samples, within the range of the measured values.
+# Output:
 #     measured 0 to 100; read -14.1 to 114.1
 #     its first samples, 1 s before the step: [  0.   -6.1 -10.5 -13.1 -14.1]
 set -euo pipefail

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# nemreader's wide frame joins registers of 5 and 30 minutes by start and end: no row
-# has both, each half hour starts twice, and the second has no quality.
+# nemreader's wide frame joins registers of 5 and 30 minutes by start and end. No row
+# has both, each half hour has two rows with the same start, and the second has no
+# quality.
 #
 # Version: nemreader 0.9.2, 2026-11-29
-# Guess: the half hour repeated, divided, or one frame for each length.
-# Seen:
+# Expected: the half hour repeated or divided, or one frame per interval length.
+# Output:
 #               nmi             t_start               t_end   E1   E2 quality evt_code evt_desc
 #     0  NMI0000001 2024-01-01 00:00:00 2024-01-01 00:05:00  1.0  NaN       A
 #     1  NMI0000001 2024-01-01 00:00:00 2024-01-01 00:30:00  NaN  2.0     NaN      NaN      NaN

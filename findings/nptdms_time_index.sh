@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# npTDMS joins channels of several rates by their times, which it multiplies out: 3 x
-# 0.1 s and 1 x 0.3 s are two rows, so that channels which were read at once never
-# meet.
+# npTDMS joins channels of several rates by time, which it computes as a product: 3 x
+# 0.1 s and 1 x 0.3 s are two rows, though both were read at the same time.
 #
 # Version: npTDMS 1.13.0, pandas 3.0.6, 2026-11-29
-# Guess: every third row has both.
-# Seen:
+# Expected: every third row has both.
+# Output:
 #          fast  slow
 #     0.0   0.0   0.0
 #     0.1   1.0   NaN

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# ObsPy's merge masks a gap; under the mask are NaN in floating numbers, but -2 ** 31
-# in whole ones, as recorders store them, and numpy.asarray drops the mask.
+# ObsPy's merge masks a gap. Under the mask, floats are NaN, but integers, as
+# recorders store them, are -2 ** 31, and numpy.asarray drops the mask.
 #
 # Version: obspy 1.5.1, 2026-11-29
-# Guess: numpy.asarray gives NaN, zeros or an error.
-# Seen:
+# Expected: numpy.asarray returns NaN or zeros, or raises an error.
+# Output:
 #     float64 [0.0 1.0 2.0 -- -- 0.0 1.0 2.0] [ 0.  1.  2. nan nan  0.  1.  2.]
 #     int32 [0 1 2 -- -- 0 1 2] [          0           1           2 -2147483648 -2147483648           0
 #                1           2]

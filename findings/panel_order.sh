@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# One frame of readings (meter, time), two packages, two kinds of X. With rows in the
-# order of time sktime mixes the meters; aeon does not, but sorts the meters by name,
-# so that labels in the order of the frame belong to others.
+# One frame of readings (meter, time), read by two packages. With rows in the order of
+# time, sktime mixes the meters. aeon does not, but sorts the meters by name, so
+# labels in the order of the frame are assigned to other meters.
 #
 # Version: aeon 1.6.0, sktime 1.2.0, 2026-11-29
-# Guess: a signal for each meter, in the order of the frame, in both; or an error.
-# Seen:
+# Expected: one signal per meter, in the order of the frame, in both, or an error.
+# Output:
 #     in the order of time: sktime [[10.0, 20.0], [11.0, 21.0]] aeon [[10.0, 11.0], [20.0, 21.0]]
 #     meters m2, m10, m1: sktime [[20.0, 21.0], [100.0, 101.0], [10.0, 11.0]] aeon [[10.0, 11.0], [100.0, 101.0], [20.0, 21.0]]
 set -euo pipefail

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# seglearn's Segment leaves out a series that is shorter than the window, with its
-# label, without a word.
+# seglearn's Segment drops a series shorter than the window, and its label, without a
+# warning.
 #
 # Version: seglearn 1.2.5, scikit-learn 1.9.1, 2026-11-29
-# Guess: an error, a warning, or a padded window.
-# Seen:
+# Expected: an error, a warning, or a padded window.
+# Output:
 #     series of 50, 10 and 48 time steps: (4, 24, 2) [0 0 2 2]
 set -euo pipefail
 scratch=$(mktemp -d)

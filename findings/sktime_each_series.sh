@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# In a pipeline of sktime a scikit-learn transformer is fitted to each series, its time
-# steps as the samples, when it transforms too: a scaler takes away the level by which
-# the series differ.
+# In a pipeline of sktime, a scikit-learn transformer is fitted to each series alone,
+# with its time steps as samples, in `transform` too. A scaler removes the levels by
+# which the series differ.
 #
 # Version: sktime 1.2.0, scikit-learn 1.9.1, 2026-11-29
-# Guess: fitted once, to the table of series, as in a pipeline of scikit-learn.
-# Seen:
+# Expected: one fit to the table of series, as in a pipeline of scikit-learn.
+# Output:
 #     TabularToSeriesAdaptor(transformer=StandardScaler())
 #     [[-1.22474487  0.          1.22474487]
 #      [-1.22474487  0.          1.22474487]

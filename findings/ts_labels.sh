@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Labels of a .ts file come back in lower case from aeon and sktime, so that classes
-# which differ by case become one; sktime gives the numbers of a file for regression
-# as text, aeon as numbers.
+# aeon and sktime convert the labels of a .ts file to lower case, so classes that
+# differ by case become one. sktime returns the numbers of a regression file as text,
+# aeon as numbers.
 #
 # Version: aeon 1.6.0, sktime 1.2.0, 2026-11-29
-# Guess: labels as they stand in the file, numbers as numbers.
-# Seen:
+# Expected: labels as in the file, and numbers as numbers.
+# Output:
 #     classes aeon ['pv', 'pv'] sktime ['pv', 'pv']
 #     numbers aeon [1.5, 10.5] sktime ['1.5', '10.5']
 set -euo pipefail

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# wfdb's rdrecord averages the samples of a frame by default, and the mark of an
-# invalid sample, -32768, as if it were one.
+# wfdb's rdrecord averages the samples of a frame by default, and includes the mark of
+# an invalid sample, -32768.
 #
 # Version: wfdb 4.3.1, 2026-11-29
-# Guess: a frame with an invalid sample is NaN, or the mean of the others.
-# Seen:
+# Expected: NaN for a frame with an invalid sample, or the mean of the valid ones.
+# Output:
 #     written  [ 1.  3. nan  5.  7.  7.]
 #     read     [   2.   -161.34    7.  ]
 #     unsmoothed [ 1.  3. nan  5.  7.  7.]

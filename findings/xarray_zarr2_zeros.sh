@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# xarray takes the fill value of a zarr array of format 2, 0 unless it is chosen, for
-# the mark of a missing value: measured zeros open as NaN. Of format 3 they do not.
+# xarray takes the fill value of a zarr array of format 2, by default 0, for the mark
+# of a missing value: measured zeros open as NaN. In format 3 they do not.
 #
 # Version: xarray 2026.9.0, zarr 3.1.6, 2026-11-29
-# Guess: zeros stay zeros: the fill value is that of chunks never written.
-# Seen:
+# Expected: zeros stay zeros, as the fill value is that of chunks never written.
+# Output:
 #     format 2 [nan  1.  2. nan]
 #     format 3 [0. 1. 2. 0.]
 set -euo pipefail

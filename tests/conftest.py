@@ -1,4 +1,4 @@
-"""Shared fixtures: small signals that a latent space can be seen in."""
+"""Parameters and fixtures that several test modules share."""
 
 import os
 
@@ -10,6 +10,23 @@ import pytest
 import torch
 
 torch.set_num_threads(1)  # as many workers as cores, and the networks are small
+
+TINY = {  # of an estimator, for a fit that takes a moment
+    "latent_dim": 2,
+    "conv_channels": (4,),
+    "hidden_dims": (8,),
+    "max_epochs": 1,
+    "random_state": 0,
+    "device": "cpu",
+}
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

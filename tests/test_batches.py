@@ -11,15 +11,6 @@ from skvae import batches, threads
 from skvae.batches import map_batches, resolve_device
 from skvae.threads import draw_seed, forked_random_state, torch_threads
 
-
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 # Devices
 
 

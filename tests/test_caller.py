@@ -12,19 +12,11 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from conftest import TINY
 from skorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
 from skvae import ConvVAETransformer, threads
-
-TINY = {
-    "latent_dim": 2,
-    "conv_channels": (4,),
-    "hidden_dims": (8,),
-    "max_epochs": 1,
-    "random_state": 0,
-    "device": "cpu",
-}
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import os
 
+import conftest
 import numpy as np
 import pytest
 import torch
@@ -10,14 +11,7 @@ from skvae import ConvVAETransformer
 from skvae.saving import files
 from skvae.training.net import VAENet
 
-TINY = {
-    "latent_dim": 2,
-    "conv_channels": (4, 4),
-    "hidden_dims": (8, 8),
-    "max_epochs": 4,
-    "random_state": 0,
-    "device": "cpu",
-}
+TINY = conftest.TINY | {"conv_channels": (4, 4), "hidden_dims": (8, 8), "max_epochs": 4}
 SETTINGS = {
     "plain": {},
     "noisy": {

@@ -5,6 +5,7 @@ import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 
+import conftest
 import joblib
 import numpy as np
 import pytest
@@ -14,14 +15,11 @@ import skvae
 from skvae import ConvVAETransformer
 from skvae.saving import files
 
-TINY = {
-    "latent_dim": 2,
+TINY = conftest.TINY | {
     "conv_channels": (4, 4),
     "hidden_dims": (8, 8),
     "max_epochs": 2,
     "dropout": 0.2,
-    "random_state": 0,
-    "device": "cpu",
 }
 SETTINGS = {
     "plain": {},

@@ -7,6 +7,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import conftest
 import numpy as np
 import pytest
 import torch
@@ -18,14 +19,7 @@ from sklearn.pipeline import Pipeline
 from skvae import ConvVAETransformer
 from skvae.training.net import Adam
 
-TINY = {
-    "latent_dim": 2,
-    "conv_channels": (4, 4),
-    "hidden_dims": (8,),
-    "max_epochs": 2,
-    "random_state": 0,
-    "device": "cpu",
-}
+TINY = conftest.TINY | {"max_epochs": 2}
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from conftest import TINY
 from sklearn.decomposition import PCA
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -20,15 +21,6 @@ from sklearn.pipeline import make_pipeline
 import skvae
 from skvae import ConvVAETransformer
 from skvae.model.features import LIMIT, RandomConvolutions
-
-TINY = {
-    "latent_dim": 2,
-    "conv_channels": (4,),
-    "hidden_dims": (8,),
-    "max_epochs": 1,
-    "device": "cpu",
-    "random_state": 0,
-}
 
 
 def draw(n_channels, n_timepoints, seed=0):

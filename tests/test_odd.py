@@ -94,20 +94,6 @@ def test_oddness_is_of_the_signal_and_not_of_its_row(planted):
     np.testing.assert_allclose(shuffled, oddness[order])
 
 
-def test_new_signals_are_ranked_alone_among_the_usual(odd):
-    rng = np.random.default_rng(0)
-    usual, new = rng.standard_normal((50, 3)), rng.standard_normal((20, 3))
-    together = odd.oddness(new, usual)
-    for row, value in zip(new, together, strict=True):
-        below = [sum(u < s for u in usual[:, k]) for k, s in enumerate(row)]
-        p = [2 * min(n + 1, len(usual) + 1 - n) / (len(usual) + 2) for n in below]
-        assert value == pytest.approx(np.mean([1 / share for share in p]))
-        assert odd.oddness(row[None], usual)[0] == value
-    far = odd.oddness(np.array([[-9.0] * 3, [9.0] * 3]), usual)
-    assert far == pytest.approx((50 + 2) / 2)
-    assert together.max() < far.min()
-
-
 def test_gaps_frames_and_channels():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 2, 40)).cumsum(axis=2)

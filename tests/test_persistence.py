@@ -10,6 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import conftest
 import joblib
 import numpy as np
 import pandas as pd
@@ -24,13 +25,7 @@ import skvae
 from skvae import ConvVAETransformer
 from skvae.saving import files
 
-TINY = {
-    "latent_dim": 2,
-    "conv_channels": (4, 4),
-    "hidden_dims": (8,),
-    "max_epochs": 2,
-    "random_state": 0,
-}
+TINY = conftest.TINY | {"max_epochs": 2}
 N_FLIPS = 1000
 
 
@@ -573,7 +568,7 @@ def test_a_pickle_of_another_version_warns(fitted, waves, monkeypatch):
 def test_training_on_a_missing_gpu_raises(waves, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="sees no GPU"):
-        ConvVAETransformer(**TINY, device="cuda").fit(waves)
+        ConvVAETransformer(**TINY | {"device": "cuda"}).fit(waves)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -8,20 +8,13 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from conftest import TINY
 from skorch.callbacks import Callback
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skvae import ConvVAETransformer, batches, threads
 from skvae.model import moments
 
-TINY = {
-    "latent_dim": 2,
-    "conv_channels": (4,),
-    "hidden_dims": (8,),
-    "max_epochs": 1,
-    "random_state": 0,
-    "device": "cpu",
-}
 # Of which a training step is worth two threads.
 LARGE = TINY | {"conv_channels": (64,), "batch_size": 400, "feature_weight": 0.0}
 
@@ -32,14 +25,6 @@ def n_threads(request):
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
     torch.set_num_threads(before)
 
 
