@@ -57,7 +57,7 @@ def draw_latent_spaces():
         knn = KNeighborsClassifier().fit(Z_train, watch.target)
         accuracy = knn.score(Z, unseen.target)
         print(f"{title}: {accuracy:.3f}")
-        LatentSpaceDisplay.from_latents(Z, names[unseen.target], ax=ax, s=14)
+        LatentSpaceDisplay(Z, y=names[unseen.target]).plot(ax, s=14)
         handles = ax.get_legend().legend_handles
         ax.get_legend().remove()
         ax.set(

@@ -16,47 +16,25 @@ CELL = 0.43  # half the width of a signal in a plane, less a gap
 
 @dataclass(repr=False, eq=False)
 class LatentTraversalDisplay(shared.SignalDisplay):
-    """What each latent adds to the mean signal, or the signals over a plane of two.
+    """What each latent adds to the mean signal, or the signals over a plane of two."""
 
-    Parameters
-    ----------
-    decoded : ndarray of shape (n_dims, n_steps, n_channels, n_timepoints) or \
-            (n_steps, n_steps, n_channels, n_timepoints)
-        Signals along each latent, the others at 0. Or over a plane: ``decoded[i, j]``
-        at ``(steps[j], steps[i])``.
-    steps : ndarray of shape (n_steps,)
-        Positions on a latent's axis, in standard deviations of the prior.
-    axis_labels : sequence of str
-        Names of the latents: n_dims, or the two of the plane.
-    mean : ndarray of shape (n_channels, n_timepoints), optional
-        The signal at 0, from which the others are drawn as differences. None: a plane.
-    channel_names, timepoints, xlabel : as for `shared.SignalDisplay`
-    """
-
+    # (n_dims, n_steps, n_channels, n_timepoints): along each latent, the others at 0.
+    # Or over a plane, (n_steps, n_steps, ...): [i, j] at (steps[j], steps[i]).
     decoded: np.ndarray
-    steps: np.ndarray
+    steps: np.ndarray  # (n_steps,), in standard deviations of the prior
     _: KW_ONLY
-    axis_labels: list
-    mean: np.ndarray | None = None
+    axis_labels: list  # names of the latents: n_dims, or the two of the plane
+    mean: np.ndarray | None = None  # the signal at 0, (n_channels, n_timepoints)
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator,
-        *,
-        n_dims=5,
-        n_steps=5,
-        limit=2.0,
-        plane="auto",
-        channel_names=None,
-        xlabel=None,
-        **kwargs,
+        cls, estimator, *, n_dims=5, n_steps=5, limit=2.0, plane="auto", **kwargs
     ):
         """Decode latents along the most active axes and draw the signals.
 
         Parameters
         ----------
-        estimator : fitted ConvVAETransformer, or Pipeline with one
+        estimator, **kwargs : see `skvae.plotting`
         n_dims : int
             Number of latents at most. Those that are not active are left out.
         n_steps : int
@@ -64,25 +42,25 @@ class LatentTraversalDisplay(shared.SignalDisplay):
         limit : float
             Last position on both sides, in standard deviations of the prior.
         plane : bool or "auto"
-            Draw the signals over the plane of the two most active latents. "auto": if
-            there are two latents, one channel, and at most 2000 / `n_steps` time steps,
-            as more cannot be read.
-        channel_names, xlabel, **kwargs : as for the display, and for `plot`
+            Draw the signals over the plane of the two most active latents. It is read
+            with one channel, and at most 2000 / `n_steps` time steps. "auto": where
+            there are two latents and the plane can be read.
         """
         model = shared.Model(estimator)
         vae = model.vae
         kl = vae.kl_per_dim_
         n_dims = int(check_scalar(n_dims, "n_dims", Integral, min_val=1))
         n_steps = int(check_scalar(n_steps, "n_steps", Integral, min_val=2))
-        width = n_steps * vae.n_timepoints_in_
-        can_be_read = vae.n_channels_in_ == 1 and width <= MAX_PLANE
+        is_legible = (
+            vae.n_channels_in_ == 1 and n_steps * vae.n_timepoints_in_ <= MAX_PLANE
+        )
         if plane == "auto":
-            plane = len(kl) == 2 and can_be_read
-        elif plane and not (can_be_read and len(kl) > 1):
+            plane = len(kl) == 2 and is_legible
+        elif plane and not (len(kl) > 1 and is_legible):
             raise ValueError(
                 f"plane=True with {len(kl)} latents, {vae.n_channels_in_} channels and "
                 f"{n_steps} times {vae.n_timepoints_in_} time steps beside each other. "
-                f"A plane takes two or more latents, one channel and at most "
+                "A plane takes two or more latents, one channel and at most "
                 f"{MAX_PLANE} time steps. Use plane=False, or fewer n_steps."
             )
         if not plane:
@@ -103,28 +81,23 @@ class LatentTraversalDisplay(shared.SignalDisplay):
             steps,
             axis_labels=[f"latent {k}" for k in dims],
             mean=None if plane else mean,
-            **model.axis(channel_names, xlabel),
+            **model.axis(kwargs),
         ).plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw the signals.
+        """Draw the mean signal, below it the differences that each latent makes.
 
-        The mean signal is the first row, and each latent a row below it. Channels are
-        columns. A plane is one panel.
+        Channels are columns. Without a mean, draw the plane.
         """
         if self.mean is None:
             self._plot_plane(ax, kwargs)
-        else:
-            self._plot_differences(ax, kwargs)
-        return self
-
-    def _plot_differences(self, ax, kwargs):
+            return self
         n_dims, n_steps, n_channels, _ = self.decoded.shape
         size = (max(7.0 / n_channels, 3.6), 1.5)
         self.axes_ = shared.make_axes(ax, 1 + n_dims, n_channels, size, sharex=True)
         self.draw_signal(self.axes_[0], self.mean, kwargs, shared.SIGNAL_COLOR)
         colors = shared.pyplot().get_cmap("viridis")(np.linspace(0, 0.9, n_steps))
-        # The largest first, so that the smaller ones are seen before them.
+        # The largest first, so that the smaller ones lie over it.
         order = np.argsort(-np.abs(self.steps), kind="stable")
         differences = self.decoded - self.mean
         limits = 1.05 * np.abs(differences).max(axis=(0, 1, 3))
@@ -133,16 +106,16 @@ class LatentTraversalDisplay(shared.SignalDisplay):
                 self.draw_signal(panels, signals[k], kwargs, colors[k])
             for panel, limit in zip(panels, limits, strict=True):
                 panel.set_ylim(-(limit or 1.0), limit or 1.0)
-        if n_channels > 1 or self.channel_names is not None:
-            names = self.name_channels(n_channels)
-            for panel, name in zip(self.axes_[0], names, strict=True):
-                shared.set_title(panel, name)
-        shared.label_rows(self.axes_[:, 0], ["mean\nsignal", *self.axis_labels])
+        names = self.name_channels(n_channels)
+        for panel, name in zip(self.axes_[0], names, strict=True):
+            shared.set_title(panel, name)
+        shared.label_rows(self.axes_, ["mean\nsignal", *self.axis_labels])
         self.label_time()
         lines = [self.axes_[1, 0].lines[k] for k in np.argsort(order)]
         names = [f"{step:+.3g} sd" if step else "0" for step in self.steps]
         style = {"title": "difference from the mean signal at", "ncols": n_steps}
         shared.add_legend(self.axes_, ax, lines, names, **style)
+        return self
 
     def _plot_plane(self, ax, kwargs):
         from matplotlib.collections import LineCollection
@@ -156,11 +129,10 @@ class LatentTraversalDisplay(shared.SignalDisplay):
         heights = (2 * signals - low - high) / max(high - low, 1e-12)
         x = self.steps[:, None] + cell * (2 * time - 1)  # (j, t)
         y = self.steps[:, None, None] + cell * heights  # (i, j, t)
-        lines = np.stack(np.broadcast_arrays(x, y), axis=-1)
+        lines = np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, len(time), 2)
         style = shared.line_style(kwargs, color=shared.MODEL_COLOR)
-        lines = LineCollection(lines.reshape(-1, len(time), 2), **style)
-        self.ax_.add_collection(lines)
+        self.ax_.add_collection(LineCollection(lines, **style))
         self.ax_.autoscale_view()
         self.ax_.set_aspect("equal")
-        self.ax_.set_xlabel(f"{self.axis_labels[0]} (prior sd)")
-        self.ax_.set_ylabel(f"{self.axis_labels[1]} (prior sd)")
+        labels = [f"{label} (prior sd)" for label in self.axis_labels]
+        self.ax_.set(xlabel=labels[0], ylabel=labels[1])

@@ -13,58 +13,31 @@ ORDERS = {"worst": "worst first", "best": "best first", "random": "at random"}
 
 @dataclass(repr=False, eq=False)
 class ReconstructionDisplay(shared.SignalDisplay):
-    """Signals against their reconstructions, in the order of display.
+    """Signals against their reconstructions, in the order of display."""
 
-    Parameters
-    ----------
-    signals, reconstructions : ndarray of shape (n_samples, n_channels, n_timepoints)
-        NaN in `signals` is a gap. Reconstructions go through it.
-    noise_std : ndarray of shape (n_channels,), optional
-        Standard deviation of the decoder's noise, in the units of the signals.
-    errors : ndarray of shape (n_samples,), optional
-        Root mean square error of each sample, over its measured values.
-    error_unit : str
-        Unit of `errors`, for the titles.
-    indices : ndarray of shape (n_samples,), optional
-        Numbers of the samples, for the titles.
-    order : {"worst", "best", "random"}, optional
-        Order of the samples, for the titles.
-    channel_names, timepoints, xlabel : as for `shared.SignalDisplay`
-    """
-
-    signals: np.ndarray
-    reconstructions: np.ndarray
+    signals: np.ndarray  # (n_samples, n_channels, n_timepoints), NaN in gaps
+    reconstructions: np.ndarray  # of the same shape, without gaps
     _: KW_ONLY
-    noise_std: np.ndarray | None = None
-    errors: np.ndarray | None = None
+    noise_std: np.ndarray | None = None  # (n_channels,), of the decoder
+    errors: np.ndarray | None = None  # (n_samples,), root mean square
     error_unit: str = ""
-    indices: np.ndarray | None = None
-    order: str | None = None
+    indices: np.ndarray | None = None  # (n_samples,), of the samples in X
+    order: str | None = None  # "worst", "best" or "random"
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator,
-        X,
-        *,
-        samples="worst",
-        channel_names=None,
-        xlabel=None,
-        random_state=None,
-        **kwargs,
+        cls, estimator, X, *, samples="worst", random_state=None, **kwargs
     ):
         """Reconstruct signals and draw some of them.
 
         Parameters
         ----------
-        estimator : fitted ConvVAETransformer, or Pipeline with one
-        X : array-like, as for `estimator`
+        estimator, X, **kwargs : see `skvae.plotting`
         samples : {"worst", "best", "random"} or array-like of int or bool
             Signals to draw: those of the largest or the smallest reconstruction error,
             in scaled units over measured values, random ones, numbers, or a mask.
         random_state : int, RandomState instance or None
             Of ``samples="random"``.
-        channel_names, xlabel, **kwargs : as for the display, and for `plot`
         """
         model = shared.Model(estimator)
         vae = model.vae
@@ -86,7 +59,7 @@ class ReconstructionDisplay(shared.SignalDisplay):
             error_unit=ERROR_UNITS[vae.scaler_.kind],
             indices=indices,
             order=samples if isinstance(samples, str) else None,
-            **model.axis(channel_names, xlabel, X),
+            **model.axis(kwargs, X),
         ).plot(**kwargs)
 
     def plot(self, ax=None, *, n_samples=4, **kwargs):
@@ -157,7 +130,8 @@ class ReconstructionDisplay(shared.SignalDisplay):
         return name if self.order is None else f"{place}\n{name}"
 
     def _add_labels(self, ax):
-        self.label_signals()
+        shared.label_rows(self.axes_, self.name_channels(len(self.axes_)))
+        self.label_time()
         handles = [*self.ax_.lines, *self.ax_.collections]
         labels = ["signal", "reconstruction", "± 2 sd of the noise"]
         shared.add_legend(self.axes_, ax, handles, labels, ncols=3)
@@ -176,12 +150,11 @@ def _sort(errors, samples, random_state):
         return order[::-1] if samples == "worst" else order
     try:
         indices = np.atleast_1d(np.arange(len(errors))[np.asarray(samples)])
-        problem = f"takes signals in the shape {indices.shape}."
-    except IndexError as error:
-        indices, problem = None, f"cannot be used: {error}."
-    if indices is None or indices.ndim > 1 or not len(indices):
+    except IndexError:
+        indices = np.empty(0)
+    if indices.ndim > 1 or not len(indices):
         raise ValueError(
-            f"samples {problem} Expected numbers of one or more of the {len(errors)} "
-            "signals in one dimension, or a mask of as many booleans."
+            f"samples={samples!r} takes no list of signals. Expected numbers of one or "
+            f"more of the {len(errors)} signals, or a mask of as many booleans."
         )
     return indices

@@ -10,50 +10,30 @@ from skvae.plotting import shared
 
 @dataclass(repr=False, eq=False)
 class SamplesDisplay(shared.SignalDisplay):
-    """Signals beside samples of the model.
+    """Signals beside samples of the model."""
 
-    Parameters
-    ----------
-    signals, generated : ndarray of shape (n_samples, n_channels, n_timepoints)
-        NaN in `signals` is a gap.
-    noise : bool
-        Whether `generated` has the noise of the decoder.
-    channel_names, timepoints, xlabel : as for `shared.SignalDisplay`
-    """
-
-    signals: np.ndarray
-    generated: np.ndarray
+    signals: np.ndarray  # (n_samples, n_channels, n_timepoints), NaN in gaps
+    generated: np.ndarray  # of the same shape
     _: KW_ONLY
-    noise: bool = False
+    noise: bool = False  # whether `generated` has the noise of the decoder
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator,
-        X,
-        *,
-        n_samples=4,
-        noise=False,
-        channel_names=None,
-        xlabel=None,
-        random_state=None,
-        **kwargs,
+        cls, estimator, X, *, n_samples=4, noise=False, random_state=None, **kwargs
     ):
         """Draw samples of the model beside as many random signals.
 
         Parameters
         ----------
-        estimator : fitted ConvVAETransformer, or Pipeline with one
-        X : array-like, as for `estimator`
+        estimator, X, **kwargs : see `skvae.plotting`
         n_samples, noise, random_state : as for `ConvVAETransformer.sample`
-        channel_names, xlabel, **kwargs : as for the display, and for `plot`
         """
         model = shared.Model(estimator)
         rng = check_random_state(random_state)
         signals = model.read(X)
         signals = signals[rng.permutation(len(signals))[:n_samples]]
         generated = model.vae.sample(n_samples, noise=noise, random_state=rng)
-        axis = model.axis(channel_names, xlabel, X)
+        axis = model.axis(kwargs, X)
         return cls(signals, model.fold(generated), noise=noise, **axis).plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
@@ -71,5 +51,6 @@ class SamplesDisplay(shared.SignalDisplay):
             for x, alpha in zip(X, np.linspace(1, 1 / 3, len(X)), strict=True):
                 self.draw_signal(panels, x, {"alpha": alpha} | kwargs, color)
             shared.set_title(panels[0], title)
-        self.label_signals()
+        shared.label_rows(self.axes_, self.name_channels(n_channels))
+        self.label_time()
         return self

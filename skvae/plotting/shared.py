@@ -25,25 +25,7 @@ FIGURE_SIZES = (5, 3), (18, 10)  # smallest, and largest that a screen can show
 
 
 class Display:
-    """Base of all displays.
-
-    `from_estimator` takes a fitted `ConvVAETransformer`, or a fitted `Pipeline` that
-    contains one. The steps before it transform X, the steps behind it are not used.
-    Other keywords than its own are passed on to `plot`.
-
-    Parameters of `plot`
-    --------------------
-    ax : Axes or array of Axes, optional
-        As many axes as there are panels. None makes a figure.
-    **kwargs
-        Keywords of matplotlib's `Axes.plot` or, for points, `Axes.scatter`.
-
-    Attributes
-    ----------
-    axes_ : ndarray of Axes, shape (n_rows, n_columns)
-    ax_, figure_ : Axes, Figure
-        The first of `axes_`, and its figure.
-    """
+    """Base of displays, whose `plot` sets `axes_`, an array (n_rows, n_columns)."""
 
     @property
     def ax_(self):
@@ -56,26 +38,12 @@ class Display:
 
 @dataclass(repr=False, eq=False)
 class SignalDisplay(Display):
-    """Base of displays of signals.
-
-    Parameters
-    ----------
-    channel_names : sequence of str, optional
-        By default names of columns, or numbers.
-    timepoints : ndarray of shape (n_timepoints,), optional
-        Positions of the time steps on the axis. They rise or fall. `from_estimator`
-        reads them from names of columns that are numbers or times, such as wavelengths:
-        those of the fitted X, or of the output of the steps before. scikit-learn's
-        steps keep names only if they are strings: ``X.rename(columns=str)``.
-    xlabel : str, optional
-        Label of that axis, such as ``"wavelength (nm)"``. By default "time step", or
-        nothing with `timepoints`.
-    """
+    """Base of displays of signals."""
 
     _: KW_ONLY
-    channel_names: list | None = None
-    timepoints: np.ndarray | None = None
-    xlabel: str | None = None
+    channel_names: list | None = None  # by default numbers
+    timepoints: np.ndarray | None = None  # (n_timepoints,), rising or falling
+    xlabel: str | None = None  # by default "time step", or nothing with `timepoints`
 
     def positions(self, n_timepoints):
         return np.arange(n_timepoints) if self.timepoints is None else self.timepoints
@@ -85,7 +53,8 @@ class SignalDisplay(Display):
         time = self.positions(x.shape[1])
         for panel, channel in zip(panels, x, strict=True):
             style = line_style(kwargs, color=color)
-            alone = isolated(channel)
+            measured = np.pad(~np.isnan(channel), 1)
+            alone = np.flatnonzero(measured[1:-1] & ~measured[:-2] & ~measured[2:])
             if len(alone) and "marker" not in style:  # a line does not show them
                 style |= {"marker": ".", "markevery": alone}
             panel.plot(time, channel, **style)
@@ -95,20 +64,13 @@ class SignalDisplay(Display):
     def name_channels(self, n_channels):
         names = self.channel_names
         if names is None:
-            return [f"channel {k}" for k in range(n_channels)]
+            return [f"channel {k}" if n_channels > 1 else "" for k in range(n_channels)]
         if len(names) != n_channels:
             raise ValueError(
                 f"channel_names has {len(names)} names, but the signals have "
                 f"{n_channels} channels. Pass one for each."
             )
         return names
-
-    def label_signals(self):
-        """Label the rows by their channels, and the time axis below."""
-        if len(self.axes_) > 1 or self.channel_names is not None:
-            names = self.name_channels(len(self.axes_))
-            label_rows(self.axes_[:, 0], names)
-        self.label_time()
 
     def label_time(self):
         default = "time step" if self.timepoints is None else ""
@@ -121,7 +83,16 @@ class Model:
 
     def __init__(self, estimator):
         pyplot()
-        self.before, self.vae = split(estimator)
+        steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
+        is_vae = [isinstance(step, ConvVAETransformer) for step in steps]
+        if not any(is_vae):
+            raise TypeError(
+                f"estimator is a {type(estimator).__name__} without a "
+                "ConvVAETransformer. Pass a fitted ConvVAETransformer, a Pipeline that "
+                "has one among its steps, or the best_estimator_ of a search."
+            )
+        k = is_vae.index(True)
+        self.before, self.vae = estimator[:k] if k else None, steps[k]
         check_is_fitted(self.vae)
 
     def read(self, X):
@@ -135,21 +106,23 @@ class Model:
         shape = self.vae.n_channels_in_, self.vae.n_timepoints_in_
         return np.asarray(X).reshape(len(X), *shape)
 
-    def axis(self, channel_names, xlabel, X=None):
-        """Keywords of a `SignalDisplay`."""
-        columns = self._columns(X)
-        if channel_names is None:
-            channel_names = self._channel_names(columns)
-        timepoints = getattr(self.vae, "timepoints_in_", None)
-        if timepoints is None and columns is not None:
-            timepoints = layout(columns, self.vae.n_channels_in_).positions
+    def axis(self, kwargs, X=None):
+        """Fields of a `SignalDisplay`: those taken out of `kwargs`, else the known."""
+        vae, columns = self.vae, self._columns(X)
+        names = getattr(vae, "channel_names_in_", None)
+        timepoints = getattr(vae, "timepoints_in_", None)
+        if columns is not None:
+            if timepoints is None:
+                timepoints = layout(columns, vae.n_channels_in_).positions
+            names = names or _common_stems(columns, vae.n_channels_in_)
         if timepoints is not None:
             steps = np.diff(timepoints)
             is_ordered = (steps > 0).all() or (steps < 0).all()
             if not is_ordered or np.array_equal(timepoints, range(len(timepoints))):
                 timepoints = None
-        names = {"channel_names": channel_names, "timepoints": timepoints}
-        return {"xlabel": xlabel} | names
+        known = {"channel_names": names, "timepoints": timepoints, "xlabel": None}
+        given = {name: kwargs.pop(name, None) for name in known}
+        return known | {k: value for k, value in given.items() if value is not None}
 
     def _columns(self, X):
         """Names of the columns that the autoencoder was fitted on, or None."""
@@ -162,31 +135,15 @@ class Model:
         n_columns = self.vae.n_channels_in_ * self.vae.n_timepoints_in_
         return columns if columns is not None and len(columns) == n_columns else None
 
-    def _channel_names(self, columns):
-        """Names of channels, also from columns such as ax_0, ax_1, ay_0, ay_1."""
-        names = getattr(self.vae, "channel_names_in_", None)
-        n_channels = self.vae.n_channels_in_
-        if names is not None or columns is None or n_channels == 1:
-            return names
-        stems = [re.sub(r"[_\-. ]*[\d.]*$", "", str(name)) for name in columns]
-        channels = np.reshape(stems, (n_channels, -1))
-        names = channels[:, 0].tolist()
-        is_named = (channels == channels[:, :1]).all() and all(names)
-        return names if is_named and len(set(names)) == n_channels else None
 
-
-def split(estimator):
-    """The steps of a pipeline before the autoencoder, or None, and the autoencoder."""
-    if isinstance(estimator, ConvVAETransformer):
-        return None, estimator
-    for k, (_, step) in enumerate(getattr(estimator, "steps", ())):
-        if isinstance(step, ConvVAETransformer):
-            return estimator[:k] if k else None, step
-    raise TypeError(
-        f"estimator is a {type(estimator).__name__} without a ConvVAETransformer. Pass "
-        "a fitted ConvVAETransformer, a Pipeline that has one among its steps, or the "
-        "best_estimator_ of a search."
-    )
+def _common_stems(columns, n_channels):
+    """Names of channels from columns such as ax_0, ax_1, ay_0, ay_1; or None."""
+    stems = [re.sub(r"[_\-. ]*[\d.]*$", "", str(name)) for name in columns]
+    stems = np.reshape(stems, (n_channels, -1))
+    names = stems[:, 0].tolist()
+    is_named = (stems == stems[:, :1]).all() and all(names)
+    is_told_apart = n_channels > 1 and len(set(names)) == n_channels
+    return names if is_named and is_told_apart else None
 
 
 def pyplot():
@@ -220,28 +177,23 @@ def set_title(panel, title):
     panel.set_title(title, fontsize=panel.xaxis.label.get_size())
 
 
-def label_rows(panels, names):
-    for panel, name in zip(panels, names, strict=True):
+def label_rows(axes, names):
+    for panel, name in zip(axes[:, 0], names, strict=True):
         # Level: many rows leave no height for a name.
         panel.set_ylabel(name, rotation=0, ha="right", va="center")
-    panels[0].figure.align_ylabels(panels)
+    axes[0, 0].figure.align_ylabels(axes[:, 0])
 
 
 def add_legend(axes, ax, handles, labels, loc="lower center", **kwargs):
-    """A legend outside the panels of a new figure, or at the last of given ones."""
+    """A legend beside the panels, or within the last of the first row of given ones."""
     labels = labels[: len(handles)]
     if ax is None:
         style = {"loc": f"outside {loc}", "frameon": False} | kwargs
         axes[0, 0].figure.legend(handles, labels, **style)
         return
-    panel = axes[0, -1]
     style = {"fontsize": "x-small", "handlelength": 1.2, "labelspacing": 0.3}
-    style = kwargs | style | {"ncols": 1}
-    if loc == "right upper" and panel.figure.get_layout_engine():
-        style |= {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
-        panel.legend(handles, labels, **style)
-    else:  # within it, out of the layout: panels would collapse to make room
-        panel.legend(handles, labels, **style).set_in_layout(False)
+    legend = axes[0, -1].legend(handles, labels, **kwargs | style | {"ncols": 1})
+    legend.set_in_layout(False)  # small panels would collapse to make room for it
 
 
 def line_style(kwargs, **defaults):
@@ -250,9 +202,3 @@ def line_style(kwargs, **defaults):
 
     style = {"linewidth": 1.0} | defaults
     return style | cbook.normalize_kwargs(kwargs, lines.Line2D)
-
-
-def isolated(channel):
-    """Time steps that were measured, but not the one before nor the one after."""
-    measured = np.pad(~np.isnan(channel), 1)
-    return np.flatnonzero(measured[1:-1] & ~measured[:-2] & ~measured[2:])
