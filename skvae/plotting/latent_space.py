@@ -67,7 +67,7 @@ class LatentSpaceDisplay(shared.Display):
             note = f"\n({MAX_TSNE} of {len(X)} signals)"
             rows = np.sort(rng.permutation(len(X))[:MAX_TSNE])
             X, y = X[rows], None if y is None else np.asarray(y)[rows]
-        Z = vae.transform(X)
+        Z = np.asarray(vae.transform(X))
         other = other_name = None
         if compare is not None:
             filled = model.fold(vae.impute(X)) / vae.scaler_.scale_

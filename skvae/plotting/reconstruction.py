@@ -154,7 +154,8 @@ def _sort(errors, samples, random_state):
         indices = np.empty(0)
     if indices.ndim > 1 or not len(indices):
         raise ValueError(
-            f"samples={samples!r} takes no list of signals. Expected numbers of one or "
-            f"more of the {len(errors)} signals, or a mask of as many booleans."
+            f"samples of shape {np.shape(samples)} names no list of signals. Expected "
+            f"numbers of one or more of the {len(errors)} signals, or a mask of as "
+            "many booleans."
         )
     return indices
