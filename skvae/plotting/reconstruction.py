@@ -35,7 +35,8 @@ class ReconstructionDisplay(shared.SignalDisplay):
         estimator, X, **kwargs : see `skvae.plotting`
         samples : {"worst", "best", "random"} or array-like of int or bool
             Signals to draw: those of the largest or the smallest reconstruction error,
-            in scaled units over measured values, random ones, numbers, or a mask.
+            in scaled units over measured values, random ones, or those given by their
+            numbers or by a mask.
         random_state : int, RandomState instance or None
             Of ``samples="random"``.
         """
@@ -148,14 +149,14 @@ def _sort(errors, samples, random_state):
             return check_random_state(random_state).permutation(len(errors))
         order = np.argsort(errors, kind="stable")
         return order[::-1] if samples == "worst" else order
+    samples = np.asarray(samples)
     try:
-        indices = np.atleast_1d(np.arange(len(errors))[np.asarray(samples)])
+        indices = np.atleast_1d(np.arange(len(errors))[samples])
     except IndexError:
         indices = np.empty(0)
     if indices.ndim > 1 or not len(indices):
         raise ValueError(
-            f"samples of shape {np.shape(samples)} names no list of signals. Expected "
-            f"numbers of one or more of the {len(errors)} signals, or a mask of as "
-            "many booleans."
+            f"samples are {samples.dtype} of shape {samples.shape}. Expected numbers "
+            f"of some of the {len(errors)} signals, or a mask of as many booleans."
         )
     return indices
