@@ -628,6 +628,17 @@ def test_curves_of_a_traversal_are_named_and_none_hides_the_others(vae):
             np.testing.assert_allclose(panel.get_ylim(), limits, rtol=1e-5)
 
 
+@pytest.mark.parametrize("height", [0.0, 2.0])
+def test_rounding_errors_in_the_mean_are_not_magnified(height):
+    """A scaler before leaves 0, to rounding; a channel may be constant, too."""
+    mean = 1e-8 * height * np.random.default_rng(0).standard_normal((1, 9))
+    decoded = mean + height * np.array([-1, 1])[:, None, None] * np.ones((1, 2, 1, 9))
+    style = {"axis_labels": ["latent 0"], "mean": mean}
+    display = LatentTraversalDisplay(decoded, np.array([-2, 2]), **style).plot()
+    low, high = display.ax_.get_ylim()
+    assert high - low == pytest.approx(0.21 * height or 0.2, rel=1e-3)
+
+
 @pytest.mark.parametrize("n_dims", [1, 4])
 def test_traversal_of_any_number_of_axes(fits, n_dims):
     display = LatentTraversalDisplay.from_estimator(fits[8, 1][0], n_dims=n_dims)

@@ -101,14 +101,18 @@ class LatentTraversalDisplay(shared.SignalDisplay):
         order = np.argsort(-np.abs(self.steps), kind="stable")
         differences = self.decoded - self.mean
         limits = 1.05 * np.abs(differences).max(axis=(0, 1, 3))
+        limits[limits == 0] = 1.0  # of a channel that is constant
         for panels, signals in zip(self.axes_[1:], differences, strict=True):
             for k in order:
                 self.draw_signal(panels, signals[k], kwargs, colors[k])
             for panel, limit in zip(panels, limits, strict=True):
-                panel.set_ylim(-(limit or 1.0), limit or 1.0)
-        names = self.name_channels(n_channels)
-        for panel, name in zip(self.axes_[0], names, strict=True):
-            shared.set_title(panel, name)
+                panel.set_ylim(-limit, limit)
+        for c, name in enumerate(self.name_channels(n_channels)):
+            # A mean of about 0, as of scaled signals, is no more than rounding errors.
+            low, high = self.mean[c].min(), self.mean[c].max()
+            margin = max(0.05 * (high - low), 0.1 * limits[c])
+            self.axes_[0, c].set_ylim(low - margin, high + margin)
+            shared.set_title(self.axes_[0, c], name)
         shared.label_rows(self.axes_, ["mean\nsignal", *self.axis_labels])
         self.label_time()
         lines = [self.axes_[1, 0].lines[k] for k in np.argsort(order)]

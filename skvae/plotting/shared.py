@@ -191,8 +191,8 @@ def add_legend(axes, ax, handles, labels, loc="lower center", **kwargs):
         style = {"loc": f"outside {loc}", "frameon": False} | kwargs
         axes[0, 0].figure.legend(handles, labels, **style)
         return
-    style = {"fontsize": "x-small", "handlelength": 1.2, "labelspacing": 0.3}
-    legend = axes[0, -1].legend(handles, labels, **kwargs | style | {"ncols": 1})
+    style = {"fontsize": "x-small", "title_fontsize": "x-small", "ncols": 1}
+    legend = axes[0, -1].legend(handles, labels, **kwargs | style)
     legend.set_in_layout(False)  # small panels would collapse to make room for it
 
 
