@@ -41,7 +41,7 @@ def latent_spaces():
     models = {
         "the thread's VAE": ConvVAETransformer(2, random_state=0, **P2),
         "skvae": ConvVAETransformer(2, random_state=0),
-        "skvae, taught labels": ConvVAETransformer(2, label_weight=2.0, random_state=0),
+        "skvae, with labels": ConvVAETransformer(2, label_weight=2.0, random_state=0),
     }
     for name, vae in models.items():
         vae.fit(watch.data, watch.target)
@@ -57,20 +57,15 @@ def draw_latent_spaces():
         knn = KNeighborsClassifier().fit(Z_train, watch.target)
         accuracy = knn.score(Z, unseen.target)
         print(f"{title}: {accuracy:.3f}")
-        LatentSpaceDisplay.from_latents(Z, names[unseen.target], ax=ax, s=14)
-        handles = ax.get_legend().legend_handles
-        ax.get_legend().remove()
+        LatentSpaceDisplay(Z, y=names[unseen.target]).plot(ax, s=14)
+        legend = ax.get_legend()
+        legend.remove()
         ax.set(
             title=f"{title}: {accuracy:.2f}", xlabel="", ylabel="", xticks=[], yticks=[]
         )
-    figure.legend(
-        handles,
-        sorted(names),
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-        markerscale=1.5,
-    )
+    style = {"ncols": 4, "frameon": False, "markerscale": 1.5}
+    place = {"loc": "outside lower center"}
+    figure.legend(legend.legend_handles, sorted(names), **style, **place)
     return figure
 
 
@@ -80,13 +75,9 @@ def draw_reconstructions():
     names = ["ax", "wy"]
     pair = [unseen.channel_names.index(name) for name in names]
     vae = ConvVAETransformer(random_state=0).fit(watch.data[:, pair])
+    options = {"samples": "random", "n_samples": 3, "random_state": 0}
     return ReconstructionDisplay.from_estimator(
-        vae,
-        unseen.data[:, pair],
-        samples="random",
-        n_samples=3,
-        random_state=0,
-        channel_names=names,
+        vae, unseen.data[:, pair], channel_names=names, **options
     ).figure_
 
 

@@ -48,7 +48,9 @@ def draw(folder, vae, X, y, *, titles, n_samples, names=None, **of_signals):
         for part, display in zip(parts, (latents, reconstructions), strict=True):
             if legend := display.axes_[0, -1].get_legend():  # it hides what is drawn
                 texts = [text.get_text() for text in legend.get_texts()]
-                style = {"ncols": 3, "frameon": False, "fontsize": "small"}
+                width = max(map(len, texts)) + 8  # letters, with the marker
+                ncols = np.clip(100 // width, 1, 3)  # in its half of the figure
+                style = {"ncols": ncols, "frameon": False, "fontsize": "small"}
                 legend.remove()
                 style |= {"loc": "outside lower center"}
                 part.legend(legend.legend_handles, texts, **style)

@@ -1,178 +1,142 @@
-"""Signals decoded along latent axes, or over the plane of two."""
+"""What each latent adds to the mean signal, or the signals over a plane of two."""
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
 import numpy as np
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import check_is_fitted
 
 from skvae.plotting import shared
 
-PRIOR_UNIT = "prior sd"
+MAX_CURVES = 5  # in a panel
+PLANE_SIZE = (7.0, 7.0)  # inches
+MAX_PLANE = 2000  # time steps beside each other in a plane: three to a pixel
+CELL = 0.43  # half the width of a signal in a plane, less a gap
 
 
 @dataclass(repr=False, eq=False)
-class LatentTraversalDisplay(shared.Display):
-    """Signals decoded along latent axes, or over the plane of two.
+class LatentTraversalDisplay(shared.SignalDisplay):
+    """What each latent adds to the mean signal, or the signals over a plane of two."""
 
-    Parameters
-    ----------
-    decoded : ndarray of shape (n_dims, n_steps, n_channels, n_timepoints) or \
-            (n_steps, n_steps, n_channels, n_timepoints)
-        Along each axis, the others at 0; or over the plane, ``decoded[i, j]`` at
-        ``(steps[j], steps[i])``.
-    steps : ndarray of shape (n_steps,)
-        Positions on an axis, in standard deviations of the prior.
-    axis_labels : sequence of str
-        Names of the axes: n_dims, or the two of the plane.
-    plane : bool
-        Which of both.
-    channel_names : sequence of str, optional
-    timepoints : ndarray of shape (n_timepoints,), optional
-        Positions of the time steps on the axis, which rise or fall; else 0, 1, 2, ...
-    xlabel : str, optional
-        Label of that axis; None: "time step", or with `timepoints` nothing.
-    """
-
+    # (n_dims, n_steps, n_channels, n_timepoints): along each latent, the others at 0.
+    # Or over a plane, (n_steps, n_steps, ...): [i, j] at (steps[j], steps[i]).
     decoded: np.ndarray
-    steps: np.ndarray
+    steps: np.ndarray  # (n_steps,), in standard deviations of the prior
     _: KW_ONLY
-    axis_labels: list
-    plane: bool = False
-    channel_names: list | None = None
-    timepoints: np.ndarray | None = None
-    xlabel: str | None = None
+    axis_labels: list  # names of the latents: n_dims, or the two of the plane
+    mean: np.ndarray | None = None  # the signal at 0, (n_channels, n_timepoints)
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator,
-        *,
-        n_dims=8,
-        n_steps=9,
-        limit=2.0,
-        plane="auto",
-        channel_names=None,
-        xlabel=None,
-        **kwargs,
+        cls, estimator, *, n_dims=5, n_steps=5, limit=2.0, plane="auto", **kwargs
     ):
         """Decode latents along the most active axes and draw the signals.
 
         Parameters
         ----------
-        estimator : fitted ConvVAETransformer
+        estimator, **kwargs : see `skvae.plotting`
         n_dims : int
-            Axes at most; inactive ones are left out, and of several channels those that
-            have no room in a given axes.
+            Number of latents at most. Those that are not active are left out.
         n_steps : int
-            Signals along an axis, at least 2.
+            Number of signals along an axis: 2 to 5, in a plane more.
         limit : float
-            How far to go both ways, in standard deviations of the prior.
+            Last position on both sides, in standard deviations of the prior.
         plane : bool or "auto"
-            Decode over the plane of the two most active axes; "auto": with two latents.
-        channel_names : sequence of str, optional
-        xlabel : str, optional
-            Label of the axis of time steps, as "wavelength (nm)" where the columns of
-            the fitted X were numbers, which the axis then shows.
-        **kwargs : as for `plot`
+            Draw the signals over the plane of the two most active latents. It is read
+            with one channel, and at most 2000 / `n_steps` time steps. "auto": where
+            there are two latents and the plane can be read.
         """
-        shared.pyplot()
-        check_is_fitted(estimator)
+        model = shared.Model(estimator)
+        vae = model.vae
+        kl = vae.kl_per_dim_
         n_dims = int(check_scalar(n_dims, "n_dims", Integral, min_val=1))
         n_steps = int(check_scalar(n_steps, "n_steps", Integral, min_val=2))
-        kl = estimator.kl_per_dim_
+        is_legible = (
+            vae.n_channels_in_ == 1 and n_steps * vae.n_timepoints_in_ <= MAX_PLANE
+        )
         if plane == "auto":
-            plane = len(kl) == 2
-        elif plane and len(kl) < 2:
+            plane = len(kl) == 2 and is_legible
+        elif plane and not (len(kl) > 1 and is_legible):
             raise ValueError(
-                "plane=True, but the estimator has latent_dim=1, and a plane has two "
-                "axes. Use plane=False."
+                f"plane=True with {len(kl)} latents, {vae.n_channels_in_} channels and "
+                f"{n_steps} times {vae.n_timepoints_in_} time steps beside each other. "
+                "A plane takes two or more latents, one channel and at most "
+                f"{MAX_PLANE} time steps. Use plane=False, or fewer n_steps."
             )
-        n_dims = 2 if plane else min(n_dims, max(1, estimator.n_active_dims_))
+        if not plane:
+            check_scalar(n_steps, "n_steps", Integral, max_val=MAX_CURVES)
+        n_dims = 2 if plane else min(n_dims, max(1, vae.n_active_dims_))
         dims = np.argsort(-kl)[:n_dims]
-        if plane:  # as in a LatentSpaceDisplay
-            dims = np.sort(dims)
         steps = np.linspace(-limit, limit, n_steps)
         Z = np.zeros((n_steps if plane else n_dims, n_steps, len(kl)))
         if plane:
+            dims = np.sort(dims)  # as in a LatentSpaceDisplay
             Z[:, :, dims] = np.stack(np.meshgrid(steps, steps), axis=-1)
         else:
             Z[np.arange(n_dims), :, dims] = steps
-        Z_rows = (Z * estimator.latent_scale_).reshape(-1, len(kl))
-        decoded = shared.fold(estimator, estimator.inverse_transform(Z_rows))
+        rows = np.vstack([np.zeros(len(kl)), Z.reshape(-1, len(kl))])
+        mean, *decoded = model.fold(vae.inverse_transform(rows * vae.latent_scale_))
         return cls(
-            decoded.reshape(*Z.shape[:2], *decoded.shape[1:]),
+            np.reshape(decoded, Z.shape[:2] + mean.shape),
             steps,
             axis_labels=[f"latent {k}" for k in dims],
-            plane=plane,
-            channel_names=shared.known_names(estimator, channel_names),
-            timepoints=shared.known_timepoints(estimator),
-            xlabel=xlabel,
+            mean=None if plane else mean,
+            **model.axis(kwargs),
         ).plot(**kwargs)
 
-    def plot(self, ax=None, *, cmap="viridis", **kwargs):
-        """Draw the signals; `cmap` (str or Colormap) is of the position on an axis."""
-        if self.plane:
-            self._plot_plane(ax, kwargs)
-        else:
-            self._plot_axes(ax, cmap, kwargs)
-        return self
+    def plot(self, ax=None, **kwargs):
+        """Draw the mean signal, below it the differences that each latent makes.
 
-    def _plot_axes(self, ax, cmap, kwargs):
-        plt = shared.pyplot()
-        n_dims, _, n_channels, _ = self.decoded.shape
-        # One channel leaves room to wrap; several are rows under the same axis.
-        if n_channels == 1:
-            n_rows = -(-n_dims // shared.n_that_fit(ax, 4))
-        else:
-            n_rows, n_dims = 1, shared.n_that_fit(ax, n_dims)
-        n_columns = -(-n_dims // n_rows)
-        sharey = True if n_channels == 1 else "row"
-        self.axes_ = shared.make_axes(ax, n_rows * n_channels, n_columns, sharey=sharey)
-        norm = plt.Normalize(self.steps[0], self.steps[-1])
-        colors = plt.get_cmap(cmap)(norm(self.steps))
-        groups = self.axes_.reshape(n_rows, n_channels, n_columns).swapaxes(1, 2)
-        for k, panels in enumerate(groups.reshape(-1, n_channels)[:n_dims]):
-            shared.set_title(panels[0], self.axis_labels[k])
-            for x, color in zip(self.decoded[k], colors, strict=True):
-                shared.draw_signal(panels, x, kwargs, color, self.timepoints)
-        names = self.channel_names, self.timepoints, self.xlabel
-        shared.label_signals(self.axes_, n_channels, *names)
-        shared.add_colorbar(
-            shared.drop_unused(self.axes_),
-            ax,
-            plt.cm.ScalarMappable(norm, cmap),
-            label=f"latent ({PRIOR_UNIT})",
-        )
+        Channels are columns. Without a mean, draw the plane.
+        """
+        if self.mean is None:
+            self._plot_plane(ax, kwargs)
+            return self
+        n_dims, n_steps, n_channels, _ = self.decoded.shape
+        size = (max(7.0 / n_channels, 3.6), 1.5)
+        self.axes_ = shared.make_axes(ax, 1 + n_dims, n_channels, size, sharex=True)
+        self.draw_signal(self.axes_[0], self.mean, kwargs, shared.SIGNAL_COLOR)
+        colors = shared.pyplot().get_cmap("viridis")(np.linspace(0, 0.9, n_steps))
+        # The largest first, so that the smaller ones lie over it.
+        order = np.argsort(-np.abs(self.steps), kind="stable")
+        differences = self.decoded - self.mean
+        limits = 1.05 * np.abs(differences).max(axis=(0, 1, 3))
+        limits[limits == 0] = 1.0  # of a channel that is constant
+        for panels, signals in zip(self.axes_[1:], differences, strict=True):
+            for k in order:
+                self.draw_signal(panels, signals[k], kwargs, colors[k])
+            for panel, limit in zip(panels, limits, strict=True):
+                panel.set_ylim(-limit, limit)
+        for c, name in enumerate(self.name_channels(n_channels)):
+            # A mean of about 0, as of scaled signals, is no more than rounding errors.
+            low, high = self.mean[c].min(), self.mean[c].max()
+            margin = max(0.05 * (high - low), 0.1 * limits[c])
+            self.axes_[0, c].set_ylim(low - margin, high + margin)
+            shared.set_title(self.axes_[0, c], name)
+        shared.label_rows(self.axes_, ["mean\nsignal", *self.axis_labels])
+        self.label_time()
+        lines = [self.axes_[1, 0].lines[k] for k in np.argsort(order)]
+        names = [f"{step:+.3g} sd" if step else "0" for step in self.steps]
+        style = {"title": "difference from the mean signal at", "ncols": n_steps}
+        shared.add_legend(self.axes_, ax, lines, names, **style)
+        return self
 
     def _plot_plane(self, ax, kwargs):
         from matplotlib.collections import LineCollection
 
-        n_channels, n_timepoints = self.decoded.shape[2:]
-        n_columns = min(n_channels, shared.n_that_fit(ax, 3))
-        n_rows = -(-n_channels // n_columns)
-        self.axes_ = shared.make_axes(ax, n_rows, n_columns, (4.5, 4.5), sharey=True)
-        names = shared.name_channels(self.channel_names, n_channels)
-        cell = 0.43 * (self.steps[1] - self.steps[0])  # half the width, less a gap
-        time = shared.positions(self.timepoints, n_timepoints)
+        self.axes_ = shared.make_axes(ax, 1, 1, PLANE_SIZE)
+        signals = self.decoded[:, :, 0]  # (i, j, t)
+        cell = CELL * (self.steps[1] - self.steps[0])
+        time = self.positions(signals.shape[2])
         time = (time - time[0]) / ((time[-1] - time[0]) or 1)  # from 0 to 1
+        low, high = signals.min(), signals.max()
+        heights = (2 * signals - low - high) / max(high - low, 1e-12)
         x = self.steps[:, None] + cell * (2 * time - 1)  # (j, t)
-        for channel, panel in enumerate(self.axes_.flat[:n_channels]):
-            signals = self.decoded[:, :, channel]  # (i, j, t)
-            low, high = signals.min(), signals.max()
-            heights = (2 * signals - low - high) / max(high - low, 1e-12)
-            y = self.steps[:, None, None] + cell * heights
-            lines = np.stack(np.broadcast_arrays(x, y), axis=-1)  # (i, j, t, 2)
-            style = shared.line_style(kwargs, color=shared.MODEL_COLOR)
-            lines = LineCollection(lines.reshape(-1, n_timepoints, 2), **style)
-            panel.add_collection(lines)
-            panel.autoscale_view()
-            panel.set_aspect("equal")
-            if n_channels > 1:
-                shared.set_title(panel, names[channel])
-        space = "\n" if shared.is_divided(ax, self.axes_.size) else " "
-        labels = [f"{label}{space}({PRIOR_UNIT})" for label in self.axis_labels]
-        shared.label_below(self.axes_, labels[0])
-        for panel in self.axes_[:, 0]:
-            panel.set_ylabel(labels[1])
+        y = self.steps[:, None, None] + cell * heights  # (i, j, t)
+        lines = np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, len(time), 2)
+        style = shared.line_style(kwargs, color=shared.MODEL_COLOR)
+        self.ax_.add_collection(LineCollection(lines, **style))
+        self.ax_.autoscale_view()
+        self.ax_.set_aspect("equal")
+        labels = [f"{label} (prior sd)" for label in self.axis_labels]
+        self.ax_.set(xlabel=labels[0], ylabel=labels[1])

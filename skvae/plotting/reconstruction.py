@@ -8,127 +8,79 @@ from sklearn.utils import check_random_state
 from skvae.plotting import shared
 
 ERROR_UNITS = {"standard": " sd", "minmax": " of range", None: ""}
-ORDERS = {
-    None: "as given",
-    "worst": "worst first",
-    "best": "best first",
-    "random": "at random",
-}
+ORDERS = {"worst": "worst first", "best": "best first", "random": "at random"}
 
 
 @dataclass(repr=False, eq=False)
-class ReconstructionDisplay(shared.Display):
-    """Signals against their reconstructions, in the order of display.
+class ReconstructionDisplay(shared.SignalDisplay):
+    """Signals against their reconstructions, in the order of display."""
 
-    Parameters
-    ----------
-    signals, reconstructions : ndarray of shape (n_samples, n_channels, n_timepoints)
-        NaN in `signals` is a gap in what is drawn; reconstructions go through it.
-    noise_std : ndarray of shape (n_channels,), optional
-        Standard deviation of the decoder's noise, in the units of the signals.
-    errors : ndarray of shape (n_samples,), optional
-        Root mean square error of each sample, over what was measured of it.
-    error_unit : str
-        What follows an error in a title.
-    indices : ndarray of shape (n_samples,), optional
-        The numbers of the samples.
-    order : {"worst", "best", "random"}, optional
-        How they are sorted, which the titles say.
-    channel_names : sequence of str, optional
-    timepoints : ndarray of shape (n_timepoints,), optional
-        Positions of the time steps on the axis, which rise or fall; else 0, 1, 2, ...
-    xlabel : str, optional
-        Label of that axis; None: "time step", or with `timepoints` nothing.
-    """
-
-    signals: np.ndarray
-    reconstructions: np.ndarray
+    signals: np.ndarray  # (n_samples, n_channels, n_timepoints), NaN in gaps
+    reconstructions: np.ndarray  # of the same shape, without gaps
     _: KW_ONLY
-    noise_std: np.ndarray | None = None
-    errors: np.ndarray | None = None
+    noise_std: np.ndarray | None = None  # (n_channels,), of the decoder
+    errors: np.ndarray | None = None  # (n_samples,), root mean square
     error_unit: str = ""
-    indices: np.ndarray | None = None
-    order: str | None = None
-    channel_names: list | None = None
-    timepoints: np.ndarray | None = None
-    xlabel: str | None = None
+    indices: np.ndarray | None = None  # (n_samples,), of the samples in X
+    order: str | None = None  # "worst", "best" or "random"
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator,
-        X,
-        *,
-        samples="worst",
-        channel_names=None,
-        xlabel=None,
-        random_state=None,
-        **kwargs,
+        cls, estimator, X, *, samples="worst", random_state=None, **kwargs
     ):
         """Reconstruct signals and draw some of them.
 
         Parameters
         ----------
-        estimator : fitted ConvVAETransformer
-        X : array-like, as for its `transform`
+        estimator, X, **kwargs : see `skvae.plotting`
         samples : {"worst", "best", "random"} or array-like of int or bool
-            Which signals come first, by their reconstruction error in scaled units
-            over what was measured, or which to take: their numbers, or a mask.
-        channel_names : sequence of str, optional
-        xlabel : str, optional
-            Label of the axis of time steps, as "wavelength (nm)" where the columns of
-            the fitted X were numbers, which the axis then shows.
+            Signals to draw: those of the largest or the smallest reconstruction error,
+            in scaled units over measured values, random ones, or those given by their
+            numbers or by a mask.
         random_state : int, RandomState instance or None
             Of ``samples="random"``.
-        **kwargs : as for `plot`
         """
-        shared.pyplot()
-        signals = shared.read(estimator, X)
-        reconstructions = shared.fold(estimator, estimator.reconstruct(signals))
-        scale = estimator.scaler_.scale_
+        model = shared.Model(estimator)
+        vae = model.vae
+        signals = model.read(X)
+        reconstructions = model.fold(vae.reconstruct(signals))
+        scale = vae.scaler_.scale_
         squared_errors = ((signals - reconstructions) / scale) ** 2
         errors = np.sqrt(np.nanmean(squared_errors, axis=(1, 2)))
         indices = _sort(errors, samples, random_state)
         noise_std = None
-        likelihood = estimator.net_.criterion_.likelihood  # as fitted
-        if not likelihood.is_unit_range:  # whose noise is another at each value
-            std = likelihood.std(estimator.reconstruction_weight_, None)
-            noise_std = scale[:, 0] * std
+        likelihood = vae.net_.criterion_.likelihood  # as fitted
+        if not likelihood.is_unit_range:  # its noise differs from value to value
+            noise_std = scale[:, 0] * likelihood.std(vae.reconstruction_weight_, None)
         return cls(
             signals[indices],
             reconstructions[indices],
             noise_std=noise_std,
             errors=errors[indices],
-            error_unit=ERROR_UNITS[estimator.scaler_.kind],
+            error_unit=ERROR_UNITS[vae.scaler_.kind],
             indices=indices,
             order=samples if isinstance(samples, str) else None,
-            channel_names=shared.known_names(estimator, channel_names),
-            timepoints=shared.known_timepoints(estimator),
-            xlabel=xlabel,
+            **model.axis(kwargs, X),
         ).plot(**kwargs)
 
-    def plot(self, ax=None, *, n_samples=None, **kwargs):
-        """Draw the first `n_samples` samples, a column each; channels are rows.
-
-        None are four, or as many of these as have room in a given axes.
-        """
-        n_channels = self.signals.shape[1]
-        n_samples = n_samples or shared.n_that_fit(ax, 4)
+    def plot(self, ax=None, *, n_samples=4, **kwargs):
+        """Draw the first `n_samples` samples, a column each; channels are rows."""
         n_samples = min(n_samples, len(self.signals))
-        self.axes_ = shared.make_axes(ax, n_channels, n_samples)
+        shape = self.signals.shape[1], n_samples
+        self.axes_ = shared.make_axes(ax, *shape, sharex=True, sharey="row")
         for i, column in enumerate(self.axes_.T):
             self._draw(column, i, kwargs)
             shared.set_title(column[0], self._title(i))
-        self._label(ax)
+        self._add_labels(ax)
         return self
 
     def browse(self, start=0, **kwargs):
         """Open a window in which left and right arrow keys step through samples.
 
-        It shows that of number `start` first; keywords are as for `plot`.
+        It shows the one at position `start` first; keywords are as for `plot`.
         """
         n_samples, n_channels, _ = self.signals.shape
-        self.axes_ = shared.make_axes(None, n_channels, 1, (8.0, 2.2))
+        self.axes_ = shared.make_axes(None, n_channels, 1, (8.0, 2.2), sharex=True)
         self.position_ = int(start) % n_samples
 
         def draw():
@@ -137,8 +89,7 @@ class ReconstructionDisplay(shared.Display):
                     artist.remove()
                 ax.relim()
             self._draw(self.axes_[:, 0], self.position_, kwargs)
-            title = self._title(self.position_, arrows=True)
-            shared.set_title(self.ax_, title)
+            shared.set_title(self.ax_, self._title(self.position_, arrows=True))
             self.figure_.canvas.draw_idle()
 
         def on_key(event):
@@ -148,7 +99,7 @@ class ReconstructionDisplay(shared.Display):
                 draw()
 
         draw()
-        self._label(None)
+        self._add_labels(None)
         # matplotlib's own meaning of the arrows, back and forward in the history of
         # zooms, would bring back the limits of another signal.
         canvas = self.figure_.canvas
@@ -159,29 +110,29 @@ class ReconstructionDisplay(shared.Display):
 
     def _draw(self, axes, i, kwargs):
         x, x_hat = self.signals[i], self.reconstructions[i]
-        colors = shared.SIGNAL_COLOR, shared.MODEL_COLOR
-        for signal, color in zip((x, x_hat), colors, strict=True):
-            shared.draw_signal(axes, signal, kwargs, color, self.timepoints)
+        self.draw_signal(axes, x, kwargs, shared.SIGNAL_COLOR)
+        self.draw_signal(axes, x_hat, kwargs, shared.MODEL_COLOR)
         if self.noise_std is not None:
             style = {"color": shared.MODEL_COLOR, "alpha": 0.15, "lw": 0}
-            time = shared.positions(self.timepoints, x.shape[1])
+            time = self.positions(x.shape[1])
             half = 2 * self.noise_std[:, None]
             for ax, low, high in zip(axes, x_hat - half, x_hat + half, strict=True):
                 ax.fill_between(time, low, high, **style)
 
     def _title(self, i, arrows=False):
-        """Number and error of a sample, below its place if they are sorted."""
+        """Number and error of a sample, below its place in the order."""
         name = f"signal {i if self.indices is None else self.indices[i]}"
         if self.errors is not None:
             name += f", RMSE {self.errors[i]:.3g}{self.error_unit}"
-        place = f"{ORDERS[self.order]}, {i + 1} of {len(self.signals)}"
+        order = ORDERS.get(self.order, "as given")
+        place = f"{order}, {i + 1} of {len(self.signals)}"
         if arrows:
             return f"← {place} →\n{name}"
         return name if self.order is None else f"{place}\n{name}"
 
-    def _label(self, ax):
-        names = self.channel_names, self.timepoints, self.xlabel
-        shared.label_signals(self.axes_, self.signals.shape[1], *names)
+    def _add_labels(self, ax):
+        shared.label_rows(self.axes_, self.name_channels(len(self.axes_)))
+        self.label_time()
         handles = [*self.ax_.lines, *self.ax_.collections]
         labels = ["signal", "reconstruction", "± 2 sd of the noise"]
         shared.add_legend(self.axes_, ax, handles, labels, ncols=3)
@@ -189,26 +140,23 @@ class ReconstructionDisplay(shared.Display):
 
 def _sort(errors, samples, random_state):
     """Indices of the samples in the order that `samples` names."""
-    n = len(errors)
-    if not isinstance(samples, str):
-        try:
-            indices = np.atleast_1d(np.arange(n)[np.asarray(samples)])
-        except IndexError as error:
+    if isinstance(samples, str):
+        if samples not in ORDERS:
             raise ValueError(
-                f"samples: {error}. Expected numbers of the {n} signals, or a mask of "
-                "as many booleans."
-            ) from error
-        if indices.ndim > 1 or not len(indices):
-            raise ValueError(
-                f"samples takes signals in the shape {indices.shape}. Expected one "
-                "dimension, and at least one signal."
+                f"samples={samples!r}. Expected one of {list(ORDERS)}, or indices."
             )
-        return indices
-    if samples not in ORDERS:
+        if samples == "random":
+            return check_random_state(random_state).permutation(len(errors))
+        order = np.argsort(errors, kind="stable")
+        return order[::-1] if samples == "worst" else order
+    samples = np.asarray(samples)
+    try:
+        indices = np.atleast_1d(np.arange(len(errors))[samples])
+    except IndexError:
+        indices = np.empty(0)
+    if indices.ndim > 1 or not len(indices):
         raise ValueError(
-            f"samples={samples!r}, expected 'worst', 'best', 'random' or indices."
+            f"samples are {samples.dtype} of shape {samples.shape}. Expected numbers "
+            f"of some of the {len(errors)} signals, or a mask of as many booleans."
         )
-    if samples == "random":
-        return check_random_state(random_state).permutation(n)
-    order = np.argsort(errors, kind="stable")
-    return order[::-1] if samples == "worst" else order
+    return indices

@@ -4,45 +4,23 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 from scipy.ndimage import median_filter
-from sklearn.utils.validation import check_is_fitted
 
 from skvae.plotting import shared
 from skvae.transformer import ConvVAETransformer
 
-TERMS = {"reconstruction": "reconstruction", "kl": "KL"}
 PARTS = {"train": ("training", "-"), "valid": ("held back", "--")}
-LEVELS = {
-    "pca": ("PCA", shared.SIGNAL_COLOR, "-"),
-    "pca_test": ("PCA, test", shared.SIGNAL_COLOR, "-."),
-    "fitted_test": ("fitted, test", shared.MODEL_COLOR, "-."),
-}
-# As many epochs as are drawn lightly, under their running median, and without the first
-# of them in the limits.
 MANY_EPOCHS = 40
-LEAST_MARGIN = 1e-3  # beyond values, relative to them
+LEAST_MARGIN = 1e-3  # of the limits, relative to the values
 
 
 @dataclass(repr=False, eq=False)
 class TrainingCurveDisplay(shared.Display):
-    """Terms of the objective over training, a panel each.
+    """Terms of the objective over training, a panel each."""
 
-    Parameters
-    ----------
-    history : dict of ndarray of shape (n_epochs,)
-        As `history_`, in nats per sample.
-    best_epoch : int, optional
-        Marked, counted from 1, if signals were held back.
-    levels : dict of float
-        Reconstruction + KL of ``"pca"`` and of the fitted model, of training signals
-        and of others, as ``"pca_test"`` and ``"fitted_test"``. They are drawn across
-        reconstruction + KL, which then takes the place of the loss: these are the same
-        with ``beta=1`` and without labels.
-    """
-
-    history: dict
+    history: dict  # of ndarray of shape (n_epochs,), as `history_`
     _: KW_ONLY
-    best_epoch: int | None = None
-    levels: dict = field(default_factory=dict)
+    best_epoch: int | None = None  # from 1, drawn if signals were held back
+    levels: dict = field(default_factory=dict)  # of reconstruction + KL
 
     @classmethod
     def from_estimator(cls, estimator, X=None, *, X_test=None, **kwargs):
@@ -50,29 +28,27 @@ class TrainingCurveDisplay(shared.Display):
 
         Parameters
         ----------
-        estimator : fitted ConvVAETransformer
+        estimator, **kwargs : see `skvae.plotting`
         X : array-like, optional
-            The signals it was fitted on. Probabilistic PCA of as many components is
-            fitted on them too, and its level drawn: training beats it below.
+            Training signals. Probabilistic PCA of as many components is fitted on them
+            too. Its reconstruction + KL is drawn in a panel of this sum, which takes
+            the place of the loss: with ``beta=1`` and without labels they are the same.
         X_test : array-like, optional
-            Other signals, needs `X`: the levels of PCA and of the fitted estimator on
-            them. What is gained on `X` alone is learnt by heart.
-        **kwargs : as for `plot`
+            Other signals, needs `X`. The sums of PCA and of the fitted estimator on
+            them are drawn.
         """
-        shared.pyplot()
-        check_is_fitted(estimator)
+        model = shared.Model(estimator)
+        vae = model.vae
         if X is None and X_test is not None:
             raise ValueError("X_test without X, which PCA is fitted on. Pass both.")
-        if X is not None and estimator.net_.criterion_.likelihood.is_unit_range:
+        if X is not None and vae.net_.criterion_.likelihood.is_unit_range:
             raise ValueError(
                 "X, but the likelihood is of zeros and ones, which no density compares "
                 "with, as that of PCA. Leave X out."
             )
-        levels = {} if X is None else _levels(estimator, X, X_test)
-        best_epoch = estimator.best_epoch_
-        return cls(estimator.history_, best_epoch=best_epoch, levels=levels).plot(
-            **kwargs
-        )
+        levels = {} if X is None else _levels(model, X, X_test)
+        display = cls(vae.history_, best_epoch=vae.best_epoch_, levels=levels)
+        return display.plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
         """Draw the terms, those of held-back signals beside those of training.
@@ -84,77 +60,69 @@ class TrainingCurveDisplay(shared.Display):
             raise ValueError(
                 "The history has no epochs, nothing was trained. Use max_epochs > 0."
             )
-        first = {"bound": "reconstruction + KL"} if self.levels else {"loss": "loss"}
-        terms = first | TERMS
+        first = "reconstruction + kl" if self.levels else "loss"
+        terms = [first, "reconstruction", "kl"]
         if np.any(self.history.get("train_label", 0)):
-            terms["label"] = "label"
-        self.axes_ = shared.make_axes(ax, 1, len(terms), (3.2, 3.0), sharey=False)
+            terms.append("label")
+        self.axes_ = shared.make_axes(ax, 1, len(terms), (3.2, 3.0), sharex=True)
         lines = {}
-        for panel, (term, title) in zip(self.axes_[0], terms.items(), strict=True):
-            lines = self._draw(panel, term, kwargs) | lines
-            shared.set_title(panel, title)
+        for panel, term in zip(self.axes_[0], terms, strict=True):
+            lines = self._draw(panel, term.split(" + "), kwargs) | lines
+            shared.set_title(panel, term.replace("kl", "KL"))
             panel.set_xlabel("epoch")
             panel.locator_params("x", integer=True, steps=[1, 2, 5, 10])
         self.ax_.set_ylabel("nats per sample")
-        ncols = 3 if shared.is_divided(ax, len(terms)) else len(lines)
-        shared.add_legend(self.axes_, ax, [*lines.values()], [*lines], ncols=ncols)
+        handles = list(lines.values())
+        shared.add_legend(self.axes_, ax, handles, list(lines), ncols=len(lines))
         return self
 
-    def _draw(self, panel, term, kwargs):
-        """Draw a term and what to compare it with: lines by what they are."""
-        lines, tails = {}, []
+    def _draw(self, panel, terms, kwargs):
+        """Draw a sum of terms, and levels to compare it with: lines by their names."""
+        lines, shown = {}, []
         for part, (name, linestyle) in PARTS.items():
             if f"{part}_loss" not in self.history:
                 continue
-            values = self._values(part, term)
+            values = sum(self.history[f"{part}_{term}"] for term in terms)
             style = {"color": shared.MODEL_COLOR, "linestyle": linestyle}
             style = shared.line_style(kwargs, **style)
             epochs = np.arange(1, len(values) + 1)
+            shown.append(values)
             if len(values) >= MANY_EPOCHS:
                 panel.plot(epochs, values, **style | {"alpha": 0.3, "linestyle": "-"})
-                smooth = median_filter(values, len(values) // 10, mode="nearest")
-                (lines[name],) = panel.plot(epochs, smooth, **style)
-                tails.append(values[len(values) // 10 :])
-            else:
-                (lines[name],) = panel.plot(epochs, values, **style)
+                shown[-1] = values[len(values) // 10 :]
+                values = median_filter(values, len(values) // 10, mode="nearest")
+            (lines[name],) = panel.plot(epochs, values, **style)
         if "held back" in lines and self.best_epoch is not None:
             style = {"color": shared.SIGNAL_COLOR, "lw": 1, "ls": ":"}
             name = f"best epoch, {self.best_epoch}"
             lines[name] = panel.axvline(self.best_epoch, **style)
-        if term == "bound":
-            for level, value in self.levels.items():
-                name, color, linestyle = LEVELS[level]
-                style = {"color": color, "lw": 1, "ls": linestyle}
-                lines[name] = panel.axhline(value, **style)
-            tails = tails and [*tails, [*self.levels.values()]]
-        if tails:
-            tails = np.concatenate(tails)
-            margin = 0.05 * np.ptp(tails)
-            margin = max(margin, LEAST_MARGIN * np.abs(tails).max())  # of a constant
-            panel.set_ylim(tails.min() - margin, tails.max() + margin)
+        for name, value in self.levels.items() if len(terms) > 1 else ():
+            is_pca = name.startswith("PCA")
+            color = shared.SIGNAL_COLOR if is_pca else shared.MODEL_COLOR
+            style = {"color": color, "lw": 1, "ls": "-." if "test" in name else "-"}
+            lines[name] = panel.axhline(value, **style)
+            shown.append([value])
+        shown = np.concatenate(shown)
+        margin = 0.05 * np.ptp(shown)
+        margin = max(margin, LEAST_MARGIN * np.abs(shown).max())
+        panel.set_ylim(shown.min() - margin, shown.max() + margin)
         return lines
 
-    def _values(self, part, term):
-        if term != "bound":
-            return self.history[f"{part}_{term}"]
-        return self.history[f"{part}_reconstruction"] + self.history[f"{part}_kl"]
 
-
-def _levels(estimator, X, X_test):
-    """Levels of PCA and, if there are other signals, of the estimator."""
-    X = shared.read(estimator, X)
-    kind, latent_dim = estimator.scaler_.kind, len(estimator.kl_per_dim_)
-    params = {"feature_weight": 0.0, "scale": kind, "max_epochs": 0, "random_state": 0}
-    pca = ConvVAETransformer(latent_dim, **params).fit(X)
-    levels = {"pca": _level(estimator, pca, X)}
+def _levels(model, X, X_test):
+    """Reconstruction + KL of PCA, and of both models on other signals."""
+    vae, X = model.vae, model.read(X)
+    params = {"feature_weight": 0.0, "max_epochs": 0, "random_state": 0}
+    pca = ConvVAETransformer(len(vae.kl_per_dim_), scale=vae.scaler_.kind, **params)
+    levels = {"PCA": _level(vae, pca.fit(X), X)}
     if X_test is not None:
-        X_test = shared.read(estimator, X_test)
-        levels["pca_test"] = _level(estimator, pca, X_test)
-        levels["fitted_test"] = _level(estimator, estimator, X_test)
+        X_test = model.read(X_test)
+        levels["PCA, test"] = _level(vae, pca, X_test)
+        levels["fitted, test"] = _level(vae, vae, X_test)
     return levels
 
 
-def _level(estimator, model, X):
-    """Reconstruction + KL of a model, in the scaled units of the estimator."""
-    log_det = estimator.scaler_.log_det((~np.isnan(X)).sum(axis=2))
+def _level(vae, model, X):
+    """-score of a model, in the scaled units of the autoencoder."""
+    log_det = vae.scaler_.log_det((~np.isnan(X)).sum(axis=2))
     return float(log_det.mean() - model.score(X))
