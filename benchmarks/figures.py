@@ -1,4 +1,4 @@
-"""The pictures of the README, of signals of people whom training has not seen."""
+"""The picture of the README, of signals of people whom training has not seen."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from skvae import ConvVAETransformer
 from skvae.datasets import load_watch
-from skvae.plotting import LatentSpaceDisplay, ReconstructionDisplay
+from skvae.plotting import LatentSpaceDisplay
 from skvae.scaling import ChannelScaler
 
 FOLDER = Path(__file__).parent / "figures"
@@ -69,29 +69,10 @@ def draw_latent_spaces():
     return figure
 
 
-def draw_reconstructions():
-    """Three of their recordings, two channels of each."""
-    watch, unseen = load_watch(), load_watch(subset="test")
-    names = ["ax", "wy"]
-    pair = [unseen.channel_names.index(name) for name in names]
-    vae = ConvVAETransformer(random_state=0).fit(watch.data[:, pair])
-    options = {"samples": "random", "n_samples": 3, "random_state": 0}
-    return ReconstructionDisplay.from_estimator(
-        vae, unseen.data[:, pair], channel_names=names, **options
-    ).figure_
-
-
-PICTURES = {
-    "latent_space": draw_latent_spaces,
-    "reconstructions": draw_reconstructions,
-}
-
-
 if __name__ == "__main__":
-    for name, draw in PICTURES.items():
-        path = FOLDER / f"{name}.png"
-        save(draw(), path)
-        n_bytes = path.stat().st_size
-        print(f"{path.name}: {n_bytes / 1000:.0f} kB")
-        if n_bytes > MAX_BYTES:
-            raise SystemExit(f"{path.name} is larger than {MAX_BYTES / 1000:.0f} kB.")
+    path = FOLDER / "latent_space.png"
+    save(draw_latent_spaces(), path)
+    n_bytes = path.stat().st_size
+    print(f"{path.name}: {n_bytes / 1000:.0f} kB")
+    if n_bytes > MAX_BYTES:
+        raise SystemExit(f"{path.name} is larger than {MAX_BYTES / 1000:.0f} kB.")
