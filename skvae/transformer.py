@@ -31,7 +31,6 @@ from skvae.inputs.target import Target, check_target
 from skvae.messages import warn_user
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.objective import gaussian_elbo, log_importance_weights
-from skvae.model.summary import summarize
 from skvae.saving.checkpoint import Checkpoint
 from skvae.saving.estimator import load, save
 from skvae.saving.files import FORMAT, versions, warn_if_versions_differ
@@ -42,6 +41,7 @@ from skvae.sklearn_private import (
     StrOptions,
     fit_context,
 )
+from skvae.summary import summarize
 from skvae.threads import all_threads, draw_seed, forked_random_state, plain_torch
 from skvae.training.callbacks import FitTasks
 from skvae.training.fit import Job, fit

@@ -23,7 +23,7 @@ LAYERS = [
      "datasets.", "progress"),
     ("inputs.", "model."),
     ("training.",),
-    ("saving.",),
+    ("saving.", "summary"),
     ("transformer",),
     ("apply",),
     ("plotting", "plotting."),

@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 from skvae import ConvVAETransformer
 from skvae.model.network import ConvVAE
-from skvae.model.summary import summarize
+from skvae.summary import summarize
 
 KERAS = {
     "conv_channels": (16, 16, 32, 32),
