@@ -1,6 +1,7 @@
 """What scikit-learn keeps private, or has only in newer versions, and skvae uses."""
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.preprocessing._data import _is_constant_feature as is_constant_feature
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
@@ -21,11 +22,27 @@ except ImportError:
 
 
 __all__ = [
+    "OUTPUT_CONFIG",
     "CallbackSupportMixin",
     "Interval",
     "StrOptions",
+    "callback_context",
     "container_adapter",
     "fit_context",
+    "has_callbacks",
+    "is_constant_feature",
     "parse_version",
     "validate_parameter_constraints",
 ]
+
+# Attribute in which `set_output` keeps its choice.
+OUTPUT_CONFIG = "_sklearn_output_config"
+
+
+def callback_context(estimator):
+    """Set up the callbacks of a fit, and return its context."""
+    return estimator._init_callback_context(max_subtasks=None)
+
+
+def has_callbacks(estimator):
+    return hasattr(estimator, "_skl_callbacks")
