@@ -17,31 +17,15 @@ except ImportError:
     class CallbackSupportMixin:
         """Nothing: scikit-learn before 1.9 has no callbacks."""
 
-        def _init_callback_context(self, **options):
-            return None
-
-
-__all__ = [
-    "OUTPUT_CONFIG",
-    "CallbackSupportMixin",
-    "Interval",
-    "StrOptions",
-    "callback_context",
-    "container_adapter",
-    "fit_context",
-    "has_callbacks",
-    "is_constant_feature",
-    "parse_version",
-    "validate_parameter_constraints",
-]
 
 # Attribute in which `set_output` keeps its choice.
 OUTPUT_CONFIG = "_sklearn_output_config"
 
 
 def callback_context(estimator):
-    """Set up the callbacks of a fit, and return its context."""
-    return estimator._init_callback_context(max_subtasks=None)
+    """Set up the callbacks of a fit, and return its context, if there are any."""
+    if hasattr(estimator, "_init_callback_context"):
+        return estimator._init_callback_context(max_subtasks=None)
 
 
 def has_callbacks(estimator):

@@ -3,7 +3,6 @@
 import math
 from collections import OrderedDict
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -77,8 +76,9 @@ class ConvVAE(nn.Module):
     ):
         super().__init__()
         shape, channels = (n_channels, n_timepoints), (n_channels, *conv_channels)
+        # Lengths, as channels, of the signal and after each convolution.
         lengths = [-(-n_timepoints // stride**i) for i in range(len(channels))]
-        parts = Convolutions(channels, lengths, kernel_size, stride, batch_norm)
+        convs = channels, lengths, kernel_size, stride, batch_norm
         self.gaps = GapFiller(*shape)
         if linear_path:
             features = RandomConvolutions(*shape) if with_features else None
@@ -86,14 +86,16 @@ class ConvVAE(nn.Module):
             if correct_mean:
                 n_read = max(latent_dim, n_components)
                 correction = Correction((n_read, *hidden_dims, latent_dim), dropout)
-            sizes = math.prod(shape), n_read, latent_dim
-            self.encoder = LinearEncoder(*sizes, features, correction)
+            self.encoder = LinearEncoder(
+                math.prod(shape), n_read, latent_dim, features, correction
+            )
         else:
-            dropouts = dropout, hidden_dropout
-            self.encoder = ConvEncoder(parts, hidden_dims, latent_dim, *dropouts)
+            self.encoder = ConvEncoder(
+                convs, hidden_dims, latent_dim, dropout, hidden_dropout
+            )
         last_size = output_kernel_size or kernel_size - 1 + kernel_size % 2
         activation = nn.Sigmoid() if output_activation else nn.Identity()
-        self.decoder = Decoder(parts, latent_dim, last_size, activation, linear_path)
+        self.decoder = Decoder(convs, latent_dim, last_size, activation, linear_path)
         self.head = None
         if n_targets:
             self.head = nn.Linear(latent_dim, n_targets, dtype=torch.float32)
@@ -103,9 +105,9 @@ class ConvVAE(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def read(self, x):
-        """Filled signals x (n, c, t) as rows with their features, for the encoder.
+        """Input of the encoder: signals x (n, c, t) with gaps filled, and features.
 
-        The bits of a row do not depend on the size of the batch. NaN is a gap.
+        Its bits do not depend on the size of the batch.
         """
         return self.encoder.read(self.gaps(x))
 
@@ -137,9 +139,9 @@ class ConvVAE(nn.Module):
         return is_linear and self.decoder.linear is not None
 
     def posterior_given_measured(self, x, z_mean, z_log_var, noise):
-        """Mean and Cholesky factor of q(z|x) of x with gaps, from those of `encode`.
+        """Mean and Cholesky factor of q(z|x) of signals x (n, c, t) with gaps.
 
-        `noise` is the variance of p(x|z).
+        `z_mean` and `z_log_var` are from ``encode(x)``, `noise` is p(x|z)'s variance.
         """
         x_hat, loadings = self.decode(z_mean), self.decoder.linear.weight
         return conditioned_on_measured(
@@ -243,16 +245,6 @@ class ConvVAE(nn.Module):
             return []
         layers = (self.decoder.linear, *self.last_layers())
         return [parameter for layer in layers for parameter in layer.parameters()]
-
-
-class Convolutions(NamedTuple):
-    """The convolutions of an encoder, which its decoder mirrors."""
-
-    channels: tuple  # of the signal, and after each convolution
-    lengths: list  # of the signal, and after each convolution
-    kernel_size: int
-    stride: int
-    batch_norm: bool
 
 
 class LinearEncoder(nn.Module):

@@ -17,21 +17,9 @@ class Checkpoint(Callback):
     """Writes the state of a fit to `path` after each epoch, and restores it.
 
     It is the last callback of a net, whose state it writes too. The file stays: the
-    same fit, started again, then trains no more.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-    run : dict
-        What a fit must have in common with the one in the file, of types that
-        `files.encode` knows.
-    seed : int
-        Seed of the fit, unless there is one in the file.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or of another run; the message says what differs.
+    same fit, started again, then trains no more. `run` is what that fit must have in
+    common with this one, of types that `files.encode` knows; a ValueError says what
+    differs. A file's `seed` replaces the given one.
     """
 
     def __init__(self, path, run, seed):
@@ -61,9 +49,8 @@ class Checkpoint(Callback):
     def on_train_begin(self, net, **kwargs):
         if self.state is not None:
             restore(net, self.state)
-            n_epochs = len(net.history)
-            LOGGER.info("%d epochs are in checkpoint %s", n_epochs, self.path)
             self.state = None
+            LOGGER.info("%d epochs are in checkpoint %s", len(net.history), self.path)
 
     def on_epoch_end(self, net, **kwargs):
         content = {"run": self.run, "seed": self.seed, "state": snapshot(net)}

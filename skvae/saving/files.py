@@ -75,8 +75,8 @@ def read(path, kind):
         raise ValueError(
             f"{path} has kind {held[0]!r} and format {held[1]}, written by skvae "
             f"{writer}. Expected kind {kind!r} and format {FORMAT}, of skvae {reader}, "
-            "installed here. ConvVAETransformer.load reads an estimator, and a fit that "
-            "is started again its checkpoint. For another format, install the version "
+            "installed here. ConvVAETransformer.load reads an estimator, a fit that is "
+            "started again its checkpoint. For another format, install the version "
             "that wrote it."
         )
     if not is_whole:
