@@ -88,7 +88,7 @@ def stack(layers, batch_norm=False, dropout=0.0):
     for layer in layers:
         is_dense = isinstance(layer, nn.Linear)
         stacked.append(layer)
-        stacked.append(nn.ReLU(inplace=True))  # the gradient needs no output of layer
+        stacked.append(nn.ReLU(inplace=True))  # no gradient needs its input
         if batch_norm:
             norm = nn.BatchNorm1d if is_dense else nn.BatchNorm2d
             stacked.append(norm(layer.bias.numel(), dtype=torch.float32))

@@ -46,10 +46,6 @@ class ConvVAE(nn.Module):
         Number of components that the correction of a `LinearEncoder` reads.
     n_targets : int
         Outputs of a linear head on the latent mean; 0 for none.
-
-    References
-    ----------
-    Kingma & Welling (2014), https://arxiv.org/abs/1312.6114
     """
 
     def __init__(

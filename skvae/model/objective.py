@@ -39,10 +39,6 @@ def log_importance_weights(module, likelihood, weight, x, draws):
     Returns
     -------
     Tensor of shape (n_samples, n_draws), in nats.
-
-    References
-    ----------
-    Burda, Grosse & Salakhutdinov (2016), https://arxiv.org/abs/1509.00519
     """
     z_mean, z_log_var = module.encode(x)
 
