@@ -34,9 +34,7 @@ class Summary(list):
         for i in (len(self) + 1, 1):
             lines.insert(i, "-" * len(lines[0]))
         shares = [f"{share:.1%} of the {x}" for x, share in self.network_share.items()]
-        if shares:  # files of older versions have none
-            lines.append(f"From networks: {', '.join(shares)}")
-        return "\n".join(lines)
+        return "\n".join([*lines, f"From networks: {', '.join(shares)}"])
 
 
 @plain_torch()

@@ -870,7 +870,7 @@ class ConvVAETransformer(
             table with totals. Shapes are of one sample: (channels, timepoints) after
             a convolution. Its last line tells `network_share_`.
         """
-        module, share = self.module_, getattr(self, "network_share_", {})
+        module, share = self.module_, self.network_share_
         return summarize(module, self.n_channels_in_, self.n_timepoints_in_, share)
 
     def _validate_params(self):

@@ -155,14 +155,6 @@ def test_share_of_the_networks_at_its_ends(waves, settings, expected):
     assert vae.network_share_ == {"latents": expected, "reconstruction": expected}
 
 
-def test_what_an_older_version_fitted_goes_on(waves):
-    vae = ConvVAETransformer(3, max_epochs=1).fit(waves)
-    del vae.network_share_
-    assert "networks" not in str(vae.summary())
-    vae.partial_fit(waves)
-    assert str(vae.summary()).splitlines()[-1].startswith("From networks")
-
-
 def test_summary_needs_a_fit():
     with pytest.raises(NotFittedError):
         ConvVAETransformer().summary()

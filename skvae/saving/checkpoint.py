@@ -98,7 +98,7 @@ def restore(net, state):
             else:
                 setattr(callbacks[name], key, value)
     net.history.extend(state["history"])
-    net.stops = state.get("stops", False)
+    net.stops = state["stops"]
     torch.set_rng_state(state["random_state"])
     if "cuda_random_state" in state:
         torch.cuda.set_rng_state(state["cuda_random_state"], net.device)
