@@ -81,12 +81,13 @@ def shared_errors():
 
 def refuse_differences(facts):
     """A ValueError in all processes where their facts, a dict by name, differ."""
-    first, *others = from_all(facts)
-    for number, other in enumerate(others, start=1):
-        for name, value in other.items():
-            if value != first[name]:
+    facts_of_all = from_all(facts)
+    for number, own_facts in enumerate(facts_of_all):
+        for name, value in own_facts.items():
+            expected = facts_of_all[0][name]
+            if value != expected:
                 raise ValueError(
-                    f"{name} is {value} in process {number}, but {first[name]} in "
+                    f"{name} is {value} in process {number}, but {expected} in "
                     "process 0. Expected the same in all processes of a group, which "
                     "fit one model."
                 )

@@ -164,9 +164,9 @@ def export(module, example, input_name, output_name, opset):
 
 
 def end_names(graph):
-    """End the names of values in "_", since skl2onnx makes them its own by digits.
+    """Append "_" to the names of values.
 
-    It takes copy_1, once it is copy_11, for another value of this name.
+    skl2onnx appends digits, and takes copy_1, renamed to copy_11, for another copy_11.
     """
     kept = {"", *(value.name for value in (*graph.input, *graph.output))}
     for node in graph.node:

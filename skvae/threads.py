@@ -10,7 +10,7 @@ import torch
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_info, threadpool_limits
 
-# Lock of torch's global generators; reentrant, since a fit evaluates with own draws.
+# Lock of torch's global generators; reentrant: a fit evaluates with its own draws.
 RANDOM_STATE_LOCK = threading.RLock()
 # PyTorch's number of threads outside `torch_threads`, for each thread that is inside.
 THREADS_OUTSIDE = {}

@@ -5,8 +5,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-# Smallest mean distortion of a value, in scaled units, with which the optimal weight of
-# a perfect reconstruction is finite.
+# Least mean distortion of a value, in scaled units: the optimal weight of a perfect
+# reconstruction stays finite.
 MIN_SQUARED_ERROR = 1e-8
 MIN_ABSOLUTE_ERROR = 1e-4
 
@@ -37,7 +37,7 @@ class Likelihood:
     is_gaussian = False  # whether the distortion is the squared error
 
     def distortion(self, x_hat, x):
-        """Sum of the errors of each signal, (n,), over what was measured of x."""
+        """Sum of the errors of each signal, (n,), over measured values of x."""
         check_same_shape("x_hat", x_hat, "x", x)
         errors = self.errors(x_hat, x.nan_to_num()) * ~x.isnan()
         return errors.flatten(1).sum(dim=1)

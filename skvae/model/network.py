@@ -166,11 +166,11 @@ class ConvVAE(nn.Module):
 
     @torch.no_grad()
     def blend_errors(self, x, decoder_std, seed):
-        """Sums from which the best `gaps.blend` follows, an ndarray of shape (2,).
+        """Two sums whose ratio is the best `gaps.blend`, an ndarray.
 
-        Some measured values of x (n, c, t) are hidden and filled. The first sum is that
-        of their errors times what the whole share changes, the second that of the
-        squares of the change.
+        Measured values of x (n, c, t) are hidden and filled. The first sum is of the
+        products of their errors and the change by the whole share, the second of the
+        squares of this change.
         """
         x_cpu = x.cpu()
         has_gaps = x_cpu.isnan().any()

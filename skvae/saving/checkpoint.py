@@ -17,9 +17,9 @@ class Checkpoint(Callback):
     """Writes the state of a fit to `path` after each epoch, and restores it.
 
     It is the last callback of a net, whose state it writes too. The file stays: the
-    same fit, started again, then trains no more. `run` is what that fit must have in
-    common with this one, of types that `files.encode` knows; a ValueError says what
-    differs. A file's `seed` replaces the given one.
+    same fit, started again, then trains no more. `run`, of types that `files.encode`
+    knows, must be equal in both; a ValueError says what differs. The `seed` of a file
+    replaces the given one.
     """
 
     def __init__(self, path, run, seed):

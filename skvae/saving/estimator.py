@@ -27,9 +27,9 @@ class SavingMixin:
         path : str or os.PathLike
             A safetensors file; it is replaced in one step.
         training : bool
-            Keep what `partial_fit` and `warm_start` need to go on to the same bits: the
-            optimizer's state, and up to some MB of signals and of sums over all of
-            them. Without it, as after a pickle, they train the decoder alone.
+            Whether to write the state with which `partial_fit` and `warm_start` go on
+            to the same bits: the optimizer's, and a few MB of signals and of sums over
+            all signals. Without it, as after a pickle, they train the decoder alone.
 
         Raises
         ------

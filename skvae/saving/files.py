@@ -1,7 +1,7 @@
 """Files of arrays and plain values: safetensors, with a checksum, without code.
 
 The values are JSON in the header of a safetensors file, the arrays its tensors. Reading
-builds data only, and refuses what `decode` does not know.
+builds data only, and refuses kinds that `decode` does not know.
 """
 
 import contextlib
@@ -96,7 +96,7 @@ def header_size(data):
 
 
 def checksum_of(data, written):
-    """SHA-256 of a file in which the checksum that is written there counts as zeros."""
+    """SHA-256 of a file with zeros in place of the checksum that is written there."""
     data = data.replace(written.encode(), NO_CHECKSUM.encode(), 1)
     return hashlib.sha256(data).hexdigest()
 
@@ -108,7 +108,7 @@ def replacing(path):
     if not folder.is_dir():
         message = f"The folder {str(folder)!r} does not exist, create it"
         raise FileNotFoundError(errno.ENOENT, message, os.fspath(path))
-    # The name is no other thread's or process's.
+    # No other thread or process has this name.
     temporary = Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -121,7 +121,7 @@ def replacing(path):
 
 
 def remove_temporary_files(path):
-    """Remove the files that processes killed in `replacing` left beside path."""
+    """Remove files beside path of processes that were killed in `replacing`."""
     for other in path.parent.iterdir():
         if re.fullmatch(re.escape(path.name) + r"\.[0-9a-f]{8}\.tmp", other.name):
             other.unlink(missing_ok=True)
@@ -161,7 +161,7 @@ OPTIMIZERS = {
     for name, value in vars(torch.optim).items()
     if isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
 }
-# Types that JSON lacks, by the kind they are written as, in what they are written as.
+# By kind, a type that JSON lacks and the function that writes it.
 WRITTEN = {
     "tuple": (tuple, list),
     "tensor": (torch.Tensor, lambda tensor: tensor.detach().cpu().numpy()),
