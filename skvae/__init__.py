@@ -2,8 +2,6 @@
 
 from skvae.transformer import ConvVAETransformer
 
-__all__ = ["ConvVAETransformer", "__version__", "load"]
-
-load = ConvVAETransformer.load
+__all__ = ["ConvVAETransformer", "__version__"]
 
 __version__ = "0.2.0"

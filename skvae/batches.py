@@ -21,9 +21,8 @@ INFERENCE_TIMEPOINTS = {"cpu": 2**18, "cuda": 2**23}
 def resolve_device(device, *, training):
     """The torch device that `device` means now, on this machine.
 
-    "auto" is CUDA where there is a GPU. Where there is none, a CUDA device raises in
-    training; afterwards it gives the CPU, with a warning, so that what was fitted on
-    a GPU works without one.
+    "auto" is CUDA where there is a GPU. Without one, a CUDA device raises in training;
+    afterwards it is the CPU, with a warning, so that a model fitted on a GPU works.
     """
     has_cuda = torch.cuda.is_available()
     if device == "auto":

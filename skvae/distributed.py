@@ -1,9 +1,10 @@
-"""The processes that fit one model: what each finds, known to all or added up.
+"""Processes that fit one model: their group, and what they agree on.
 
-Where `torch.distributed` is initialised, each of them calls `fit` with its share of the
-signals. Elsewhere there is one process, and nothing here does anything. A script for
-``torchrun --nproc-per-node=2 fit.py`` on one machine, or for ``torchrun --nnodes=2
---rdzv-backend=c10d --rdzv-endpoint=HOST:29500 fit.py`` on each of two::
+Where `torch.distributed` is initialised, each process of the group calls `fit` with its
+share of the signals, two or more. All end with the same model, to the bit. Elsewhere
+there is one process, and nothing here does anything. Save this script as fit.py and run
+``torchrun --nproc-per-node=2 fit.py`` on one machine, or on each of two ``torchrun
+--nnodes=2 --rdzv-backend=c10d --rdzv-endpoint=HOST:29500 fit.py``::
 
     import numpy as np
     import torch.distributed as dist
@@ -17,9 +18,6 @@ signals. Elsewhere there is one process, and nothing here does anything. A scrip
         vae.save("vae.safetensors")
     dist.barrier()  # until it is saved
     dist.destroy_process_group()
-
-All end with the same model, to the bit. Shares may have any sizes, from two signals up;
-classes are those of all.
 """
 
 import contextlib
@@ -46,28 +44,26 @@ def rank():
 
 
 def from_all(value):
-    """An object of each process, a list in their order, in all of them."""
-    if n_processes() == 1:
-        return [value]
-    values = [None] * n_processes()
-    dist.all_gather_object(values, value)
+    """The objects of all processes, a list in their order."""
+    values = [value] * n_processes()
+    if len(values) > 1:
+        dist.all_gather_object(values, value)
     return values
 
 
 def from_first(value):
-    """An object of the first process, in all of them."""
-    if n_processes() == 1:
-        return value
+    """The object of the first process."""
     values = [value]
-    dist.broadcast_object_list(values)
+    if n_processes() > 1:
+        dist.broadcast_object_list(values)
     return values[0]
 
 
 @contextlib.contextmanager
 def shared_errors():
-    """What raises inside in one process raises the same error in all of them.
+    """Raise an error of the block in all processes of the group.
 
-    One that went on alone would wait for the others in vain.
+    A process that went on alone would wait for the others in vain.
     """
     error = None
     try:
@@ -84,25 +80,21 @@ def shared_errors():
 
 
 def refuse_differences(facts):
-    """A ValueError, in all processes, where one was given something else.
-
-    Parameters
-    ----------
-    facts : dict of str to anything that compares
-    """
-    first, *others = from_all(facts)
-    for number, other in enumerate(others, start=1):
-        for name, value in other.items():
-            if value != first[name]:
+    """A ValueError in all processes where their facts, a dict by name, differ."""
+    facts_of_all = from_all(facts)
+    for number, own_facts in enumerate(facts_of_all):
+        for name, value in own_facts.items():
+            expected = facts_of_all[0][name]
+            if value != expected:
                 raise ValueError(
-                    f"{name} is {value} in process {number}, but {first[name]} in "
+                    f"{name} is {value} in process {number}, but {expected} in "
                     "process 0. Expected the same in all processes of a group, which "
                     "fit one model."
                 )
 
 
 def pooled(counts, means, variances):
-    """Number, mean and variance (d,) of values (n, d), from those of parts of them.
+    """Number, mean and variance (d,) of values (n, d), from those of their parts.
 
     References
     ----------
@@ -129,7 +121,7 @@ def sum_over_processes(values):
 
 
 def average_gradients(parameters, share):
-    """Make gradients those of all signals, of which this process has a share."""
+    """Average gradients over all signals, of which this process has a share."""
     if n_processes() == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -141,7 +133,7 @@ def average_gradients(parameters, share):
 
 @torch.no_grad()
 def average_batch_norm(module, share):
-    """Make the running statistics of BatchNorm those of all processes' signals."""
+    """Pool the running statistics of BatchNorm over all signals."""
     for layer in module.modules() if n_processes() > 1 else []:
         if getattr(layer, "running_mean", None) is not None:
             mean = sum_over_processes(share * layer.running_mean)
@@ -159,47 +151,35 @@ def take_from_first(module):
 
 
 def check_group(estimator, goes_on):
-    """Check that the processes of a group, if there is one, fit one model.
-
-    `goes_on`: from what was fitted before.
-    """
+    """Check that all processes fit one model, which goes on from a fit or does not."""
     if n_processes() == 1:
         return
     with shared_errors():
-        frame = inspect.currentframe()
-        while frame is not None:
-            if frame.f_globals.get("__name__", "").startswith(
-                "sklearn.model_selection."
-            ):
-                raise ValueError(
-                    "A search or cross-validation runs within a process group, where "
-                    "each process would score its own share of the signals. Search "
-                    "first, in one process or on Dask, then fit the best in the group."
-                )
-            frame = frame.f_back
+        callers = (frame.frame.f_globals.get("__name__") for frame in inspect.stack(0))
+        if any(str(name).startswith("sklearn.model_selection.") for name in callers):
+            raise ValueError(
+                "A search or cross-validation runs within a process group, where each "
+                "process would score its own share of the signals. Search first, in "
+                "one process or on Dask, then fit the best in the group."
+            )
         if estimator.checkpoint is not None:
             raise ValueError(
                 "checkpoint is for a fit in one process, but this one is of "
                 f"{n_processes()}. Use checkpoint=None."
             )
+    shape = estimator.n_channels_in_, estimator.n_timepoints_in_
     facts = {
-        "(n_channels, n_timepoints) of X": (
-            estimator.n_channels_in_,
-            estimator.n_timepoints_in_,
-        ),
+        "(n_channels, n_timepoints) of X": shape,
         "The number of dimensions of X": estimator.n_dims_in_,
         "Whether there is a fitted model to go on from": goes_on,
     }
     if goes_on:
-        state = estimator.module_.state_dict()
-        arrays = [values.cpu().numpy() for values in state.values()]
-        scaler = estimator.scaler_
-        arrays += [scaler.offset_, scaler.scale_, estimator.latent_scale_]
-        facts["The fitted model, as a hash,"] = joblib.hash(arrays)
+        state, scaler = estimator.module_.state_dict(), estimator.scaler_
+        fitted = [values.cpu().numpy() for values in state.values()]
+        fitted += [scaler.offset_, scaler.scale_, estimator.latent_scale_]
         memory = estimator.net_.memory_
-        facts["What is remembered of signals, as a hash,"] = memory and joblib.hash(
-            (memory.X, memory.y, memory.n_seen)
-        )
+        fitted += [memory.X, memory.y, memory.n_seen] if memory else []
+        facts["The fitted model, as a hash,"] = joblib.hash(fitted)
     for name, value in estimator.get_params(deep=False).items():
         if name not in OWN_OF_A_PROCESS:
             facts[name] = repr(value)

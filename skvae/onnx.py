@@ -1,7 +1,7 @@
 """ONNX graphs of fitted models, which run where there is no Python.
 
-Importing it registers `ConvVAETransformer` with skl2onnx, whose ``to_onnx(pipeline,
-X[:2])`` then converts pipelines that it is in.
+An import of this file registers `ConvVAETransformer` with skl2onnx, whose
+``to_onnx(pipeline, X[:2])`` then converts pipelines with it.
 """
 
 import copy
@@ -23,8 +23,7 @@ try:
 except ImportError as error:
     raise ImportError('skvae.onnx needs: pip install "skvae[onnx]"') from error
 
-# The first that PyTorch's exporter writes.
-MIN_OPSET = 18
+MIN_OPSET = 18  # of PyTorch's exporter
 
 
 @plain_torch()
@@ -34,79 +33,66 @@ def decoder_to_onnx(estimator, opset=MIN_OPSET):
     Parameters
     ----------
     estimator : ConvVAETransformer
-        Fitted.
+        A fitted estimator.
     opset : int
         Version of ONNX's operators, at least 18.
 
     Returns
     -------
     onnx.ModelProto
-        Of an input "Z", float32 of shape (n_samples, latent_dim), and an output
-        "signals" in the units and the layout of the fitted X, of the type that
-        `inverse_transform` gives: float32, or float64 where that is too coarse.
+        Its input "Z" is float32 of shape (n_samples, latent_dim). Its output "signals"
+        has the units and the layout of the fitted X, and the dtype that
+        `inverse_transform` gives.
     """
     check_is_fitted(estimator)
     Z = torch.zeros(2, estimator.latent_scale_.size, dtype=torch.float32)
     return export(DecoderGraph(estimator), Z, "Z", "signals", opset)
 
 
-class EncoderGraph(nn.Module):
-    """X, of the layout of the fitted X, to latents, as `transform`.
-
-    They are of X's type, which skl2onnx expects. Gaps are not filled: a signal with NaN
-    has latents of NaN.
-    """
+class Graph(nn.Module):
+    """A copy of the network on the CPU, and the scaling of signals and latents."""
 
     def __init__(self, estimator):
         super().__init__()
+        scaler = estimator.scaler_
+        self.module = copy.deepcopy(estimator.module_).cpu().eval()
+        self.register_buffer("offset", torch.from_numpy(scaler.offset_))
+        self.register_buffer("scale", torch.from_numpy(scaler.scale_))
+        latent_scale = torch.from_numpy(estimator.latent_scale_)
+        self.register_buffer("latent_scale", latent_scale)
+        self.dtype = getattr(torch, scaler.dtype_)
         self.shape = estimator.n_channels_in_, estimator.n_timepoints_in_
-        self.scaling = Scaling(estimator)
-        self.module = cpu_copy(estimator)
+        self.is_flat = estimator.n_dims_in_ == 2
+
+
+class EncoderGraph(Graph):
+    """X in the layout of the fitted X to latents, as `transform`.
+
+    Latents have the dtype of X, which skl2onnx expects. Gaps are not filled: a signal
+    with NaN has latents of NaN.
+    """
+
+    def __init__(self, estimator):
+        super().__init__(estimator)
         encoder = self.module.encoder
         if getattr(encoder, "features", None) is not None:
             encoder.features = FeatureGraph(encoder.features)
 
     def forward(self, X):
-        x = self.scaling.scaled(X.reshape(-1, *self.shape))
-        encoder = self.module.encoder
-        z_mean, _ = encoder(encoder.represent(encoder.read(x)))
+        x = X.reshape(-1, *self.shape)
+        x = ((x.double() - self.offset) / self.scale).float()
+        z_mean, _ = self.module.encode_read(self.module.encoder.read(x))
         has_gaps = x.isnan().any(dim=2).any(dim=1)[:, None]
-        Z = torch.where(has_gaps, math.nan, z_mean) * self.scaling.latent_scale
-        return Z.to(X.dtype)
+        return (torch.where(has_gaps, math.nan, z_mean) * self.latent_scale).to(X.dtype)
 
 
-class DecoderGraph(nn.Module):
+class DecoderGraph(Graph):
     """Latents to signals, as `inverse_transform`."""
 
-    def __init__(self, estimator):
-        super().__init__()
-        self.scaling = Scaling(estimator)
-        self.module = cpu_copy(estimator)
-        self.is_flat = estimator.n_dims_in_ == 2
-
     def forward(self, Z):
-        x = self.module.decode(Z / self.scaling.latent_scale)
-        signals = self.scaling.unscaled(x)
+        x = self.module.decode(Z / self.latent_scale)
+        signals = (x.double() * self.scale + self.offset).to(self.dtype)
         return signals.flatten(1) if self.is_flat else signals
-
-
-class Scaling(nn.Module):
-    """`ChannelScaler` and the scale of the latents, in float64 inside."""
-
-    def __init__(self, estimator):
-        super().__init__()
-        scaler = estimator.scaler_
-        self.register_buffer("offset", torch.from_numpy(scaler.offset_))
-        self.register_buffer("scale", torch.from_numpy(scaler.scale_))
-        scale = torch.from_numpy(estimator.latent_scale_)
-        self.register_buffer("latent_scale", scale)
-        self.dtype = getattr(torch, scaler.dtype_)
-
-    def scaled(self, x):
-        return ((x.double() - self.offset) / self.scale).float()
-
-    def unscaled(self, x):
-        return (x.double() * self.scale + self.offset).to(self.dtype)
 
 
 class FeatureGraph(nn.Module):
@@ -118,7 +104,7 @@ class FeatureGraph(nn.Module):
     def __init__(self, features):
         super().__init__()
         self.features = features
-        # Read here: what a graph does may not depend on values.
+        # Values are read here: the operators of a graph may not depend on them.
         rows = [tuple(np.flatnonzero(row)) for row in features.inputs.numpy()]
         self.summed = list(dict.fromkeys(rows))  # inputs that kernels sum
         self.order = [self.summed.index(row) for row in rows]
@@ -141,13 +127,9 @@ class FeatureGraph(nn.Module):
         q = torch.stack(summed, dim=1).round().clamp(-LIMIT, LIMIT)[:, self.order]
         counts = []
         for i, dilation in enumerate(features.dilations):
-            response = nn.functional.conv1d(
-                q,
-                self.weight,
-                padding=N_TAPS // 2 * dilation,
-                dilation=dilation,
-                groups=len(self.order),
-            )
+            reach = {"padding": N_TAPS // 2 * dilation, "dilation": dilation}
+            groups = len(self.order)
+            response = nn.functional.conv1d(q, self.weight, **reach, groups=groups)
             above = response[:, :, None] > features.thresholds[:, i, :, None].float()
             counts.append(above.float().sum(dim=3))  # (n, n_kernels, n_thresholds)
         counts = torch.stack(counts, dim=2)  # (n, n_kernels, n_dilations, n_thresholds)
@@ -157,11 +139,6 @@ class FeatureGraph(nn.Module):
             groups = counts.unflatten(1, (-1, MAKES_ROOM))
             counts = torch.cat([above[:, :, None], groups[:, :, 1:]], dim=2)
         return counts.flatten(1) * (1 / n_timepoints)
-
-
-def cpu_copy(estimator):
-    """The network, to be changed, on the CPU, in evaluation mode."""
-    return copy.deepcopy(estimator.module_).cpu().eval()
 
 
 def export(module, example, input_name, output_name, opset):
@@ -187,9 +164,9 @@ def export(module, example, input_name, output_name, opset):
 
 
 def end_names(graph):
-    """End the names of values in "_": skl2onnx appends digits to make them its own.
+    """Append "_" to the names of values.
 
-    It takes copy_1, once it is copy_11, for another that has this name.
+    skl2onnx appends digits, and takes copy_1, renamed to copy_11, for another copy_11.
     """
     kept = {"", *(value.name for value in (*graph.input, *graph.output))}
     for node in graph.node:
@@ -199,32 +176,33 @@ def end_names(graph):
         value.name += "_"
 
 
-def is_double(operator):
-    return isinstance(operator.inputs[0].type, DoubleTensorType)
+def set_latents_type(operator):
+    """Give skl2onnx type and shape of the latents, or refuse signals of another shape.
 
-
-def latents_shape(operator):
-    """Tell skl2onnx of the result, (n_samples, latent_dim)."""
+    skl2onnx calls it before `convert`.
+    """
     estimator = operator.raw_operator
     check_is_fitted(estimator)
     n_samples, *shape = operator.inputs[0].type.shape
     fitted = [estimator.n_channels_in_, estimator.n_timepoints_in_]
-    flat = [estimator.n_features_in_]
-    if shape not in (fitted, flat):
+    if shape not in (fitted, [estimator.n_features_in_]):
         raise ValueError(
             f"The graph would take signals of shape {tuple(shape)}, but this "
             f"{type(estimator).__name__} was fitted on {tuple(fitted)}, or "
-            f"{tuple(flat)}. Pass to_onnx an array of such signals, of a DataFrame "
-            "X[:2].to_numpy()."
+            f"({estimator.n_features_in_},). Pass to_onnx an array of such signals, of "
+            "a DataFrame X[:2].to_numpy()."
         )
     of_type = DoubleTensorType if is_double(operator) else FloatTensorType
-    latent_dim = estimator.latent_scale_.size
-    operator.outputs[0].type = of_type([n_samples, latent_dim])
+    operator.outputs[0].type = of_type([n_samples, estimator.latent_scale_.size])
+
+
+def is_double(operator):
+    return isinstance(operator.inputs[0].type, DoubleTensorType)
 
 
 @plain_torch()
 def convert(scope, operator, container):
-    """skl2onnx's part for an estimator."""
+    """Add the graph of an estimator to that of its pipeline."""
     dtype = torch.float64 if is_double(operator) else torch.float32
     example = torch.zeros(2, *operator.inputs[0].type.shape[1:], dtype=dtype)
     module = EncoderGraph(operator.raw_operator)
@@ -233,5 +211,5 @@ def convert(scope, operator, container):
 
 
 update_registered_converter(
-    ConvVAETransformer, "SkvaeConvVAETransformer", latents_shape, convert
+    ConvVAETransformer, "SkvaeConvVAETransformer", set_latents_type, convert
 )

@@ -3,10 +3,10 @@
 import numpy as np
 from sklearn.base import clone
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
-from sklearn.preprocessing._data import _is_constant_feature
 from sklearn.utils import gen_batches
 
 from skvae.distributed import from_all, pooled, shared_errors
+from skvae.sklearn_private import is_constant_feature
 
 SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler}
 
@@ -138,7 +138,7 @@ def statistics(scaler):
         # Its scale_ takes a range below 2e-15 for a constant channel.
         return scaler.data_min_[0], scaler.data_range_[0]
     n, mean, variance = scaler.n_samples_seen_, scaler.mean_, scaler.var_
-    is_constant = _is_constant_feature(variance, mean, n)[0]
+    is_constant = is_constant_feature(variance, mean, n)[0]
     return mean[0], 0.0 if is_constant else scaler.scale_[0]
 
 
@@ -168,7 +168,7 @@ def merged(scalers):
         [scaler.mean_ for scaler in known],
         [scaler.var_ for scaler in known],
     )
-    is_constant = _is_constant_feature(variance, mean, n)
+    is_constant = is_constant_feature(variance, mean, n)
     result.n_samples_seen_, result.mean_, result.var_ = n, mean, variance
     result.scale_ = np.where(is_constant, 1.0, np.sqrt(variance))
     return result

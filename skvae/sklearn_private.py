@@ -1,6 +1,7 @@
 """What scikit-learn keeps private, or has only in newer versions, and skvae uses."""
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.preprocessing._data import _is_constant_feature as is_constant_feature
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
@@ -16,16 +17,16 @@ except ImportError:
     class CallbackSupportMixin:
         """Nothing: scikit-learn before 1.9 has no callbacks."""
 
-        def _init_callback_context(self, **options):
-            return None
+
+# Attribute in which `set_output` keeps its choice.
+OUTPUT_CONFIG = "_sklearn_output_config"
 
 
-__all__ = [
-    "CallbackSupportMixin",
-    "Interval",
-    "StrOptions",
-    "container_adapter",
-    "fit_context",
-    "parse_version",
-    "validate_parameter_constraints",
-]
+def callback_context(estimator):
+    """Set up the callbacks of a fit, and return its context, if there are any."""
+    if hasattr(estimator, "_init_callback_context"):
+        return estimator._init_callback_context(max_subtasks=None)
+
+
+def has_callbacks(estimator):
+    return hasattr(estimator, "_skl_callbacks")

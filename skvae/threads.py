@@ -10,15 +10,15 @@ import torch
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_info, threadpool_limits
 
-# Of torch's global generators; reentrant, since a fit evaluates with draws of its own.
+# Lock of torch's global generators; reentrant: a fit evaluates with its own draws.
 RANDOM_STATE_LOCK = threading.RLock()
-# PyTorch's number of threads outside `torch_threads`, of each thread that is inside.
+# PyTorch's number of threads outside `torch_threads`, for each thread that is inside.
 THREADS_OUTSIDE = {}
 THREADS_LOCK = threading.Lock()
 
 
 def renew_locks():
-    """Let go of what threads held that a fork has left behind, in its child process."""
+    """Release in a forked process the locks that other threads held."""
     global RANDOM_STATE_LOCK, THREADS_LOCK
     RANDOM_STATE_LOCK, THREADS_LOCK = threading.RLock(), threading.Lock()
     for thread in THREADS_OUTSIDE.keys() - {threading.get_ident()}:
@@ -31,12 +31,11 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 @contextlib.contextmanager
 def plain_torch():
-    """PyTorch as it comes inside, whatever modes the calling thread is in.
+    """Record gradients on the CPU in full precision, whatever modes the caller is in.
 
-    Gradients are recorded, tensors are none of inference mode, which could not be
-    trained later, autocast is off and the default device is the CPU. All of these are
-    the thread's own. The default dtype is the process's, which other threads count on:
-    it stays, and what makes tensors of floats names their dtype.
+    Tensors of inference mode could not be trained later. All of these modes belong to
+    the thread. The default dtype belongs to the process, and other threads count on it:
+    it stays, and code that makes tensors of floats names their dtype.
     """
     with contextlib.ExitStack() as stack:
         if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
@@ -52,9 +51,9 @@ def plain_torch():
 
 @contextlib.contextmanager
 def marked_interrupts():
-    """Inside, a KeyboardInterrupt of a signal, as of Ctrl-C, has `from_signal`.
+    """Set `from_signal` on a KeyboardInterrupt of a signal, such as Ctrl-C.
 
-    One that is raised in code, as a callback of skorch stops training, has not.
+    A callback of skorch raises one without it to stop training.
     """
     handler = signal.getsignal(signal.SIGINT)
 
@@ -79,31 +78,31 @@ def marked_interrupts():
 
 @contextlib.contextmanager
 def torch_threads(n_threads):
-    """At most so many threads of PyTorch inside, as before outside.
+    """At most `n_threads` threads of PyTorch inside, as before outside.
 
-    Threads that wait for each other's small pieces of work keep all cores busy, and any
-    other process slows them down many times. PyTorch's number is that of the calling
-    thread and of those that start, so one that starts meanwhile finds the limit of
-    another: what it has to bring back is what the first of them found.
+    Threads that wait for each other's small tasks keep all cores busy, and any other
+    process slows them down many times. PyTorch's number holds for the calling thread
+    and for those that start. A thread that starts meanwhile finds the limit of another,
+    and so brings back the number that the first of them found.
     """
     thread = threading.get_ident()
     with THREADS_LOCK:
-        found = torch.get_num_threads()
-        torch.set_num_threads(min(n_threads, found))
+        before = torch.get_num_threads()
+        torch.set_num_threads(min(n_threads, before))
         is_nested = thread in THREADS_OUTSIDE
         if not is_nested:
-            THREADS_OUTSIDE[thread] = next(iter(THREADS_OUTSIDE.values()), found)
+            THREADS_OUTSIDE[thread] = next(iter(THREADS_OUTSIDE.values()), before)
     try:
         yield
     finally:
         with THREADS_LOCK:
-            outside = found if is_nested else THREADS_OUTSIDE.pop(thread)
+            outside = before if is_nested else THREADS_OUTSIDE.pop(thread)
             torch.set_num_threads(outside)
 
 
 @contextlib.contextmanager
 def all_threads(n_threads):
-    """At most so many threads of PyTorch, and of BLAS, inside."""
+    """At most `n_threads` threads of PyTorch, and of BLAS, inside."""
     n_threads = min(n_threads, torch.get_num_threads())
     limits = {
         library["prefix"]: min(n_threads, library["num_threads"])
@@ -125,7 +124,7 @@ def draw_seed(random_state):
 def forked_random_state(seed, device="cpu"):
     """Seed torch's generators inside, and leave them outside as they were.
 
-    They are the process's: fits in several threads wait for each other.
+    They belong to the process: fits in several threads wait for each other.
     """
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []

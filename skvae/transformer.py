@@ -31,17 +31,18 @@ from skvae.inputs.target import Target, check_target
 from skvae.messages import warn_user
 from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.objective import gaussian_elbo, log_importance_weights
-from skvae.model.summary import summarize
 from skvae.saving.checkpoint import Checkpoint
-from skvae.saving.estimator import load, save
-from skvae.saving.files import FORMAT, versions, warn_if_versions_differ
+from skvae.saving.estimator import SavingMixin
 from skvae.scaling import SCALERS
 from skvae.sklearn_private import (
     CallbackSupportMixin,
     Interval,
     StrOptions,
+    callback_context,
     fit_context,
+    has_callbacks,
 )
+from skvae.summary import summarize
 from skvae.threads import all_threads, draw_seed, forked_random_state, plain_torch
 from skvae.training.callbacks import FitTasks
 from skvae.training.fit import Job, fit
@@ -68,6 +69,7 @@ TARGET_ATTRIBUTES = "classes_", "target_offset_", "target_scale_"
 
 
 class ConvVAETransformer(
+    SavingMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -456,7 +458,7 @@ class ConvVAETransformer(
     @plain_torch()
     def _fit(self, X, y, goes_on, **options):
         with shared_errors():
-            task = self._init_callback_context(max_subtasks=None)
+            task = callback_context(self)
         with unchanged_on_error(self), plain_numbers(self):
             return self._learn(X, y, goes_on, task, **options)
 
@@ -495,7 +497,7 @@ class ConvVAETransformer(
         for name in TARGET_ATTRIBUTES:
             vars(self).pop(name, None)
         tasks = None
-        if hasattr(self, "_skl_callbacks"):
+        if has_callbacks(self):
             attributes = partial(
                 fitted_attributes, target=target, first_params=self._read_first()
             )
@@ -847,9 +849,6 @@ class ConvVAETransformer(
         """
         return float(self.score_samples(X).mean())
 
-    save = save
-    load = classmethod(load)
-
     def summary(self):
         """Layers of the fitted network, their output shapes and parameters.
 
@@ -860,23 +859,8 @@ class ConvVAETransformer(
             with totals. Shapes are those of one sample: (channels, timepoints) after a
             convolution. The last line is `network_share_`.
         """
-        module, share = self.module_, getattr(self, "network_share_", {})
+        module, share = self.module_, self.network_share_
         return summarize(module, self.n_channels_in_, self.n_timepoints_in_, share)
-
-    def __getstate__(self):
-        return super().__getstate__() | {"_versions": versions(), "_format": FORMAT}
-
-    def __setstate__(self, state):
-        written = state.get("_versions", {})
-        if "net_" in state and state.get("_format") != FORMAT:
-            raise ValueError(
-                f"This {type(self).__name__} was pickled by skvae "
-                f"{written.get('skvae', 'of an older version')}, whose fitted models "
-                "this version does not read. Install that version, or fit anew."
-            )
-        warn_if_versions_differ(f"A pickled {type(self).__name__}", written)
-        own = ("_versions", "_format")
-        super().__setstate__({k: v for k, v in state.items() if k not in own})
 
     def _validate_params(self):
         if n_processes() == 1:  # else within `fit`, for all processes to be told

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-import skvae
 from skvae import ConvVAETransformer
 from skvae.saving import files
 
@@ -100,7 +99,7 @@ CALLS = {
     "score_samples": lambda e, X, path: e.score_samples(X, n_importance=3),
     "score": lambda e, X, path: e.score(X),
     "summary": lambda e, X, path: repr(e.summary()),
-    "save and load": lambda e, X, path: e.save(path) or skvae.load(path),
+    "save and load": lambda e, X, path: e.save(path) or ConvVAETransformer.load(path),
 }
 
 

@@ -18,7 +18,6 @@ from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-import skvae
 from skvae import ConvVAETransformer
 from skvae.model.features import LIMIT, RandomConvolutions
 
@@ -460,7 +459,7 @@ def through_joblib(vae, path):
 
 def through_save(vae, path):
     vae.save(path)
-    return skvae.load(path)
+    return ConvVAETransformer.load(path)
 
 
 def through_torch(vae, path):

@@ -23,7 +23,7 @@ LAYERS = [
      "datasets.", "progress"),
     ("inputs.", "model."),
     ("training.",),
-    ("saving.",),
+    ("saving.", "summary"),
     ("transformer",),
     ("apply",),
     ("plotting", "plotting."),
@@ -124,7 +124,20 @@ def test_nothing_private_of_another_file_is_used(name):
             is_super = isinstance(owner, ast.Call) and ast.unparse(owner) == "super()"
             is_public = node.attr in ("_asdict", "_replace")  # of a NamedTuple
             is_own = is_self or is_super or node.attr in defined
+            is_own |= name == "sklearn_private"
             assert is_own or is_public, ast.unparse(node)
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if n != "sklearn_private"])
+def test_what_scikit_learn_keeps_private_is_used_in_one_file(name):
+    tree = ast.parse(FILES[name].read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("sklearn"):
+            parts = [*node.module.split("."), *(alias.name for alias in node.names)]
+            assert not any(part.startswith("_") for part in parts), ast.unparse(node)
+            assert node.module not in ("sklearn.utils.fixes", "sklearn.callback")
+    for word in ("_skl_callbacks", "_sklearn_output_config", "_init_callback_context"):
+        assert word not in FILES[name].read_text()
 
 
 @pytest.mark.parametrize("name", FILES)

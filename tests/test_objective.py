@@ -15,7 +15,6 @@ from skvae.model.objective import (
     gaussian_elbo,
     kl_per_dim,
     label_loss,
-    log_importance_weight,
     log_importance_weights,
 )
 
@@ -184,19 +183,21 @@ def test_the_head_counts_as_much_as_half_the_values_of_a_signal():
 # The importance-weighted bound
 
 
-def test_importance_weight_is_the_marginal_where_the_posterior_is_exact():
+@torch.no_grad()
+def test_importance_weights_are_the_marginal_where_the_posterior_is_exact():
     # x = a z + noise of variance s2, so that q(z|x) and p(x) are known in closed form.
     a, s2 = 1.7, 0.3
-    x = torch.randn(6, 1, 1, dtype=torch.float64)
-    variance = torch.tensor(s2 / (a**2 + s2), dtype=torch.float64)
-    z_mean = (a / (a**2 + s2)) * x[:, 0]
-    z_log_var = variance.log().expand_as(z_mean)
-    z = z_mean + variance.sqrt() * torch.randn(6, 1, dtype=torch.float64)
-    log_px_given_z = Normal(a * z[:, 0], math.sqrt(s2)).log_prob(x[:, 0, 0])
-    squared_distance = (z - z_mean).square() / variance
-    bound = log_importance_weight(log_px_given_z, z, squared_distance, z_log_var)
-    expected = Normal(0.0, math.sqrt(a**2 + s2)).log_prob(x[:, 0, 0])
-    torch.testing.assert_close(bound, expected)
+    module = ConvVAE(1, 1, 1, with_features=False).double().eval()
+    module.encoder.components.weight.fill_(a / (a**2 + s2))
+    module.encoder.components.bias.zero_()
+    module.encoder.set_variances(torch.tensor([s2 / (a**2 + s2)]))
+    module.decoder.linear.weight.fill_(a)
+    module.decoder.linear.bias.zero_()
+    x, draws = torch.randn(6, 1, 1).double(), torch.randn(3, 1).double()
+    gaussian = LIKELIHOODS["gaussian"]
+    weights = log_importance_weights(module, gaussian, 0.5 / s2, x, draws)
+    expected = Normal(0.0, math.sqrt(a**2 + s2)).log_prob(x[:, 0])
+    torch.testing.assert_close(weights, expected.expand(6, 3), rtol=1e-6, atol=1e-6)
 
 
 # The bound of a gaussian, in part in closed form

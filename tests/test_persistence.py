@@ -31,7 +31,7 @@ N_FLIPS = 1000
 
 def saved_and_loaded(estimator, path):
     estimator.save(path)
-    return skvae.load(path)
+    return ConvVAETransformer.load(path)
 
 
 def pickled(estimator, path):
@@ -45,7 +45,7 @@ def dumped(estimator, path):
 
 def saved_with_training(estimator, path):
     estimator.save(path, training=True)
-    return skvae.load(path)
+    return ConvVAETransformer.load(path)
 
 
 def copied(estimator, path):
@@ -238,13 +238,14 @@ def size_of(tensors):
     return sum(tensor.nbytes for tensor in tensors)
 
 
-@pytest.mark.parametrize("load", ["skvae.load", "joblib.load"])
+@pytest.mark.parametrize("load", ["ConvVAETransformer.load", "joblib.load"])
 def test_a_fresh_process_loads_and_transforms_in_half_a_second(fitted, tmp_path, load):
     """After imports."""
-    fitted.save(tmp_path / "skvae.load")
+    fitted.save(tmp_path / "ConvVAETransformer.load")
     joblib.dump(make_pipeline(fitted), tmp_path / "joblib.load")
     code = f"""if True:
-        import time, joblib, numpy, skvae
+        import time, joblib, numpy
+        from skvae import ConvVAETransformer
         start = time.perf_counter()
         {load}({load!r}).transform(numpy.zeros((1, 48)))
         print(time.perf_counter() - start)
@@ -310,7 +311,7 @@ def set_parameter(header, name, value):
 
 def test_rewrite_alone_gives_a_file_that_loads(path, fitted):
     rewrite(path, lambda header: None)
-    assert_same_state(skvae.load(path), fitted, optimizer=False)
+    assert_same_state(ConvVAETransformer.load(path), fitted, optimizer=False)
 
 
 @pytest.mark.parametrize("suffix", ["pickle", "joblib", "gz"])
@@ -325,7 +326,7 @@ def test_load_refuses_pickles_and_does_not_run_them(tmp_path, suffix):
     else:
         joblib.dump(Bomb(), path)
     with pytest.raises(ValueError, match=r"not a file written by skvae.*a pickle"):
-        skvae.load(path)
+        ConvVAETransformer.load(path)
     assert not (tmp_path / "ran").exists()
 
 
@@ -334,7 +335,7 @@ def test_load_refuses_a_truncated_file(path, size):
     data = path.read_bytes()
     path.write_bytes(data[: int(size * len(data)) if 0 < size < 1 else size])
     with pytest.raises(ValueError, match=r"truncated or damaged|is damaged"):
-        skvae.load(path)
+        ConvVAETransformer.load(path)
 
 
 def test_load_refuses_any_changed_byte(path):
@@ -348,7 +349,7 @@ def test_load_refuses_any_changed_byte(path):
         flipped[position] ^= change
         path.write_bytes(flipped)
         try:
-            skvae.load(path)
+            ConvVAETransformer.load(path)
         except ValueError:
             continue
         n_loaded += 1
@@ -358,13 +359,10 @@ def test_load_refuses_any_changed_byte(path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update(format=3), "format 3 of est.*reads format 2 of estimators"),
-        (lambda h: h.update(format=1), "format 1 of est.*reads format 2 of estimators"),
-        (lambda h: h.update(kind="checkpoint"), "the checkpoint of a fit. Start the"),
-        (
-            lambda h: h.update(kind="forest"),
-            "format 2 of forests.*reads format 2 of estimators",
-        ),
+        (lambda h: h.update(format=3), "estimator.*format 3, .*estimator.*format 2"),
+        (lambda h: h.update(format=1), "estimator.*format 1, .*estimator.*format 2"),
+        (lambda h: h.update(kind="checkpoint"), "kind .checkpoint.* started again"),
+        (lambda h: h.update(kind="forest"), "kind .forest.*Expected kind .estimator"),
         (lambda h: h.pop("format"), "not a file written by skvae"),
         (lambda h: h.pop("versions"), "not a file written by skvae"),
         (lambda h: set_parameter(h, "depth", 3), r"parameters \['depth'\]"),
@@ -372,29 +370,29 @@ def test_load_refuses_any_changed_byte(path):
             lambda h: set_parameter(
                 h, "net_params", {"optimizer": "Optimizer.__init__"}
             ),
-            "holds a optimizer",
+            "kind 'optimizer'",
         ),
         (
             lambda h: set_parameter(h, "net_params", {"optimizer": "lr_scheduler"}),
-            "holds a optimizer",
+            "kind 'optimizer'",
         ),
-        (lambda h: set_parameter(h, "lr", {"call": "os.system"}), "holds a call"),
+        (lambda h: set_parameter(h, "lr", {"call": "os.system"}), "kind 'call'"),
     ],
 )
 def test_load_refuses_what_it_does_not_know(path, change, message):
     rewrite(path, change)
     with pytest.raises(ValueError, match=message):
-        skvae.load(path)
+        ConvVAETransformer.load(path)
 
 
 def test_load_refuses_other_files(tmp_path):
     from safetensors.numpy import save_file
 
     with pytest.raises(FileNotFoundError, match=r"none\.safetensors"):
-        skvae.load(tmp_path / "none.safetensors")
+        ConvVAETransformer.load(tmp_path / "none.safetensors")
     save_file({"weight": np.zeros(3)}, tmp_path / "other", metadata={"skvae": "{}"})
     with pytest.raises(ValueError, match="not a file written by skvae"):
-        skvae.load(tmp_path / "other")
+        ConvVAETransformer.load(tmp_path / "other")
 
 
 @pytest.mark.parametrize("version", ["9.9", "0.10.0", skvae.__version__ + ".post1"])
@@ -404,11 +402,11 @@ def test_load_refuses_a_file_of_a_newer_version_and_names_both(path, version):
         rf"skvae {re.escape(version)}, newer than skvae {re.escape(skvae.__version__)}"
     )
     with pytest.raises(ValueError, match=both):
-        skvae.load(path)
+        ConvVAETransformer.load(path)
     rewrite(path, lambda header: header.update(format=3))
-    both = f"format 3 of estimators, .* skvae {version}; skvae {skvae.__version__}, "
+    both = f"format 3, .* skvae {version}.* skvae {skvae.__version__}, installed"
     with pytest.raises(ValueError, match=both):
-        skvae.load(path)
+        ConvVAETransformer.load(path)
 
 
 def test_load_warns_of_other_versions(path):
@@ -417,14 +415,14 @@ def test_load_warns_of_other_versions(path):
 
     rewrite(path, change)
     with pytest.warns(UserWarning, match=r"skvae 0\.0\.9 \(here .*torch 1\.0 \(here"):
-        skvae.load(path)
+        ConvVAETransformer.load(path)
 
     def change_build(header):
         header["versions"].update(files.versions())
         header["versions"]["torch"] = torch.__version__.split("+")[0] + "+cu999"
 
     rewrite(path, change_build)
-    skvae.load(path)  # another build of the same version: no warning
+    ConvVAETransformer.load(path)  # another build of the same version: no warning
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])

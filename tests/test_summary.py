@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 from skvae import ConvVAETransformer
 from skvae.model.network import ConvVAE
-from skvae.model.summary import summarize
+from skvae.summary import summarize
 
 KERAS = {
     "conv_channels": (16, 16, 32, 32),
@@ -153,14 +153,6 @@ def test_share_of_the_networks_is_what_is_missing_without_them(waves, scale):
 def test_share_of_the_networks_at_its_ends(waves, settings, expected):
     vae = ConvVAETransformer(3, **{"max_epochs": 1} | settings).fit(waves)
     assert vae.network_share_ == {"latents": expected, "reconstruction": expected}
-
-
-def test_what_an_older_version_fitted_goes_on(waves):
-    vae = ConvVAETransformer(3, max_epochs=1).fit(waves)
-    del vae.network_share_
-    assert "networks" not in str(vae.summary())
-    vae.partial_fit(waves)
-    assert str(vae.summary()).splitlines()[-1].startswith("From networks")
 
 
 def test_summary_needs_a_fit():

@@ -3,15 +3,13 @@
 import torch
 from torch import nn
 
-WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-
 
 class AlignedLinear(nn.Linear):
-    """Linear layer whose result for a sample does not depend on its place in the batch.
+    """Linear layer that gives a sample the same bits at any place in a batch.
 
-    Matrix kernels add up a row in an order that depends on where in memory it starts,
-    and take another way for a single output. In evaluation, inputs and outputs are
-    filled up with zeros to multiples of 16, 64 bytes.
+    Matrix kernels sum a row in an order that depends on its place in memory, and treat
+    a single output apart. In evaluation, zeros fill inputs and outputs up to multiples
+    of 16, 64 bytes.
     """
 
     def __init__(self, n_in, n_out):
@@ -29,14 +27,13 @@ class AlignedLinear(nn.Linear):
 class SameConv(nn.Conv2d):
     """Convolution of (n, c, 1, t) to length ``ceil(t / stride)``.
 
-    The padding is that of TensorFlow's ``same``: half before, the odd one after.
+    The padding is TensorFlow's ``same``: half before, the odd one after.
     """
 
     def __init__(self, n_in, n_out, kernel_size, stride, n_timepoints):
         left, right = same_padding(n_timepoints, kernel_size, stride)
-        self_padded = (0, left) if left == right else 0
-        size = {"stride": (1, stride), "padding": self_padded}
-        super().__init__(n_in, n_out, (1, kernel_size), **size, dtype=torch.float32)
+        own = {"padding": (0, left if left == right else 0), "dtype": torch.float32}
+        super().__init__(n_in, n_out, (1, kernel_size), (1, stride), **own)
         self.pad = nn.Identity() if left == right else nn.ZeroPad2d((left, right, 0, 0))
 
     def forward(self, h):
@@ -44,10 +41,7 @@ class SameConv(nn.Conv2d):
 
 
 class SameConvTranspose(nn.ConvTranspose2d):
-    """Transposed convolution of (n, c, 1, ceil(t / stride)) to length t.
-
-    It is the transpose of `SameConv` at length t, padding included.
-    """
+    """Transpose of `SameConv` at length t: (n, c, 1, ceil(t / stride)) to length t."""
 
     def __init__(self, n_in, n_out, kernel_size, stride, n_timepoints):
         left, _ = same_padding(n_timepoints, kernel_size, stride)
@@ -72,9 +66,9 @@ class SameConvTranspose(nn.ConvTranspose2d):
 class Dropout(nn.Dropout):
     """Dropout whose mask on a CPU takes 16 random bits a value.
 
-    PyTorch's own draws a double for each. After the convolutions of the thread's final
-    network that is much: an epoch takes 1.2 times as long with it (batch 256). The
-    probability is rounded to a multiple of 1 / 65536, the scale is exact for it.
+    PyTorch draws a double for each value, with which an epoch of the thread's final
+    network takes 1.2 times as long. The probability is rounded to a multiple of
+    1 / 65536, and the scale is exact for it.
     """
 
     def forward(self, h):
@@ -84,22 +78,23 @@ class Dropout(nn.Dropout):
         bits = torch.empty(-(-h.numel() // 4), dtype=torch.int64)
         bits = bits.random_(-(2**63), None).view(torch.int16)[: h.numel()]
         kept = (bits >= n_dropped - 2**15).view(torch.int8)
-        # In the memory format of h, which came dense out of a layer.
-        kept = kept.as_strided(h.shape, h.stride())
+        kept = kept.as_strided(h.shape, h.stride())  # h came dense out of a layer
         return (h * kept).mul_(2**16 / (2**16 - n_dropped))
 
 
-def block(layer, batch_norm=False, dropout=0.0):
-    """The layer, a ReLU and, where they are asked for, BatchNorm and dropout."""
-    # In place: the layer does not need its output for the gradient.
-    layers = [layer, nn.ReLU(inplace=True)]
-    if batch_norm:
-        norm = nn.BatchNorm1d if isinstance(layer, nn.Linear) else nn.BatchNorm2d
-        layers.append(norm(layer.bias.numel(), dtype=torch.float32))
-    if dropout:
+def stack(layers, batch_norm=False, dropout=0.0):
+    """Each of the layers with a ReLU and, if asked for, BatchNorm and dropout."""
+    stacked = nn.Sequential()
+    for layer in layers:
         is_dense = isinstance(layer, nn.Linear)
-        layers.append(nn.Dropout(dropout) if is_dense else Dropout(dropout))
-    return layers
+        stacked.append(layer)
+        stacked.append(nn.ReLU(inplace=True))  # no gradient needs its input
+        if batch_norm:
+            norm = nn.BatchNorm1d if is_dense else nn.BatchNorm2d
+            stacked.append(norm(layer.bias.numel(), dtype=torch.float32))
+        if dropout:
+            stacked.append(nn.Dropout(dropout) if is_dense else Dropout(dropout))
+    return stacked
 
 
 def same_padding(n_timepoints, kernel_size, stride):
@@ -109,20 +104,16 @@ def same_padding(n_timepoints, kernel_size, stride):
     return total // 2, total - total // 2
 
 
-def lengths_after(n_timepoints, n_layers, stride):
-    """Lengths of a signal before and after each of the convolutions."""
-    return [-(-n_timepoints // stride**i) for i in range(n_layers + 1)]
-
-
 def draw_weights(module, init):
     """Draw the first weights of all layers in a module.
 
-    "he": He-normal (He et al. 2015), in a transposed convolution by the one in
-    `stride` of its weights that an output sees; "glorot": Glorot-uniform (Glorot and
-    Bengio 2010), as in Keras; both with zero biases. "torch": as PyTorch drew them.
+    "he" is He-normal (He et al. 2015), where an output of a transposed convolution
+    reads one in `stride` of its weights. "glorot" is Glorot-uniform (Glorot and Bengio
+    2010), as in Keras. Both have zero biases. "torch" leaves PyTorch's draws.
     """
     for layer in module.modules():
-        if init == "torch" or not isinstance(layer, WEIGHTED):
+        is_weighted = isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))
+        if init == "torch" or not is_weighted:
             continue
         fan_in = layer.weight[0].numel()
         if isinstance(layer, nn.ConvTranspose2d):

@@ -1,88 +1,55 @@
-"""Likelihoods p(x|z), of one free weight: ``exp(-weight * distortion)``, normalised."""
+"""Likelihoods p(x|z) with one free weight."""
 
 import math
 
 import torch
 import torch.nn.functional as F
 
-# Smallest mean distortion a value, in units of the scaled signal (the gaussian: its
-# square): keeps the optimal weight of a perfect reconstruction finite.
+# Least mean distortion of a value, in scaled units: the optimal weight of a perfect
+# reconstruction stays finite.
 MIN_SQUARED_ERROR = 1e-8
 MIN_ABSOLUTE_ERROR = 1e-4
 
 
 class Likelihood:
-    """What a likelihood has to say; the first three methods follow from the rest.
+    """Density p(x|z) of signals x (n, c, t) whose mean is x_hat, in scaled units.
 
-    The objective and the optimal weight know of x_hat and x only the mean distortion.
+    Its logarithm is ``log_normalizer(weight, n_values) - weight * distortion``. Each
+    likelihood has these methods; `n_values` is the number of measured values of a
+    signal, a mean over signals, and it and `mean_distortion` are floats or Tensors:
 
-    Attributes
-    ----------
-    is_unit_range : bool
-        x is in [0, 1], and the decoder ends in a sigmoid.
-    is_gaussian : bool
-        Its distortion is the squared error.
+    errors(x_hat, x)
+        Error of each value, of the shape of x; `distortion` is their sum.
+    optimal_weight(mean_distortion, n_values)
+        Weight at which the likelihood is largest (Rybkin, Daniilidis and Levine 2021,
+        https://arxiv.org/abs/2006.13202), finite also without any error.
+    log_normalizer(weight, n_values)
+        Nats per signal.
+    expected_distortion(variance, n_values)
+        Mean distortion of a signal whose errors are normal, with this variance.
+    std(weight, x_hat)
+        Standard deviation of p(x|z) at each value.
+    sample(rng, x_hat, weight)
+        Draw from p(x|z), an ndarray as x_hat, by a NumPy Generator.
     """
 
-    is_unit_range = is_gaussian = False
+    is_unit_range = False  # whether x is in [0, 1], and the decoder ends in a sigmoid
+    is_gaussian = False  # whether the distortion is the squared error
 
     def distortion(self, x_hat, x):
-        """Sum of the errors of each sample, (n,), of x_hat and x (n, c, t), scaled.
-
-        Over what was measured: NaN in x has no error.
-        """
+        """Sum of the errors of each signal, (n,), over measured values of x."""
         check_same_shape("x_hat", x_hat, "x", x)
         errors = self.errors(x_hat, x.nan_to_num()) * ~x.isnan()
         return errors.flatten(1).sum(dim=1)
 
     def log_prob(self, x_hat, x, weight):
-        """log p(x|z) of each sample, (n,), in nats, all constants kept."""
+        """log p(x|z) of each signal, (n,), in nats, with all constants."""
         return self.log_density(self.distortion(x_hat, x), x, weight)
 
     def log_density(self, distortion, x, weight):
-        """As `log_prob`, of the distortion of each sample, (n,)."""
+        """log p(x|z) of each signal, (n,), from its distortion."""
         constant = self.log_normalizer(weight, count_measured(x).double())
         return constant.to(distortion.dtype) - weight * distortion
-
-    def errors(self, x_hat, x):
-        """Error of each value, of the shape of x."""
-        raise NotImplementedError
-
-    def optimal_weight(self, mean_distortion, n_values):
-        """Weight at which the likelihood of a mean distortion is largest.
-
-        Parameters
-        ----------
-        mean_distortion : float or Tensor of shape ()
-            Mean over samples of `distortion`.
-        n_values : float or Tensor of shape ()
-            Measured values per sample, ``n_channels * n_timepoints`` without gaps.
-
-        Returns
-        -------
-        float or Tensor of shape (); finite also for a perfect reconstruction.
-
-        References
-        ----------
-        Rybkin, Daniilidis & Levine (2021), https://arxiv.org/abs/2006.13202
-        """
-        raise NotImplementedError
-
-    def log_normalizer(self, weight, n_values):
-        """Nats per sample to add to ``-weight * distortion`` for a log-density."""
-        raise NotImplementedError
-
-    def expected_distortion(self, variance, n_values):
-        """Mean distortion of a sample whose errors are normal with this variance."""
-        raise NotImplementedError
-
-    def std(self, weight, x_hat):
-        """Standard deviation of p(x|z) at each value of x_hat."""
-        raise NotImplementedError
-
-    def sample(self, rng, x_hat, weight):
-        """Draw from p(x|z), of mean x_hat, an ndarray, by a NumPy Generator."""
-        raise NotImplementedError
 
 
 class Gaussian(Likelihood):
@@ -133,16 +100,16 @@ class Laplace(Likelihood):
 
 
 class Bernoulli(Likelihood):
-    """Binary cross-entropy, which is its negative log-likelihood: weight 1 at best."""
+    """Binary cross-entropy, the negative log-likelihood: its optimal weight is 1."""
 
     is_unit_range = True
 
     def errors(self, x_hat, x):
-        # Signals not trained on may lie outside the range that was scaled to [0, 1].
+        # Signals that were not trained on may exceed the range scaled to [0, 1].
         return F.binary_cross_entropy(x_hat, x.clamp(0, 1), reduction="none")
 
     def log_prob(self, x_hat, x, weight):
-        return -self.distortion(x_hat, x)  # a weight of the objective is none of p
+        return -self.distortion(x_hat, x)  # the weight is the objective's, not p's
 
     def optimal_weight(self, mean_distortion, n_values):
         return 1.0

@@ -1,8 +1,8 @@
 """The variational autoencoder: an encoder, and a convolutional decoder."""
 
 import math
-from itertools import chain, pairwise
-from typing import NamedTuple
+from collections import OrderedDict
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,61 +19,33 @@ from skvae.model.layers import (
     AlignedLinear,
     SameConv,
     SameConvTranspose,
-    block,
     draw_weights,
-    lengths_after,
+    stack,
 )
 
 # exp(z_log_var) and its inverse stay finite in float32 within these bounds.
 LOG_VAR_BOUNDS = (-30.0, 20.0)
 
-OUTPUT_ACTIVATIONS = {None: nn.Identity, "sigmoid": nn.Sigmoid}
-
 
 class ConvVAE(nn.Module):
     """Variational autoencoder for signals of any length and number of channels.
 
-    An encoder works in two steps: `represent` is fixed and computed once for a
-    training signal, the rest is trained.
+    The encoder has two steps: `represent` is fixed, and computed once for a training
+    signal; `posterior` may be trained. Parameters that are not described here are those
+    of `ConvVAETransformer` and of its `net_params`.
 
     Parameters
     ----------
     n_channels, n_timepoints, latent_dim : int
-    conv_channels : sequence of int
-        Output channels of each convolution from the signal inwards; the decoder
-        mirrors them.
-    kernel_size, stride : int
-        Of every convolution but the decoder's last, which has stride 1 and
-        `output_kernel_size`.
-    hidden_dims : sequence of int
-        Widths of the encoder's dense layers; the decoder has none.
-    dropout : float
-        After each convolution of a `ConvEncoder`, and each dense layer of the
-        correction of a `LinearEncoder`.
-    hidden_dropout : float
-        After each dense layer of a `ConvEncoder` but the last.
-    batch_norm : bool
-        After each convolution, and each dense layer of a `ConvEncoder` but the last.
-    output_kernel_size : int or None
-        None: `kernel_size` if it is odd, else ``kernel_size - 1``.
-    output_activation : {None, "sigmoid"}
-    init : {"he", "glorot", "torch"}
-        See `draw_weights`.
     linear_path : bool
         A `LinearEncoder`, and a linear map beside the decoder's convolutions; else a
         `ConvEncoder`.
     with_features : bool
-        Whether a `LinearEncoder` reads the features of the signal besides itself.
+        Whether a `LinearEncoder` reads the features of the signal beside itself.
     n_components : int
-        Components that the correction of a `LinearEncoder` reads.
+        Number of components that the correction of a `LinearEncoder` reads.
     n_targets : int
-        If not 0, a linear head on the latent mean predicts so many numbers.
-    correct_mean : bool
-        Whether a `LinearEncoder` has a network that corrects the latent mean.
-
-    References
-    ----------
-    Kingma & Welling (2014), https://arxiv.org/abs/1312.6114
+        Outputs of a linear head on the latent mean; 0 for none.
     """
 
     def __init__(
@@ -100,25 +72,26 @@ class ConvVAE(nn.Module):
     ):
         super().__init__()
         shape, channels = (n_channels, n_timepoints), (n_channels, *conv_channels)
+        # Lengths, as channels, of the signal and after each convolution.
+        lengths = [-(-n_timepoints // stride**i) for i in range(len(channels))]
+        convs = channels, lengths, kernel_size, stride, batch_norm
         self.gaps = GapFiller(*shape)
-        lengths = lengths_after(n_timepoints, len(conv_channels), stride)
-        parts = Convolutions(channels, lengths, kernel_size, stride, batch_norm)
         if linear_path:
             features = RandomConvolutions(*shape) if with_features else None
-            correction = None
+            n_read, correction = latent_dim, None
             if correct_mean:
-                widths = (max(latent_dim, n_components), *hidden_dims, latent_dim)
-                correction = Correction(widths, dropout)
+                n_read = max(latent_dim, n_components)
+                correction = Correction((n_read, *hidden_dims, latent_dim), dropout)
             self.encoder = LinearEncoder(
-                math.prod(shape), features, latent_dim, correction
+                math.prod(shape), n_read, latent_dim, features, correction
             )
         else:
             self.encoder = ConvEncoder(
-                parts, hidden_dims, latent_dim, dropout, hidden_dropout
+                convs, hidden_dims, latent_dim, dropout, hidden_dropout
             )
         last_size = output_kernel_size or kernel_size - 1 + kernel_size % 2
-        activation = OUTPUT_ACTIVATIONS[output_activation]()
-        self.decoder = Decoder(parts, latent_dim, last_size, activation, linear_path)
+        activation = nn.Sigmoid() if output_activation else nn.Identity()
+        self.decoder = Decoder(convs, latent_dim, last_size, activation, linear_path)
         self.head = None
         if n_targets:
             self.head = nn.Linear(latent_dim, n_targets, dtype=torch.float32)
@@ -127,36 +100,33 @@ class ConvVAE(nn.Module):
             self.forget_training()
         self.to(memory_format=torch.channels_last)
 
-    def represent(self, x):
-        """What the trained part of the encoder reads of signals x (n, c, t).
-
-        NaN in x is a missing value, and is filled.
-        """
-        return self.encoder.represent(self.read(x))
-
     def read(self, x):
-        """What the encoder reads of signals x (n, c, t): with features, gaps filled.
+        """Input of the encoder: signals x (n, c, t) with gaps filled, and features.
 
-        The same bits in a batch of any size, however small.
+        Its bits do not depend on the size of the batch.
         """
         return self.encoder.read(self.gaps(x))
 
+    def represent(self, x):
+        """Inputs of the trained part of the encoder, for signals x (n, c, t)."""
+        return self.encoder.represent(self.read(x))
+
     def posterior(self, h):
-        """Mean and log-variance of q(z|x), (n, latent_dim), of ``represent(x)``."""
+        """Mean and log-variance of q(z|x), (n, latent_dim), from ``represent(x)``."""
         return self.encoder(h)
 
+    def encode_read(self, inputs):
+        """Mean and log-variance of q(z|x), (n, latent_dim), from ``read(x)``."""
+        return self.posterior(self.encoder.represent(inputs))
+
     def encode(self, x):
-        """Mean and log-variance of q(z|x), both (n, latent_dim), of x (n, c, t)."""
+        """Mean and log-variance of q(z|x), (n, latent_dim), of x (n, c, t)."""
         if not isinstance(x, torch.Tensor) or x.ndim != 3:
             raise ValueError(
                 f"x is a {type(x).__name__} of shape {getattr(x, 'shape', None)}. "
                 "Expected a Tensor of shape (n, c, t), of scaled signals."
             )
         return self.encode_read(self.read(x))
-
-    def encode_read(self, inputs):
-        """As `encode`, of ``read(x)``."""
-        return self.posterior(self.encoder.represent(inputs))
 
     @property
     def is_linear_at_start(self):
@@ -165,43 +135,22 @@ class ConvVAE(nn.Module):
         return is_linear and self.decoder.linear is not None
 
     def posterior_given_measured(self, x, z_mean, z_log_var, noise):
-        """Mean and Cholesky factor of q(z|x) of x (n, c, t) with gaps.
+        """Mean and Cholesky factor of q(z|x) of signals x (n, c, t) with gaps.
 
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_channels, n_timepoints)
-        z_mean, z_log_var : Tensor of shape (n_samples, latent_dim)
-            As from `encode`.
-        noise : float
-            Variance of p(x|z).
+        `z_mean` and `z_log_var` are from ``encode(x)``, `noise` is p(x|z)'s variance.
         """
+        x_hat, loadings = self.decode(z_mean), self.decoder.linear.weight
         return conditioned_on_measured(
-            z_mean,
-            z_log_var,
-            x,
-            self.gaps(x),
-            self.decode(z_mean),
-            self.decoder.linear.weight,
-            noise,
+            z_mean, z_log_var, x, self.gaps(x), x_hat, loadings, noise
         )
 
     def impute(self, x, decoder_std, return_std=False):
-        """Signals x (n, c, t), what is missing of which is filled.
+        """Signals x (n, c, t) with gaps filled by their expectation.
 
-        By their expectation, see `GapFiller`, and where that is unsure by a share of
-        their reconstruction too.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_channels, n_timepoints)
-            NaN where values are missing.
-        decoder_std : callable
-            Mean of p(x|z) to its standard deviation.
-        return_std : bool
-
-        Returns
-        -------
-        Tensor of the shape of x, or (n, 2, c, t) with standard deviations
+        A gap is filled by `GapFiller`, and where that is unsure by a share of the
+        reconstruction too. `decoder_std` maps the mean of p(x|z) to its standard
+        deviation. With `return_std` the result is (n, 2, c, t), values and standard
+        deviations.
         """
         filled, std, change = self.fill(x, decoder_std)
         filled = filled + self.gaps.blend * change
@@ -217,10 +166,11 @@ class ConvVAE(nn.Module):
 
     @torch.no_grad()
     def blend_errors(self, x, decoder_std, seed):
-        """What tells how much of reconstructions to mix with what is filled.
+        """Two sums whose ratio is the best `gaps.blend`, an ndarray.
 
-        Of signals x (n, c, t) that lose more of what was measured: their errors times
-        what the whole share changes, and the squares of that, as sums.
+        Measured values of x (n, c, t) are hidden and filled. The first sum is of the
+        products of their errors and the change by the whole share, the second of the
+        squares of this change.
         """
         x_cpu = x.cpu()
         has_gaps = x_cpu.isnan().any()
@@ -233,7 +183,7 @@ class ConvVAE(nn.Module):
         return np.array([float(errors @ change), float(change @ change)])
 
     def reparameterize(self, z_mean, z_log_var):
-        """A draw from q(z|x), (n, latent_dim), from torch's global generator."""
+        """A draw from q(z|x), (n, latent_dim), by torch's global generator."""
         return z_mean + (0.5 * z_log_var).exp() * torch.randn_like(z_mean)
 
     def decode(self, z):
@@ -241,25 +191,20 @@ class ConvVAE(nn.Module):
         return self.decoder(z)
 
     def forward(self, h):
-        """x_hat, z_mean, z_log_var and, with a head, its output; of ``represent(x)``.
+        """x_hat, z_mean, z_log_var and the output of a head, from ``represent(x)``.
 
         A plain tuple: skorch cannot concatenate a named one.
         """
         z_mean, z_log_var = self.posterior(h)
         x_hat = self.decode(self.reparameterize(z_mean, z_log_var))
-        if self.head is None:
-            return x_hat, z_mean, z_log_var
-        return x_hat, z_mean, z_log_var, self.head(z_mean)
+        heads = () if self.head is None else (self.head(z_mean),)
+        return x_hat, z_mean, z_log_var, *heads
 
     @torch.no_grad()
     def start_from(self, start):
-        """Set the linear maps to a closed form; the networks stay.
+        """Set the linear maps to those of a `LinearStart`; the networks stay.
 
         A sigmoid after them is linearised at the mean signal.
-
-        Parameters
-        ----------
-        start : LinearStart
         """
         encoder, decoder = self.encoder, self.decoder
         encoder.components.weight.copy_(start.components)
@@ -282,15 +227,15 @@ class ConvVAE(nn.Module):
                 nn.init.zeros_(parameter)
 
     def last_layers(self):
-        """The last layers of the networks beside the linear maps."""
+        """Last layers of the networks beside the linear maps."""
         correction = self.encoder.correction
         layers = [] if correction is None else [correction.z_mean]
         return [*layers, self.decoder.output]
 
     def trusted_parameters(self):
-        """The parameters that tell a trained network from its start, none without one.
+        """Parameters of the linear decoder, if any, and of `last_layers`.
 
-        Those of the linear decoder, and of the last layers of the networks.
+        In these a trained network differs from the closed form that it started from.
         """
         if self.decoder.linear is None:
             return []
@@ -298,29 +243,18 @@ class ConvVAE(nn.Module):
         return [parameter for layer in layers for parameter in layer.parameters()]
 
 
-class Convolutions(NamedTuple):
-    """The convolutions of an encoder, from the signal inwards; decoders mirror them."""
-
-    channels: tuple  # of the signal, and after each
-    lengths: list  # of the signal, and after each
-    kernel_size: int
-    stride: int
-    batch_norm: bool
-
-
 class LinearEncoder(nn.Module):
     """q(z|x) by a linear map of a signal and its features.
 
-    ``represent`` gives standardised components of signal and features. The first of
-    them, shrunk, are the latent mean, to which a `Correction` may add; the variance of
-    a latent is the same for all signals.
+    `represent` gives standardised components. The first of them, shrunk, are the latent
+    mean, to which a correction may add. The variance of a latent is the same for all
+    signals.
     """
 
-    def __init__(self, n_values, features, latent_dim, correction=None):
+    def __init__(self, n_values, n_components, latent_dim, features, correction):
         super().__init__()
         self.features = features
         n_inputs = n_values + (features.n_features if features else 0)
-        n_components = correction.n_components if correction else latent_dim
         self.components = AlignedLinear(n_inputs, n_components).requires_grad_(False)
         self.register_buffer("shrinkage", torch.ones(latent_dim, dtype=torch.float32))
         self.register_buffer("z_log_var", torch.zeros(latent_dim, dtype=torch.float32))
@@ -355,28 +289,13 @@ class LinearEncoder(nn.Module):
         return z_mean, self.z_log_var.expand_as(z_mean)
 
 
-class Correction(nn.Module):
-    """A network that reads components (n, k) and adds to the latent mean.
-
-    Parameters
-    ----------
-    widths : sequence of int
-        Components, units of each dense layer, latents.
-    dropout : float
-    """
+class Correction(nn.Sequential):
+    """Network that reads components and adds to the latent mean, of these widths."""
 
     def __init__(self, widths, dropout):
-        super().__init__()
-        *widths, latent_dim = widths
-        self.n_components = widths[0]
-        blocks = (
-            block(AlignedLinear(*sizes), dropout=dropout) for sizes in pairwise(widths)
-        )
-        self.hidden = nn.Sequential(*chain(*blocks))
-        self.z_mean = AlignedLinear(widths[-1], latent_dim)
-
-    def forward(self, h):
-        return self.z_mean(self.hidden(h))
+        *hidden, last = (AlignedLinear(*sizes) for sizes in pairwise(widths))
+        hidden = stack(hidden, dropout=dropout)
+        super().__init__(OrderedDict(hidden=hidden, z_mean=last))
 
 
 class ConvEncoder(nn.Module):
@@ -385,18 +304,15 @@ class ConvEncoder(nn.Module):
     def __init__(self, convolutions, hidden_dims, latent_dim, dropout, hidden_dropout):
         super().__init__()
         channels, lengths, kernel_size, stride, batch_norm = convolutions
-        blocks = [
-            block(SameConv(*sizes, kernel_size, stride, length), batch_norm, dropout)
+        layers = [
+            SameConv(*sizes, kernel_size, stride, length)
             for sizes, length in zip(pairwise(channels), lengths, strict=False)
         ]
-        self.convolutions = nn.Sequential(*chain(*blocks))
+        self.convolutions = stack(layers, batch_norm, dropout)
         widths = (lengths[-1] * channels[-1], *hidden_dims)
-        blocks = [
-            block(AlignedLinear(*sizes), batch_norm, hidden_dropout)
-            for sizes in pairwise(widths)
-        ]
-        blocks[-1:] = [layers[:2] for layers in blocks[-1:]]  # the last has neither
-        self.hidden = nn.Sequential(*chain(*blocks))
+        layers = [AlignedLinear(*sizes) for sizes in pairwise(widths)]
+        self.hidden = stack(layers[:-1], batch_norm, hidden_dropout)
+        self.hidden.extend(stack(layers[-1:]))
         self.z_mean = AlignedLinear(widths[-1], latent_dim)
         self.z_log_var = AlignedLinear(widths[-1], latent_dim)
 
@@ -422,14 +338,13 @@ class Decoder(nn.Module):
         channels, lengths, kernel_size, stride, batch_norm = convolutions
         self.shape = (channels[0], lengths[0])
         self.start = (lengths[-1], channels[-1])
-        n_start = lengths[-1] * channels[-1]
-        self.hidden = nn.Sequential(*block(AlignedLinear(latent_dim, n_start)))
+        self.hidden = stack([AlignedLinear(latent_dim, math.prod(self.start))])
         channels = (channels[-1], *channels[:0:-1])
-        blocks = [
-            block(SameConvTranspose(*sizes, kernel_size, stride, length), batch_norm)
+        layers = [
+            SameConvTranspose(*sizes, kernel_size, stride, length)
             for sizes, length in zip(pairwise(channels), lengths[-2::-1], strict=True)
         ]
-        self.convolutions = nn.Sequential(*chain(*blocks))
+        self.convolutions = stack(layers, batch_norm)
         self.output = SameConvTranspose(
             channels[-1], self.shape[0], last_size, 1, lengths[0]
         )
@@ -438,7 +353,7 @@ class Decoder(nn.Module):
         self.linear = AlignedLinear(latent_dim, n_values) if linear_path else None
 
     def convolve(self, z):
-        """What the convolutions make of z, (n, c, t)."""
+        """Output of the convolutions, (n, c, t), before the activation."""
         h = self.hidden(z).unflatten(1, (1, *self.start))  # (n, 1, t', c')
         h = self.convolutions(h.permute(0, 3, 1, 2))
         return self.output(h).squeeze(2)  # (n, c, t)

@@ -8,15 +8,7 @@ from skvae.model.likelihoods import LIKELIHOODS, check_same_shape, count_measure
 
 
 def kl_per_dim(z_mean, z_log_var):
-    """KL(q(z_k|x) || N(0, 1)) of each sample and latent dimension, in nats.
-
-    Parameters
-    ----------
-    z_mean, z_log_var : Tensor of shape (n_samples, latent_dim)
-
-    Returns
-    -------
-    Tensor of shape (n_samples, latent_dim); zero exactly where q is the prior.
+    """KL(q(z_k|x) || N(0, 1)), (n, latent_dim), in nats, of z_mean and z_log_var.
 
     References
     ----------
@@ -26,52 +18,35 @@ def kl_per_dim(z_mean, z_log_var):
     return 0.5 * (z_mean.square() + z_log_var.exp() - 1.0 - z_log_var)
 
 
-def log_importance_weight(log_px_given_z, z, squared_distance, log_var):
-    """log p(x|z) + log p(z) - log q(z|x), (n,), in nats, for z drawn from q(z|x).
-
-    Parameters
-    ----------
-    log_px_given_z : Tensor of shape (n_samples,)
-    z, squared_distance, log_var : Tensor of shape (n_samples, latent_dim)
-        Parts of the squared distance of z from the mean of q(z|x), in units of its
-        covariance, and of the log-determinant of that.
-    """
-    check_same_shape("z", z, "squared_distance", squared_distance)
-    log_ratio = 0.5 * (squared_distance + log_var - z.square())
-    return log_px_given_z + log_ratio.sum(dim=1)
-
-
 def log_importance_weights(module, likelihood, weight, x, draws):
-    """`log_importance_weight` of signals for draws from their q(z|x).
+    """log p(x|z) + log p(z) - log q(z|x) of signals, for draws of z from q(z|x).
 
     Their mean over draws is the ELBO, ``logsumexp - log(n_draws)`` the tighter
-    importance-weighted bound. Both are exact, whatever the draws, where q(z|x) is
-    the true posterior.
+    importance-weighted bound. Both are exact, for any draws, where q(z|x) is the true
+    posterior.
 
     Parameters
     ----------
     module : ConvVAE
     likelihood : Likelihood
     weight : float
-        Its weight.
+        Weight of the likelihood.
     x : Tensor of shape (n_samples, n_channels, n_timepoints)
-        In scaled units, NaN where it was not measured.
+        Signals in scaled units, NaN where not measured.
     draws : Tensor of shape (n_draws, latent_dim)
-        Standard normal; each makes one of every sample's draws from its q(z|x).
+        Standard normal draws, from which those of each signal follow.
 
     Returns
     -------
     Tensor of shape (n_samples, n_draws), in nats.
-
-    References
-    ----------
-    Burda, Grosse & Salakhutdinov (2016), https://arxiv.org/abs/1509.00519
     """
     z_mean, z_log_var = module.encode(x)
 
     def log_weight(z, squared_distance, log_var):
+        """The distance from the mean is in units of the covariance."""
         log_px_given_z = likelihood.log_prob(module.decode(z), x, weight)
-        return log_importance_weight(log_px_given_z, z, squared_distance, log_var)
+        log_ratio = 0.5 * (squared_distance + log_var - z.square())
+        return log_px_given_z + log_ratio.sum(dim=1)
 
     log_weights = []
     for draw in draws:
@@ -83,7 +58,7 @@ def log_importance_weights(module, likelihood, weight, x, draws):
     if not (has_gaps.any() and module.is_linear_at_start):
         return log_weights
 
-    # What is missing correlates the latents.
+    # Gaps correlate the latents.
     noise = likelihood.std(weight, None) ** 2
     mean, scale_tril = module.posterior_given_measured(x, z_mean, z_log_var, noise)
     log_var = 2 * scale_tril.diagonal(dim1=1, dim2=2).log()
@@ -95,22 +70,11 @@ def log_importance_weights(module, likelihood, weight, x, draws):
 
 
 def gaussian_elbo(module, likelihood, weight, x, draws):
-    """ELBO of signals at a gaussian likelihood, where the decoder is in part linear.
+    """ELBO of signals, (n_samples,), in nats, where the decoder is partly linear.
 
-    The expectation over q(z|x) of the squared error is that of the linear map in closed
-    form, plus the mean over draws of what the convolutions change of it.
-
-    Parameters
-    ----------
-    module, likelihood, weight, x
-        As of `log_importance_weights`; the decoder of the module is a linear map plus
-        convolutions.
-    draws : Tensor of shape (n_draws, latent_dim)
-        Standard normal; each stands for itself and its opposite.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,), in nats.
+    The linear map's expected squared error is in closed form; a mean over draws adds
+    what the convolutions change. Parameters are those of `log_importance_weights`, but
+    each draw stands for itself and its opposite.
     """
     decoder = module.decoder
     loadings = decoder.linear.weight
@@ -118,7 +82,7 @@ def gaussian_elbo(module, likelihood, weight, x, draws):
     z_mean, z_log_var = module.encode(x)
 
     def log_px(mean, deviations, variance):
-        """E[log p(x|z)], of deviations of z, and what these let `linear(z)` vary."""
+        """E[log p(x|z)], where `variance` is that of the linear map, over values."""
         at_mean = decoder.convolve(mean)
         linear = decoder.linear(mean).unflatten(1, decoder.shape)
         error = torch.where(is_measured, linear + at_mean - x, 0.0)
@@ -140,7 +104,7 @@ def gaussian_elbo(module, likelihood, weight, x, draws):
     if not has_gaps.any():
         return bounds
 
-    # What is missing correlates the latents.
+    # Gaps correlate the latents.
     noise = likelihood.std(weight, None) ** 2
     mean, scale_tril = module.posterior_given_measured(x, z_mean, z_log_var, noise)
     covariance = scale_tril @ scale_tril.mT
@@ -149,9 +113,9 @@ def gaussian_elbo(module, likelihood, weight, x, draws):
     products = is_measured.flatten(1).double() @ products
     variance = (products * covariance.flatten(1)).sum(dim=1).to(x.dtype)
     log_var = 2 * scale_tril.diagonal(dim1=1, dim2=2).log()
-    of_z = covariance.diagonal(dim1=1, dim2=2) + mean.square() - 1.0 - log_var
+    kl = covariance.diagonal(dim1=1, dim2=2) + mean.square() - 1.0 - log_var
     deviations = [scale_tril @ draw for draw in draws]
-    with_gaps = log_px(mean, deviations, variance) - 0.5 * of_z.sum(dim=1)
+    with_gaps = log_px(mean, deviations, variance) - 0.5 * kl.sum(dim=1)
     return torch.where(has_gaps, with_gaps, bounds)
 
 

@@ -16,16 +16,10 @@ from skvae.training.net import load_optimizer
 class Checkpoint(Callback):
     """Writes the state of a fit to `path` after each epoch, and restores it.
 
-    It is the last callback of a net, since it writes their state too. The file stays;
-    the same fit started again then returns after one epoch at most. `run` is what a fit
-    must have in common with the one in the file to go on from it, with its `seed`.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or of another run; the message says what differs.
-    TypeError
-        If a value of `run` is not plain data, as a class in `net_params` is.
+    It is the last callback of a net, whose state it writes too. The file stays: the
+    same fit, started again, then trains no more. `run`, of types that `files.encode`
+    knows, must be equal in both; a ValueError says what differs. The `seed` of a file
+    replaces the given one.
     """
 
     def __init__(self, path, run, seed):
@@ -55,9 +49,8 @@ class Checkpoint(Callback):
     def on_train_begin(self, net, **kwargs):
         if self.state is not None:
             restore(net, self.state)
-            n_epochs = len(net.history)
-            LOGGER.info("%d epochs are in checkpoint %s", n_epochs, self.path)
             self.state = None
+            LOGGER.info("%d epochs are in checkpoint %s", len(net.history), self.path)
 
     def on_epoch_end(self, net, **kwargs):
         content = {"run": self.run, "seed": self.seed, "state": snapshot(net)}
@@ -65,12 +58,12 @@ class Checkpoint(Callback):
 
 
 def snapshot(net):
-    """All that the next epoch depends on, besides the data and the parameters."""
+    """All that the next epoch depends on, but the data and the parameters."""
     state = {
         "module": net.module_.state_dict(),
         "optimizer": net.optimizer_.state_dict(),
         "callbacks": {
-            name: callback_state(callback)
+            name: learned_by(callback)
             for name, callback in net.callbacks_
             if not isinstance(callback, Progress)
         },
@@ -83,8 +76,17 @@ def snapshot(net):
     return state
 
 
+def learned_by(callback):
+    """Attributes of a callback whose name ends in an underscore."""
+    return {
+        name: value.state_dict() if hasattr(value, "state_dict") else value
+        for name, value in vars(callback).items()
+        if name.endswith("_") and not isinstance(value, type)
+    }
+
+
 def restore(net, state):
-    """Bring a net that is about to be trained to the state of a `snapshot`."""
+    """Bring a net to the state of a `snapshot`, before it is trained."""
     net.module_.load_state_dict(state["module"])
     load_optimizer(net.optimizer_, state["optimizer"])
     callbacks = dict(net.callbacks_)
@@ -96,19 +98,10 @@ def restore(net, state):
             else:
                 setattr(callbacks[name], key, value)
     net.history.extend(state["history"])
-    net.stops = state.get("stops", False)
+    net.stops = state["stops"]
     torch.set_rng_state(state["random_state"])
     if "cuda_random_state" in state:
         torch.cuda.set_rng_state(state["cuda_random_state"], net.device)
-
-
-def callback_state(callback):
-    """What a callback learned: attributes whose name ends in an underscore."""
-    return {
-        name: value.state_dict() if hasattr(value, "state_dict") else value
-        for name, value in vars(callback).items()
-        if name.endswith("_") and not isinstance(value, type)
-    }
 
 
 def describe(name, value):
@@ -120,6 +113,6 @@ def describe(name, value):
     digest = hashlib.sha256(text.encode())
     for array in arrays.values():
         digest.update(f"{array.dtype} {array.shape}".encode())
-        for row in np.atleast_1d(array):  # large or memory-mapped: never copied whole
+        for row in np.atleast_1d(array):  # a memory map is never copied whole
             digest.update(np.ascontiguousarray(row))
     return digest.hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""Files of arrays and plain values: safetensors, checked, written atomically, no code.
+"""Files of arrays and plain values: safetensors, with a checksum, without code.
 
 The values are JSON in the header of a safetensors file, the arrays its tensors. Reading
-builds data only: what is no type of JSON, nor one that `decode` knows, is refused.
+builds data only, and refuses kinds that `decode` does not know.
 """
 
 import contextlib
@@ -23,17 +23,7 @@ from skvae.messages import warn_user
 from skvae.sklearn_private import parse_version
 
 FORMAT = 2
-HOLDS = {  # by kind, for who expected another
-    "checkpoint": "the checkpoint of a fit. Start the same fit again, which goes on "
-    "from there, then save the estimator.",
-    "estimator": "a saved estimator. Give `checkpoint` another path.",
-}
 NO_CHECKSUM = "0" * 64
-OPTIMIZERS = {
-    name: value
-    for name, value in vars(torch.optim).items()
-    if isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
-}
 
 
 def import_safetensors():
@@ -48,10 +38,7 @@ def import_safetensors():
 
 
 def write(path, kind, content):
-    """Write a dict of the types that `encode` knows, replacing the file at path.
-
-    `kind` says what the file holds; `read` asks for it.
-    """
+    """Write a dict of types that `encode` knows, and the kind that `read` asks for."""
     save = import_safetensors().save
     tensors = {}
     header = {
@@ -64,21 +51,18 @@ def write(path, kind, content):
     tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     data = save(tensors, metadata={"skvae": json.dumps(header)})
     checksum = checksum_of(data, NO_CHECKSUM)
-    replace_file(path, data.replace(NO_CHECKSUM.encode(), checksum.encode(), 1))
+    with replacing(path) as file:
+        file.write(data.replace(NO_CHECKSUM.encode(), checksum.encode(), 1))
 
 
 def read(path, kind):
-    """The content that `write` was given.
-
-    A ValueError if the file is not of that kind and format, a newer skvae wrote it, or
-    any byte of it changed.
-    """
+    """The content of a file of this kind, or a ValueError if any byte of it changed."""
     load = import_safetensors().load
     data = Path(path).read_bytes()
     try:
         header = json.loads(data[8 : header_size(data)])["__metadata__"]
         header = json.loads(header["skvae"])
-        found, writer = (header["kind"], header["format"]), header["versions"]["skvae"]
+        held, writer = (header["kind"], header["format"]), header["versions"]["skvae"]
         is_whole = checksum_of(data, header["checksum"]) == header["checksum"]
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
@@ -87,19 +71,16 @@ def read(path, kind):
             "only if you trust it: opening a pickle can run any code."
         ) from error
     reader = versions()["skvae"]
-    if found[0] != kind and found[0] in HOLDS:
-        raise ValueError(f"{path} holds {HOLDS[found[0]]}")
-    if found != (kind, FORMAT):
+    if held != (kind, FORMAT):
         raise ValueError(
-            f"{path} is in format {found[1]} of {found[0]}s, written by skvae "
-            f"{writer}; skvae {reader}, installed here, reads format {FORMAT} of "
-            f"{kind}s. Install the version that wrote it."
+            f"{path} has kind {held[0]!r} and format {held[1]}, written by skvae "
+            f"{writer}. Expected kind {kind!r} and format {FORMAT}, of skvae {reader}, "
+            "installed here. ConvVAETransformer.load reads an estimator, a fit that is "
+            "started again its checkpoint. For another format, install the version "
+            "that wrote it."
         )
     if not is_whole:
-        raise ValueError(
-            f"{path} is damaged: its content does not match its checksum. Write it "
-            "again, or restore a copy."
-        )
+        raise ValueError(f"{path} is damaged: write it again, or restore a copy.")
     if parse_version(writer) > parse_version(reader):
         raise ValueError(
             f"{path} was written by skvae {writer}, newer than skvae {reader}, which "
@@ -115,15 +96,9 @@ def header_size(data):
 
 
 def checksum_of(data, written):
-    """SHA-256 of a file in which the checksum that is written there counts as zeros."""
+    """SHA-256 of a file with zeros in place of the checksum that is written there."""
     data = data.replace(written.encode(), NO_CHECKSUM.encode(), 1)
     return hashlib.sha256(data).hexdigest()
-
-
-def replace_file(path, data):
-    """Move data to path in one step: whoever reads it finds the old file or the new."""
-    with replacing(path) as file:
-        file.write(data)
 
 
 @contextlib.contextmanager
@@ -131,12 +106,9 @@ def replacing(path):
     """A file to write to, moved to path in one step, or removed if the block raises."""
     folder = Path(path).parent
     if not folder.is_dir():
-        raise FileNotFoundError(
-            errno.ENOENT,
-            f"The folder {str(folder)!r} does not exist, create it",
-            os.fspath(path),
-        )
-    # Of a name that no other thread or process has.
+        message = f"The folder {str(folder)!r} does not exist, create it"
+        raise FileNotFoundError(errno.ENOENT, message, os.fspath(path))
+    # No other thread or process has this name.
     temporary = Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -149,7 +121,7 @@ def replacing(path):
 
 
 def remove_temporary_files(path):
-    """Remove what processes that were killed in `replacing` left beside path."""
+    """Remove files beside path of processes that were killed in `replacing`."""
     for other in path.parent.iterdir():
         if re.fullmatch(re.escape(path.name) + r"\.[0-9a-f]{8}\.tmp", other.name):
             other.unlink(missing_ok=True)
@@ -157,8 +129,7 @@ def remove_temporary_files(path):
 
 def versions():
     return {
-        # Loaded, since this is a part of it; to import it here would point up.
-        "skvae": sys.modules["skvae"].__version__,
+        "skvae": sys.modules["skvae"].__version__,  # an import here would point up
         "torch": str(torch.__version__),
         "scikit-learn": sklearn.__version__,
         "skorch": skorch.__version__,
@@ -185,24 +156,34 @@ def random_state_of(state):
     return random_state
 
 
-# Of a type: what is written of it, and what that is made into again.
-TYPES = {
-    "tuple": (tuple, list, tuple),
-    "tensor": (torch.Tensor, lambda x: x.detach().cpu().numpy(), torch.from_numpy),
-    "device": (torch.device, str, torch.device),
-    "RandomState": (
-        np.random.RandomState,
-        lambda random_state: random_state.get_state(legacy=False),
-        random_state_of,
-    ),
+OPTIMIZERS = {
+    name: value
+    for name, value in vars(torch.optim).items()
+    if isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
+}
+# By kind, a type that JSON lacks and the function that writes it.
+WRITTEN = {
+    "tuple": (tuple, list),
+    "tensor": (torch.Tensor, lambda tensor: tensor.detach().cpu().numpy()),
+    "device": (torch.device, str),
+    "RandomState": (np.random.RandomState, lambda state: state.get_state(legacy=False)),
+}
+READ = {
+    "tuple": tuple,
+    "tensor": torch.from_numpy,
+    "device": torch.device,
+    "RandomState": random_state_of,
+    "dict": dict,
+    "objects": lambda pair: np.array(pair[1], dtype=pair[0]),
+    "optimizer": OPTIMIZERS.__getitem__,
 }
 
 
 def encode(value, tensors, name=""):
-    """Value as JSON's types; its arrays go to the dict `tensors`.
+    """The value in JSON's types, with its arrays put into the dict `tensors`.
 
-    What JSON has no type for becomes a dict of one key, the kind that `decode` reads.
-    A value of any other type is a TypeError, in which `name` says where it is.
+    A type that JSON lacks becomes a dict of one key, its kind. Other types are a
+    TypeError, in which `name` says where the value is.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -228,7 +209,7 @@ def encode(value, tensors, name=""):
         return {"objects": [value.dtype.str.lstrip("|<>"), strings]}
     if isinstance(value, type) and value in OPTIMIZERS.values():
         return {"optimizer": value.__name__}
-    for kind, (known, written_as, _) in TYPES.items():
+    for kind, (known, written_as) in WRITTEN.items():
         if isinstance(value, known):
             return {kind: encode(written_as(value), tensors, name)}
     raise TypeError(
@@ -245,14 +226,11 @@ def decode(value, tensors):
     if not isinstance(value, dict):
         return value
     [(kind, value)] = value.items()
-    if kind == "dict":
-        return dict(decode(value, tensors))
+    value = decode(value, tensors)
     if kind == "array":
         return tensors[value].copy()
-    if kind == "objects":
-        return np.array(decode(value[1], tensors), dtype=value[0])
-    if kind == "optimizer" and value in OPTIMIZERS:
-        return OPTIMIZERS[value]
-    if kind in TYPES:
-        return TYPES[kind][2](decode(value, tensors))
-    raise ValueError(f"The file holds a {kind}: {value!r}, which skvae does not read.")
+    try:
+        return READ[kind](value)
+    except KeyError as error:
+        message = f"The file has a value of kind {kind!r}, {value!r}, unknown to skvae."
+        raise ValueError(message) from error
