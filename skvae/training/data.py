@@ -146,8 +146,6 @@ class SignalDataset(Dataset):
     ----------
     n_all, n_before, n_largest : int
         Samples of all processes, of those before this one, and of the one with most.
-    label_factor : float
-        This process's share of the known targets, to its share of all samples.
     """
 
     def __init__(self, signals, y=None):
@@ -160,10 +158,18 @@ class SignalDataset(Dataset):
         counts = from_all(len(self))
         self.n_all, self.n_before = sum(counts), sum(counts[: rank()])
         self.n_largest = max(counts)
+
+    @property
+    def share(self):
+        """This process's share of all samples."""
+        return len(self) / self.n_all
+
+    @property
+    def label_factor(self):
+        """This process's share of the known targets, to its share of all samples."""
         y = torch.zeros(0, 1) if self.y is None else self.y[self.rows]
         known = from_all(int((~y.isnan()).sum()))
-        share = known[rank()] / max(1, sum(known))
-        self.label_factor = share * self.n_all / max(1, len(self))
+        return known[rank()] / max(1, sum(known)) / max(self.share, 1e-30)
 
     def __len__(self):
         return len(self.rows)

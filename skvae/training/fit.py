@@ -390,7 +390,7 @@ def train_net(job, net, parts, finish):
     if job.tasks is not None:
         job.tasks.finish = lambda: finish(net.as_it_is_now())
         net.tasks = job.tasks
-    net.partial_fit(parts)
+    net.train(parts)
     take_from_first(net.module_)
 
 
