@@ -699,9 +699,9 @@ class ConvVAETransformer(
                 has_gaps = x.isnan().flatten(1).any(dim=1, keepdim=True)
                 log_var = 2 * scale_tril.norm(dim=2).log()
                 z_log_var = torch.where(has_gaps, log_var, z_log_var)
-            return torch.cat([z_mean, z_log_var], dim=1)
+            return z_mean, z_log_var
 
-        z_mean, z_log_var = np.hsplit(self._map_signals(mean_and_log_var, X), 2)
+        z_mean, z_log_var = self._map_signals(mean_and_log_var, X)
         std = np.exp(z_log_var / 2)
         return finite(z_mean, self.latent_scale_), finite(std, self.latent_scale_)
 
@@ -836,13 +836,12 @@ class ConvVAETransformer(
             else:
                 log_weights = log_importance_weights(*arguments).double()
                 bounds = log_weights.logsumexp(dim=1) - math.log(n_draws)
-            n_measured = (~x.isnan()).sum(dim=2)
-            return torch.cat([bounds[:, None], n_measured], dim=1)
+            return bounds, (~x.isnan()).sum(dim=2)
 
-        bounds, *n_measured = self._map_signals(bound, X).T
+        bounds, n_measured = self._map_signals(bound, X)
         if likelihood.is_unit_range:  # a probability has no Jacobian
             return finite(bounds)
-        return finite(bounds) + self.scaler_.log_det(np.stack(n_measured, axis=1))
+        return finite(bounds) + self.scaler_.log_det(n_measured)
 
     def score(self, X, y=None):
         """Mean of `score_samples`, in nats per sample; higher is better.

@@ -64,20 +64,18 @@ def describe(net, dataset, draws):
     """
     module, likelihood = net.module_.eval(), net.criterion_.likelihood
 
-    def rows(index):
+    def terms(index):
         h, (x, *_) = dataset[index]
         z_mean, z_log_var = module.posterior(h)
         noise = draws[index.cpu()].to(z_mean.device)
         x_hat = module.decode(z_mean + (0.5 * z_log_var).exp() * noise)
-        errors = torch.stack(
-            [likelihood.distortion(x_hat, x), count_measured(x)], dim=1
-        )
-        return torch.cat([errors, kl_per_dim(z_mean, z_log_var)], dim=1)
+        distortion = likelihood.distortion(x_hat, x)
+        return distortion, count_measured(x), kl_per_dim(z_mean, z_log_var)
 
-    means = mean_over_samples(rows, dataset)
-    if not np.isfinite(means).all():
+    means = Means(*mean_over_samples(terms, dataset))
+    if not np.isfinite(np.hstack(means)).all():
         raise net.divergence("The latents or their reconstruction became infinite")
-    return Means(float(means[0]), float(means[1]), means[2:])
+    return means
 
 
 def decoder_scale(net, dataset, step=0.1):
@@ -94,22 +92,23 @@ def decoder_scale(net, dataset, step=0.1):
         for offset in step * torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
             slope = (module.decode(z + offset) - module.decode(z - offset)) / (2 * step)
             slopes.append(slope.square().flatten(1).sum(dim=1))
-        return torch.stack(slopes, dim=1)
+        return tuple(slopes)
 
     return np.sqrt(mean_over_samples(squared_slopes, dataset))
 
 
 def mean_over_samples(function, dataset):
-    """Mean of a function of indices over the samples of all processes, an ndarray."""
-    device, total = dataset.rows.device, 0.0
+    """Means, a list, of a function of indices over the samples of all processes."""
+    device, totals = dataset.rows.device, []
     if len(dataset):
         index = torch.arange(len(dataset), device=device)
         n_timepoints = dataset.signals.X.shape[2]
         values = map_batches(
             function, index.__getitem__, len(index), n_timepoints, device
         )
-        total = values.sum(axis=0, dtype=np.float64)
-    return sum(from_all(total)) / dataset.n_all
+        totals = [each.sum(axis=0, dtype=np.float64) for each in values]
+    totals = [part for part in from_all(totals) if part]
+    return [sum(part) / dataset.n_all for part in zip(*totals, strict=True)]
 
 
 def pooled_with(before, fitted, n_new):
@@ -153,9 +152,9 @@ def network_share(net, dataset):
         z_linear = module.encoder.linear(h)
         x_linear = module.decoder.linear(z) - module.decoder.linear.bias
         parts = z_linear, z - z_linear, x_linear, module.decoder.convolve(z)
-        return torch.stack([p.flatten(1).square().sum(dim=1) for p in parts], dim=1)
+        return tuple(p.flatten(1).square().sum(dim=1) for p in parts)
 
-    linear, network = mean_over_samples(squares, dataset).reshape(2, 2).T
+    linear, network = np.reshape(mean_over_samples(squares, dataset), (2, 2)).T
     shares = network / np.maximum(linear + network, 1e-30)
     return dict(zip(("latents", "reconstruction"), shares.tolist(), strict=True))
 
