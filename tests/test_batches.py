@@ -180,16 +180,16 @@ def test_map_batches_gives_as_many_arrays_as_the_function_has(n_arrays):
     """Those of a tuple, of halves too; one array where it returns no tuple."""
     values = np.arange(600, dtype=np.float32)[:, None]
 
-    def powers(x):
+    def multiples(x):
         if len(x) > 100:
             raise torch.cuda.OutOfMemoryError
-        return tuple((x**power).sum(dim=1) for power in range(1, n_arrays + 1))
+        return tuple(factor * x[:, 0] for factor in range(1, n_arrays + 1))
 
-    arrays = map_batches(powers, values.__getitem__, 600, 400, "cpu")
+    arrays = map_batches(multiples, values.__getitem__, 600, 400, "cpu")
     assert isinstance(arrays, tuple)
     assert len(arrays) == n_arrays
-    for power, array in enumerate(arrays, start=1):
-        np.testing.assert_array_equal(array, values[:, 0] ** power)
+    for factor, array in enumerate(arrays, start=1):
+        np.testing.assert_array_equal(array, factor * values[:, 0])
 
 
 def test_an_error_in_a_batch_is_raised(monkeypatch, two_threads):
