@@ -45,8 +45,7 @@ from skvae.sklearn_private import (
 from skvae.threads import all_threads, draw_seed, forked_random_state, plain_torch
 from skvae.training.callbacks import FitTasks
 from skvae.training.fit import Job, fit
-from skvae.training.fitted import Fitted
-from skvae.training.options import check_options, plain_numbers
+from skvae.training.options import check_options, check_unchanged, plain_numbers
 
 # Draws from q(z|x) behind the ELBO of score_samples; and pairs of them where a part of
 # it is in closed form, which leaves half the error or less.
@@ -55,12 +54,6 @@ N_ELBO_DRAWS, N_ELBO_PAIRS = 16, 2
 VALUES_PER_THREAD = 2**19
 # A latent dimension is active when it costs more than this many nats.
 ACTIVE_NATS = 0.01
-# Parameters that only the first fit reads, of those that go on from each other.
-READ_FIRST = (
-    *("latent_dim", "likelihood", "feature_weight", "label_weight", "conv_channels"),
-    *("kernel_size", "stride", "hidden_dims", "batch_norm", "linear_path", "whiten"),
-    *("scale", "n_channels", "target_type"),
-)
 # Only where `y` was used.
 TARGET_ATTRIBUTES = "classes_", "target_offset_", "target_scale_"
 
@@ -474,11 +467,11 @@ class ConvVAETransformer(
             X = check_signals(self, given_X, reset=not goes_on, min_samples=n_needed)
             check_options(self, X)
             if goes_on:
-                self._check_unchanged()
+                check_unchanged(self)
             device = resolve_device(self.device, training=True)
         check_group(self, goes_on)
-        before = self._fitted() if goes_on else None
-        if before and self.linear_path and before.net.memory_ is None:
+        before = self if goes_on else None
+        if goes_on and self.linear_path and self.net_.memory_ is None:
             warn_user(
                 f"This {type(self).__name__} was pickled, or saved without "
                 "training=True: the sums over its signals, which its latents follow "
@@ -492,25 +485,21 @@ class ConvVAETransformer(
         if goes_on:  # other random numbers than in the calls before
             sequence = np.random.SeedSequence([seed, self.n_epochs_total_])
             seed = int(sequence.generate_state(1)[0])
-        seed = from_first(seed)
-        checkpoint = None
+        seed, checkpoint = from_first(seed), None
         if self.checkpoint is not None and not one_epoch:
-            run = self._describe_run(X, target, device, before)
+            run = self._describe_run(X, target, device, goes_on)
             checkpoint = Checkpoint(self.checkpoint, run, seed)
             seed = checkpoint.seed
         for name in TARGET_ATTRIBUTES:
             vars(self).pop(name, None)
         tasks = None
         if hasattr(self, "_skl_callbacks"):
-            attributes = partial(
-                fitted_attributes, target=target, first_params=self._read_first()
-            )
-            tasks = FitTasks(task, self, given_X, y, attributes)
-        job = Job(self, X, target, device, seed, one_epoch, checkpoint, tasks)
+            tasks = FitTasks(task, self, given_X, y)
+        job = Job(self, X, target, device, seed, before, one_epoch, checkpoint, tasks)
         # Fits in several threads wait for each other before they limit the threads.
         with forked_random_state(seed, device), all_threads(self._n_threads(X)):
-            fitted = fit(job, before)
-        vars(self).update(fitted_attributes(fitted, target, self._read_first()))
+            attributes = fit(job)
+        vars(self).update(attributes)
         with shared_errors():
             if tasks is not None:
                 tasks.end()
@@ -522,42 +511,6 @@ class ConvVAETransformer(
                 "train longer."
             )
         return self
-
-    def _read_first(self):
-        """What only the first fit reads: a dict, from which what is equal is equal."""
-        read = {name: getattr(self, name) for name in READ_FIRST}
-        read |= {
-            f"net_params[{name!r}]": value
-            for name, value in (self.net_params or {}).items()
-            if name.startswith("module__")
-        }
-        read["n_channels"] = self.n_channels or self.n_channels_in_
-        for name in ("conv_channels", "hidden_dims"):
-            read[name] = list(read[name])
-        return read
-
-    def _check_unchanged(self):
-        """Refuse to go on where a parameter changed that would not be read."""
-        before, now = self.first_params_, self._read_first()
-        for name in before.keys() | now.keys():
-            if before.get(name) != now.get(name):
-                raise ValueError(
-                    f"{name} is {now.get(name)!r}, but was {before.get(name)!r} in the "
-                    "first fit, which warm_start and partial_fit go on from. Restore "
-                    "it, or fit anew with warm_start=False."
-                )
-
-    def _fitted(self):
-        return Fitted(
-            net=self.net_,
-            scaler=self.scaler_,
-            reconstruction_weight=self.reconstruction_weight_,
-            held_back_excess=self.held_back_excess_,
-            kl_per_dim=self.kl_per_dim_,
-            latent_scale=self.latent_scale_,
-            n_samples_seen=self.n_samples_seen_,
-            n_epochs_total=self.n_epochs_total_,
-        )
 
     def _check_target(self, y, n_samples, goes_on, classes):
         with shared_errors():
@@ -947,7 +900,7 @@ class ConvVAETransformer(
         likelihood = self.net_.criterion_.likelihood
         return likelihood.sample(rng, x, self.reconstruction_weight_)
 
-    def _describe_run(self, X, target, device, before):
+    def _describe_run(self, X, target, device, goes_on):
         """All that the bits of a fit depend on, besides the seed."""
         y = None if target is None else target.values
         run = self.get_params(deep=False) | {"device": str(device), "X": X, "y": y}
@@ -955,37 +908,14 @@ class ConvVAETransformer(
             run[name] = list(run[name])
         for name in ("checkpoint", "verbose", "warm_start"):
             del run[name]
-        if before is not None:
-            optimizer = before.net.optimizer_
+        if goes_on:
+            optimizer, memory = self.net_.optimizer_, self.net_.memory_
             run["fitted"] = {
-                "module": dict(before.net.module_.state_dict()),
+                "module": dict(self.module_.state_dict()),
                 "optimizer": optimizer and optimizer.state_dict(),
-                "memory": before.net.memory_ and before.net.memory_._asdict(),
+                "memory": memory and memory._asdict(),
             }
         return run
-
-
-def fitted_attributes(fitted, target, first_params):
-    """What an estimator has of `Fitted` and of a `Target` or None: a dict by name."""
-    attributes = {
-        "first_params_": first_params,
-        "net_": fitted.net,
-        "scaler_": fitted.scaler,
-        "history_": fitted.net.epochs(),
-        "n_epochs_": len(fitted.net.history),
-        "best_epoch_": fitted.net.best_epoch(),
-        "reconstruction_weight_": fitted.reconstruction_weight,
-        "held_back_excess_": fitted.held_back_excess,
-        "kl_per_dim_": fitted.kl_per_dim,
-        "latent_scale_": fitted.latent_scale,
-        "network_share_": fitted.network_share,
-        "n_samples_seen_": fitted.n_samples_seen,
-        "n_epochs_total_": fitted.n_epochs_total,
-    }
-    if target is not None:
-        values = target.classes, target.offset, target.scale
-        attributes |= zip(TARGET_ATTRIBUTES, values, strict=True)
-    return attributes
 
 
 def finite(values, scale=1.0):

@@ -71,13 +71,6 @@ def test_the_rate_is_constant_where_asked_and_in_partial_fit(waves):
     np.testing.assert_allclose(rates, 0.3e-3)
 
 
-@pytest.mark.parametrize("schedule", ["step", 0.5])
-def test_an_unknown_schedule_is_refused(waves, schedule):
-    vae = ConvVAETransformer(2, net_params={"lr_schedule": schedule})
-    with pytest.raises(ValueError, match=r"lr_schedule.*one_cycle"):
-        vae.fit(waves)
-
-
 def test_any_optimizer_of_torch_has_the_schedule(waves):
     params = {"net_params": {"optimizer": torch.optim.SGD}, "linear_path": False}
     rates = rates_of_fit(waves, max_epochs=8, **params)
