@@ -519,18 +519,10 @@ class ConvVAETransformer(
                     f"label_weight={self.label_weight} requires y to be passed, but "
                     "the target y is None. Pass y, or set label_weight=0."
                 )
-        if goes_on and not hasattr(self, "classes_"):
-            raise ValueError(
-                f"label_weight={self.label_weight}, but the last fit had no labels, "
-                "which the closed form is made of. Fit anew, with warm_start=False, or "
-                "set label_weight=0."
-            )
         before = None
         if goes_on:
-            before = Target(
-                None, self.classes_, self.target_offset_, self.target_scale_
-            )
-        classes = None if goes_on else classes
+            units = self.target_offset_, self.target_scale_
+            before, classes = Target(None, self.classes_, *units), None
         return check_target(y, n_samples, before, classes, self.target_type)
 
     def _n_threads(self, X):

@@ -376,7 +376,7 @@ PARTS = ("module__", "criterion__", "optimizer__")
         *("iterator_train__num_workers", "iterator_train__drop_last"),
         *("iterator_train__dataset", "iterator_train__in_step", "iterator_train"),
         *("iterator_valid", "iterator_valid__shuffle", "dataset", "dataset__length"),
-        *("module", "criterion", "module__n_targets", "module__n_timepoints"),
+        *("module", "criterion", "module__n_targets", "train_split"),
     ],
 )
 def test_names_that_fit_sets_are_refused(waves, name):

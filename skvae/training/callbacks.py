@@ -2,8 +2,6 @@
 
 import logging
 import math
-import shutil
-import sys
 import time
 from datetime import timedelta
 
@@ -38,15 +36,9 @@ class WarmEarlyStopping(EarlyStopping):
 
 
 class Progress(Callback):
-    """Print the ELBO and its terms, in nats per sample, and the time left.
+    """Log and print the ELBO and its terms, in nats per sample, and the time left.
 
-    A terminal has one line that updates; a pipe, a file or a notebook, where lines
-    stay, has one for each tenth of the epochs. Lines that stay are logged, at INFO.
-
-    Parameters
-    ----------
-    verbose : int
-        0: log only; 2: a line that stays for each epoch.
+    `verbose`: 0 logs only; 1 has a line for each tenth of the epochs, 2 for each epoch.
     """
 
     def __init__(self, verbose=1):
@@ -54,65 +46,38 @@ class Progress(Callback):
 
     def on_train_begin(self, net, **kwargs):
         self.start_ = time.perf_counter()
-        self.updates_ = self.verbose == 1 and sys.stdout.isatty()
-        self.n_epochs_ = self.n_shown_ = 0  # of this run, not of a checkpoint's
-
-    def on_epoch_begin(self, net, **kwargs):
-        self.n_epochs_ += 1
+        self.n_epochs_ = 0  # of this run, not of a checkpoint's
 
     def on_epoch_end(self, net, **kwargs):
-        epoch, n_epochs = len(net.history), net.max_epochs
+        self.n_epochs_ += 1
+        row, epoch, n_epochs = net.history[-1], len(net.history), net.max_epochs
         is_tenth = 10 * epoch // n_epochs > 10 * (epoch - 1) // n_epochs
-        stays = self.verbose > 1 or is_tenth
-        if (stays or self.updates_) and not net.stops:
-            self.show(net, n_epochs - epoch, stays)
-
-    def on_train_end(self, net, **kwargs):
-        # A callback makes an epoch the last, of which Ctrl-C leaves no row.
-        if self.n_shown_ < self.n_epochs_ and "train_loss" in net.history[-1]:
-            self.show(net, 0, True)
-        if self.updates_ and self.n_shown_:
-            print()
-
-    def show(self, net, n_left, stays):
-        row = net.history[-1]
-        columns = {
+        if not (is_tenth or self.verbose > 1 or net.stops):
+            return
+        terms = {
             "ELBO": -(row["train_reconstruction"] + row["train_kl"]),
             "reconstruction": row["train_reconstruction"],
             "KL": row["train_kl"],
         }
         if net.criterion_.label_weight:
-            columns["label"] = row["train_label"]
+            terms["label"] = row["train_label"]
         if "valid_kl" in row:
-            columns["valid ELBO"] = -(row["valid_reconstruction"] + row["valid_kl"])
+            terms["valid ELBO"] = -(row["valid_reconstruction"] + row["valid_kl"])
+        n_left = 0 if net.stops else n_epochs - epoch
         seconds = (time.perf_counter() - self.start_) / self.n_epochs_ * n_left
-        cells = {
-            "epoch": f"{len(net.history)}/{net.max_epochs}",
-            **{name: f"{value:.2f}" for name, value in columns.items()},
-            "time left": str(timedelta(seconds=round(seconds))),
-        }
-        if stays:
-            LOGGER.info(", ".join(f"{name} {cell}" for name, cell in cells.items()))
+        terms = ", ".join(f"{name} {value:.2f}" for name, value in terms.items())
+        time_left = timedelta(seconds=round(seconds))
+        line = f"epoch {epoch}/{n_epochs}, {terms}, time left {time_left}"
+        LOGGER.info(line)
         if self.verbose:
-            widths = [max(9, len(name)) for name in cells]
-            line = " ".join(map(str.rjust, cells.values(), widths))
-            if not self.n_shown_:
-                print(*map(str.rjust, cells, widths))
-            if self.updates_:  # longer than the terminal is wide, it would not update
-                line = "\r" + line[: shutil.get_terminal_size().columns - 1]
-            print(line, end="" if self.updates_ else "\n", flush=True)
-        self.n_shown_ = self.n_epochs_
+            print(line, flush=True)
 
 
 class FitTasks:
     """A fit, and each of its epochs, as tasks of scikit-learn's callbacks.
 
-    Parameters
-    ----------
-    context : CallbackContext
-    estimator, X, y
-        As `fit` got them. Without y its place is taken by -1, unlabelled: a
-        `ScoringMonitor` does not score without.
+    `estimator`, `X` and `y` are as `fit` got them. Without y its place is taken by -1,
+    unlabelled: a `ScoringMonitor` does not score without.
     """
 
     finish = None  # gives the fitted attributes, were the fit to stop here

@@ -46,16 +46,9 @@ class Stacked:
 
 
 class ScaledSignals:
-    """Signals, scaled on the device where they fit there, else read when asked for.
+    """Signals X (n, c, t), scaled on the device where they fit there, else when read.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_channels, n_timepoints)
-        In memory or on disk.
-    scaler : ChannelScaler
-    device : str
-    before : ndarray, optional
-        Earlier signals, which follow.
+    Signals of `before`, an ndarray, follow. Either array may be on disk.
     """
 
     def __init__(self, X, scaler, device, before=None):
@@ -126,16 +119,9 @@ class ScaledSignals:
 class SignalDataset(Dataset):
     """A part of `ScaledSignals`, in pairs of the network's input and its target.
 
-    Parameters
-    ----------
-    signals : ScaledSignals
-    y : ndarray of float32, shape (n_samples, n_targets), optional
-        Targets of the head, NaN where unknown.
-
-    Attributes
-    ----------
-    n_all, n_before, n_largest : int
-        Samples of all processes, of those before this one, and of the one with most.
+    `y` (n_samples, n_targets) of all the signals are targets of the head, NaN where
+    unknown. `n_all`, `n_before` and `n_largest` are samples of all processes, of those
+    before this one, and of the one with most.
     """
 
     def __init__(self, signals, y=None):
@@ -232,10 +218,9 @@ class SignalDataset(Dataset):
 class Batches:
     """Iterate over a `SignalDataset` in batches that are sliced, not collated.
 
-    No sample is dropped and no batch holds a single one, which BatchNorm refuses: a
-    remainder of 1 joins the batch before it. Shuffled by torch's global generator.
-    Those to train on are as many in each process, where need be smaller, or with some
-    samples again.
+    No batch holds a single sample, which BatchNorm refuses: a remainder of 1 joins the
+    batch before it. With `in_step` each process has as many batches, where need be
+    smaller, or with samples again.
     """
 
     def __init__(self, dataset, batch_size, shuffle=False, in_step=False):

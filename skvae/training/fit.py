@@ -75,7 +75,11 @@ def fit(job):
     features, towards the closed form of all signals seen so far.
     """
     params, before = job.params, job.before
-    scaler = fit_scaler(job) if before is None else before.scaler_
+    if before is None:
+        scaler = ChannelScaler(params.scale)
+        scaler.fit(job.X, may_shift=not is_unit_range(params))
+    else:
+        scaler = before.scaler_
     has_head = needs_head(job)
     warn_of_few(job)
     data = datasets(job, scaler, has_head)
@@ -108,12 +112,6 @@ def fit(job):
         net.train((data.train, data.valid))
         take_from_first(net.module_)
     return finish(net)
-
-
-def fit_scaler(job):
-    """The `ChannelScaler` of a first fit."""
-    may_shift = not is_unit_range(job.params)
-    return ChannelScaler(job.params.scale).fit(job.X, may_shift=may_shift)
 
 
 def needs_head(job):
@@ -207,12 +205,8 @@ def trust(net, start, test):
 
     A network learns few signals by heart. The distortion of new signals is about a
     parabola along the way from where training began, whose minimum is averaged with the
-    usual share of the way from the closed form.
-
-    Returns
-    -------
-    float
-        Share of the closed form's distortion that remains on these signals.
+    usual share of the way from the closed form. Gives the share of the closed form's
+    distortion that remains on these signals.
     """
     parameters, n_tests = net.module_.trusted_parameters(), test.dataset.n_all
     end = [parameter.clone() for parameter in parameters]

@@ -34,8 +34,6 @@ MIN_COMPONENTS = 16
 # sqrt(n) too: from random weights, and with labels, which take longer than shapes.
 AUTO_STEPS, AUTO_POWER, MORE_SAMPLES = 1.6, 0.75, 150
 MOST_STEPS, SCRATCH_STEPS, LABEL_STEPS = 17, 25, 45
-# Columns of a history where signals are held back.
-VALID_COLUMNS = {"valid_loss", "valid_reconstruction", "valid_kl", "valid_label"}
 # Parameters of the estimator that are the network's.
 MODULE_PARAMS = (
     *("latent_dim", "conv_channels", "kernel_size", "stride", "hidden_dims"),
@@ -133,16 +131,13 @@ def make_callbacks(job, schedule, n_steps):
             event_name=None,
         )
         callbacks.append(("lr_schedule", scheduler))
-    holds_back = params.early_stopping and not job.one_epoch
-    if holds_back:
+    if params.early_stopping and not job.one_epoch:
         # The absolute threshold: a relative one has the wrong sign below zero.
         stopping = WarmEarlyStopping(
             patience=params.patience, threshold_mode="abs", load_best=True, sink=noop
         )
         callbacks.append(("early_stopping", stopping))
-    has_valid = holds_back or (params.net_params or {}).get("train_split") is not None
-    has_schedule = "lr_schedule" in dict(callbacks)
-    callbacks += users_callbacks(params.callbacks, has_schedule, has_valid)
+    callbacks += users_callbacks(params.callbacks or [], dict(callbacks))
     is_heard = params.verbose or LOGGER.isEnabledFor(logging.INFO)
     if is_heard and rank() == 0:  # after those that may stop
         callbacks.append(("progress", Progress(params.verbose)))
@@ -151,15 +146,14 @@ def make_callbacks(job, schedule, n_steps):
     return callbacks
 
 
-def users_callbacks(callbacks, has_schedule, has_valid):
-    """Copies of the user's callbacks, as they were before any fit."""
+def users_callbacks(callbacks, defaults):
+    """Copies of the user's callbacks, which run beside the default ones."""
     try:
-        callbacks = clone(callbacks or [], safe=False)
+        callbacks = clone(callbacks, safe=False)
     except (TypeError, RuntimeError) as error:
         raise TypeError(
-            f"callbacks: {error}. Copies run, found in vae.net_.callbacks_, made of "
-            "the arguments of __init__, each kept under its own name. Make what a "
-            "callback counts in on_train_begin, under a name that ends in _."
+            f"callbacks: {error}. Copies of the callbacks run. Make what a callback "
+            "counts in on_train_begin, under a name that ends in _."
         ) from error
     for entry in callbacks:
         callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
@@ -169,14 +163,14 @@ def users_callbacks(callbacks, has_schedule, has_valid):
                 "skorch.callbacks.Callback, or pairs of a name and one. Those of "
                 "scikit-learn go to vae.set_callbacks."
             )
-        if has_schedule and isinstance(callback, LRScheduler):
+        if isinstance(callback, LRScheduler) and "lr_schedule" in defaults:
             raise ValueError(
                 "callbacks has an LRScheduler, but the default schedule changes the "
                 "learning rate too. Set net_params={'lr_schedule': None}, or leave it "
                 "out."
             )
         monitor = str(getattr(callback, "monitor", None))
-        if monitor.removesuffix("_best") in VALID_COLUMNS and not has_valid:
+        if monitor.startswith("valid_") and "early_stopping" not in defaults:
             raise ValueError(
                 f"callbacks: {type(callback).__name__} monitors {monitor!r}, but no "
                 "signals are held back to validate on. Let it monitor 'train_loss'; "

@@ -39,15 +39,10 @@ class Adam(torch.optim.Adam):
 
 
 class VAENet(NeuralNet):
-    """skorch net whose target is its input.
+    """skorch net whose target is its input, and whose criterion is an `Objective`.
 
-    Parameters
-    ----------
-    kl_warmup : float
-        Fraction of training over which beta ramps up from 0.
-    **kwargs
-        Arguments of `skorch.NeuralNet`; the criterion is an `Objective`. `optimizer`
-        may be None, of a net that is not trained.
+    `kl_warmup` is the fraction of training over which beta ramps up from 0. A net that
+    is not trained may have ``optimizer=None``.
     """
 
     memory_ = None  # `Memory` of the signals seen so far
@@ -75,27 +70,11 @@ class VAENet(NeuralNet):
         return self
 
     def get_split_datasets(self, X, y=None, **fit_params):
-        """The pair (train, valid) that `X` is; without valid, skorch's split."""
-        train, valid = X
-        if valid is None and self.train_split:
-            # torch's Subsets, whose samples would be read one by one.
-            parts = super().get_split_datasets(train, y)
-            if not all(hasattr(part, "indices") for part in parts):
-                raise ValueError(
-                    "net_params has a 'train_split' that gives signals of its own. "
-                    "Expected one of X, such as skorch.dataset.ValidSplit."
-                )
-            train, valid = (train.subset(torch.as_tensor(p.indices)) for p in parts)
-        return train, valid
-
-    # Training
+        """The pair (train, valid) that `X` is."""
+        return X
 
     def train(self, parts):
-        """Train on a pair (train, valid), for the epochs that a checkpoint leaves.
-
-        skorch's `partial_fit`, but a Ctrl-C, which skorch takes for a wish to stop, is
-        raised.
-        """
+        """skorch's `partial_fit` for a pair (train, valid), but a Ctrl-C is raised."""
         interruption = None
         # glibc then keeps what a step frees for the next step (mallopt(3),
         # M_MMAP_THRESHOLD). Never touched, it takes no memory.
@@ -169,10 +148,7 @@ class VAENet(NeuralNet):
         return self.evaluate(batch, **options)
 
     def evaluate(self, batch, label_factor, warmup=1.0):
-        """Loss, in nats per sample, `Terms` and the network's output, of a batch.
-
-        `label_factor` makes the term of the labels comparable between processes.
-        """
+        """Loss, in nats per sample, `Terms` and the network's output, of a batch."""
         h, targets = batch  # targets: (x,) or (x, y)
         output = self.module_(h)
         terms = self.criterion_(output, *targets)
@@ -203,8 +179,6 @@ class VAENet(NeuralNet):
             f"{what} in epoch {len(self.history)}. Lower lr (now {self.lr}), or scale "
             "X: scale='standard' suits most data."
         )
-
-    # Callbacks
 
     def notify(self, method_name, **kwargs):
         """skorch's, but a callback that raises KeyboardInterrupt asks to stop.
@@ -239,7 +213,7 @@ class VAENet(NeuralNet):
     def on_epoch_end(self, net, **kwargs):
         with shared_errors():
             if self.tasks is not None:
-                self.stops = self.tasks.end_epoch()
+                self.stops = self.tasks.end_epoch() or self.stops
 
     def on_train_end(self, net, **kwargs):
         """Let go of what only training needs and pickles would hold."""
@@ -248,8 +222,6 @@ class VAENet(NeuralNet):
         for _, callback in self.callbacks_:
             if isinstance(callback, LRScheduler):
                 callback.lr_scheduler_ = None
-
-    # The history
 
     def forget_batches(self):
         """Drop the batches from the last row of the history; callbacks had them."""
@@ -277,21 +249,9 @@ class VAENet(NeuralNet):
                 return callback.best_epoch_
         return len(self.history)
 
-    # Copies
-
     def start_from(self, net):
-        """Take over the weights and, of an equal optimizer, the state; not its lr.
-
-        A net that was pickled or loaded may have no optimizer; the own starts anew.
-        """
-        try:
-            self.module_.load_state_dict(net.module_.state_dict())
-        except RuntimeError as error:
-            raise ValueError(
-                "The parameters describe another network than the fitted one, which "
-                "training should go on from. Restore them, or fit with "
-                "warm_start=False."
-            ) from error
+        """Take over the weights and, of an equal optimizer, the state; not its lr."""
+        self.module_.load_state_dict(net.module_.state_dict())
         if type(self.optimizer_) is type(net.optimizer_):
             own_options = self.optimizer_.state_dict()["param_groups"]
             state = net.optimizer_.state_dict() | {"param_groups": own_options}
@@ -331,20 +291,12 @@ class VAENet(NeuralNet):
         return other
 
     def to(self, device):
-        """Move module and optimizer state to a device, and say so in `device`."""
+        """Move the module to a device; what is read of the optimizer is its state."""
         if torch.device(device) != torch.device(self.device):
-            self._move(device)
+            with plain_torch():
+                self.module_.to(device)
+            self.device = str(device)
         return self
-
-    @plain_torch()
-    def _move(self, device):
-        self.module_.to(device)
-        states = self.optimizer_.state if self.optimizer_ is not None else {}
-        for state in states.values():
-            for name, value in state.items():
-                if torch.is_tensor(value) and value.ndim:
-                    state[name] = value.to(device)
-        self.device = str(device)
 
 
 def is_interruption(error):

@@ -27,13 +27,12 @@ NET_PARAMS = {
     "kl_warmup": [Interval(Real, 0, 1, closed="both")],
     "n_threads": [Interval(Integral, 1, None, closed="left")],
 }
-# Of the others, what `fit` sets: names, and what stands before "__" in them.
+# Arguments of the skorch net that `fit` sets, and those whose arguments it sets too.
 SET_BY_FIT = {
-    *("module", "criterion", "iterator_train", "iterator_valid", "dataset"),
-    *("module__n_timepoints", "module__with_features", "module__n_targets"),
-    "criterion__classes",
+    *("module", "module__n_timepoints", "module__with_features", "module__n_targets"),
+    *("criterion", "criterion__classes", "train_split"),
 }
-PARTS_SET_BY_FIT = {"iterator_train", "iterator_valid", "dataset"}
+ALL_SET_BY_FIT = {"iterator_train", "iterator_valid", "dataset"}
 # Parameters that only the first fit reads, of those that go on from each other.
 READ_FIRST = (
     *("latent_dim", "likelihood", "feature_weight", "label_weight", "conv_channels"),
@@ -75,20 +74,10 @@ def check_options(estimator, X):
                 f"{name}={sizes!r}, expected a sequence of positive integers, one for "
                 "each layer."
             )
-    if estimator.checkpoint is not None and estimator.callbacks:
-        raise ValueError(
-            "checkpoint with callbacks: what they hold cannot be written to a file "
-            "from which no code is run. Use checkpoint=None, or no callbacks."
-        )
     if estimator.batch_size == 1 and estimator.batch_norm:
         raise ValueError(
             "batch_size=1 with batch_norm=True: a single sample has no variance. Use a "
             "larger batch_size, or batch_norm=False."
-        )
-    if net_params.get("train_split") is not None and estimator.early_stopping:
-        raise ValueError(
-            "net_params has 'train_split', but early_stopping=True holds back signals "
-            "itself. Leave one out; skorch's EarlyStopping goes with a split."
         )
     if is_unit_range(estimator) and estimator.scale != "minmax":
         limits = [float(np.nanmin(X)), float(np.nanmax(X))]
@@ -111,11 +100,10 @@ def check_net_params(net_params, parameters):
                 f"net_params has {name!r}, which is a parameter of the estimator. Set "
                 "it there."
             )
-        is_own = name in SET_BY_FIT or parts[0] in PARTS_SET_BY_FIT
+        is_own = name in SET_BY_FIT or parts[0] in ALL_SET_BY_FIT
         if is_own and name not in NET_PARAMS:
             raise ValueError(
-                f"net_params has {name!r}, which fit sets itself: signals are read by "
-                "slices, without a DataLoader. Leave it out."
+                f"net_params has {name!r}, which fit sets itself. Leave it out."
             )
     optimizer = net_params.get("optimizer", torch.optim.Adam)
     is_optimizer = torch.optim.Optimizer in getattr(optimizer, "__mro__", ())
