@@ -162,13 +162,9 @@ class SignalDataset(Dataset):
             return h, (x,)
         return h, (x, to_device(self.y[rows], x.device))
 
-    def x(self, index):
-        """Scaled signals (b, c, t), on the device, at `index`."""
-        return self.signals.read(self.rows[index])
-
     def x_of_all(self):
         """Scaled signals (n_all, c, t), on the device, of all processes."""
-        parts = from_all(self.x(slice(None)).cpu())
+        parts = from_all(self.signals.read(self.rows).cpu())
         return torch.cat(parts).to(self.signals.device)
 
     def of_rows(self, rows):

@@ -291,7 +291,7 @@ class VAENet(NeuralNet):
         return other
 
     def to(self, device):
-        """Move the module to a device; what is read of the optimizer is its state."""
+        """Move the module to a device; the next fit copies the optimizer's state."""
         if torch.device(device) != torch.device(self.device):
             with plain_torch():
                 self.module_.to(device)

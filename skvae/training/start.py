@@ -26,8 +26,8 @@ from skvae.training.callbacks import LOGGER
 from skvae.training.fitted import in_units_of_X
 from skvae.training.memory import seeded
 
-# Values of which the thresholds of features are quantiles, of 16 signals at least; and
-# of which the statistics of a fit are means.
+# Time steps that features take their thresholds from, as quantiles; and values that
+# the statistics of a fit are means of. Both are those of some signals at least.
 THRESHOLD_TIMEPOINTS = 2**15
 STATISTICS_VALUES = 2**18
 # Usual share of the way from the start of training to its end, where signals are many;
@@ -38,12 +38,9 @@ USUAL_SHARE, HALF_USUAL = 0.5, 20
 class Start(NamedTuple):
     """Where training starts from."""
 
-    # Values of `ConvVAE.trusted_parameters`: of the closed form, and before training.
-    closed: list[torch.Tensor]
-    before: list[torch.Tensor]
-    # How far to go from the closed form to the end of training, 0 to 1, by the number
-    # of signals alone.
-    share: float
+    closed: list[torch.Tensor]  # `ConvVAE.trusted_parameters` of the closed form
+    before: list[torch.Tensor]  # the same before training
+    share: float  # usual share of the way from the closed form to the end of training
     noise: float | None  # variance of a value of signals that were not fitted
     latent_scale: np.ndarray | None  # of the closed form
     excess: float  # of the distortion of new signals over that of training signals
@@ -180,7 +177,7 @@ def share_of_measured(fitted, module, dataset, latent_dim):
     """Mean squared residual of `Components` over measured values, to that over all."""
     n_signals = max(64, STATISTICS_VALUES // len(fitted.loadings))
     sample = dataset.sample(n_signals, seeded(0))
-    is_measured = ~sample.x(slice(None)).isnan().flatten(1).cpu().numpy()
+    is_measured = ~sample.signals.read(sample.rows).isnan().flatten(1).cpu().numpy()
     no_target, index = np.zeros((len(sample), 0)), np.arange(len(sample))
     rows = read_rows(module, sample, no_target, index)
     squares = np.square(fitted.residuals(rows, latent_dim))
