@@ -93,6 +93,7 @@ class FitTasks:
 
     def end(self):
         self.context.call_on_fit_task_end(**self.given, reconstruction_attributes={})
+        self.finish = None  # which holds the signals
 
     def begin_epoch(self):
         self.epoch = self.context.subcontext("epoch")
