@@ -31,9 +31,9 @@ ENOUGH_PER_LATENT = 10
 TOO_MANY_DIMS = 1.25
 # Signals over which the slope of the decoder is averaged.
 N_SLOPES = 32
-# Largest share of reconstructions in filled gaps; and a factor of the share that tests
-# show, which are filled better by what was learned from them than new signals are.
-# Signals that training has seen are reconstructed better too: the share is halved.
+# Largest share of reconstructions in filled gaps. It is found on signals that filling
+# was learned from, where filling does better than on new ones: hence the factor. On
+# signals that were trained on, reconstruction does better too: hence a lower limit.
 MAX_BLEND, BLEND_FACTOR = 0.5, 3
 MAX_BLEND_TRAINED = 0.25
 # Number of tests that the usual share of training is worth.
