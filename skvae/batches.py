@@ -49,25 +49,27 @@ def map_batches(function, read, n_samples, n_timepoints, device, prepare=None):
 
     Each result depends on its own sample alone, to the last bit: a batch of fewer
     than `MIN_INFERENCE_BATCH` samples is filled up. On a CPU each batch takes one
-    thread, and many batches as many threads as PyTorch has. Where a GPU runs out of
-    memory, the batches are halved.
+    thread, and many batches take as many threads as PyTorch has. Where a GPU runs out
+    of memory, the batches are halved.
 
     Parameters
     ----------
     function : callable
-        Tensor of shape (b, ...) on the device to Tensor of shape (b, ...).
+        Tensor of shape (b, ...) on the device to a Tensor of shape (b, ...), or to
+        several in a tuple.
     read : callable
         A slice to the samples there, ndarray or Tensor of float32, shape (b, ...).
     n_samples, n_timepoints : int
         Number of samples, and their length.
     device : str
     prepare : callable, optional
-        What comes before the function, and gives the same bits in a batch of any size:
-        it is not filled up.
+        Step before the function that gives the same bits in a batch of any size: its
+        input is not filled up.
 
     Returns
     -------
-    ndarray of shape (n_samples, ...), of the dtype that the function returns
+    ndarray of shape (n_samples, ...), of the dtype that the function returns; or a
+    tuple of them, where the function returns one.
     """
     device = torch.device(device)
     timepoints = INFERENCE_TIMEPOINTS.get(device.type, INFERENCE_TIMEPOINTS["cpu"])
@@ -79,7 +81,8 @@ def map_batches(function, read, n_samples, n_timepoints, device, prepare=None):
         return apply_filled(function, batch, device, prepare)
 
     def fill(start):
-        result[start : start + batch_size] = run(start)
+        for array, values in zip(arrays, run(start), strict=True):
+            array[start : start + batch_size] = values
 
     starts = range(0, n_samples, batch_size)
     n_threads = torch.get_num_threads() if device.type == "cpu" else 1
@@ -87,17 +90,19 @@ def map_batches(function, read, n_samples, n_timepoints, device, prepare=None):
     limit = {"initializer": torch.set_num_threads, "initargs": (1,)}
     with torch_threads(1), ThreadPoolExecutor(n_threads, **limit) as threads:
         first = run(0)
-        result = np.empty((n_samples, *first.shape[1:]), first.dtype)
-        result[: len(first)] = first
+        arrays = tuple(np.empty((n_samples, *v.shape[1:]), v.dtype) for v in first)
+        for array, values in zip(arrays, first, strict=True):
+            array[: len(values)] = values
         in_turn = threads.map if n_threads > 1 else map
         deque(in_turn(fill, starts[1:]), maxlen=0)
-    return result
+    return arrays if isinstance(first, tuple) else arrays[0]
 
 
 def apply_filled(function, batch, device, prepare=None):
-    """The function's result for a batch (b, ...), an ndarray; small ones are filled up.
+    """The function's results for a batch (b, ...), ndarrays: a tuple, or a list of one.
 
-    On a GPU without memory for it, that of its halves.
+    A small batch is filled up. On a GPU without memory for a batch, its halves follow
+    each other.
     """
     n_read = len(batch)
     try:
@@ -108,11 +113,13 @@ def apply_filled(function, batch, device, prepare=None):
             filled = inputs.new_zeros(MIN_INFERENCE_BATCH, *inputs.shape[1:])
             filled[:n_read] = inputs
             inputs = filled
-        return function(inputs)[:n_read].cpu().numpy()
+        values = function(inputs)
+        if isinstance(values, tuple):
+            return tuple(each[:n_read].cpu().numpy() for each in values)
+        return [values[:n_read].cpu().numpy()]
     except torch.cuda.OutOfMemoryError:
         if n_read <= MIN_INFERENCE_BATCH:
             raise
     halves = batch.split(-(-n_read // 2))
-    return np.concatenate(
-        [apply_filled(function, half, device, prepare) for half in halves]
-    )
+    parts = [apply_filled(function, half, device, prepare) for half in halves]
+    return type(parts[0])(map(np.concatenate, zip(*parts, strict=True)))

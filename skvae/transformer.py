@@ -46,8 +46,7 @@ from skvae.summary import summarize
 from skvae.threads import all_threads, draw_seed, forked_random_state, plain_torch
 from skvae.training.callbacks import FitTasks
 from skvae.training.fit import Job, fit
-from skvae.training.fitted import Fitted
-from skvae.training.options import check_options, plain_numbers
+from skvae.training.options import check_options, check_unchanged, plain_numbers
 
 COUNT = Interval(Integral, 1, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -58,12 +57,6 @@ N_ELBO_DRAWS, N_ELBO_PAIRS = 16, 2
 VALUES_PER_THREAD = 2**19
 # A latent dimension is active when it costs more than this many nats.
 ACTIVE_NATS = 0.01
-# Parameters that only the first fit reads, of those that go on from each other.
-READ_FIRST = (
-    *("latent_dim", "likelihood", "feature_weight", "label_weight", "conv_channels"),
-    *("kernel_size", "stride", "hidden_dims", "batch_norm", "linear_path", "whiten"),
-    *("scale", "n_channels", "target_type"),
-)
 # Only where `y` was used.
 TARGET_ATTRIBUTES = "classes_", "target_offset_", "target_scale_"
 
@@ -167,8 +160,8 @@ class ConvVAETransformer(
         Randomness of features, first weights, batches, dropout and `sample`. An int
         gives equal bits on the same machine with the same number of threads.
     verbose : int, default=0
-        Verbosity. 1 prints one line of progress, 2 a line per epoch. The logger "skvae"
-        has these lines at level INFO.
+        Verbosity. 1 prints ten lines of progress, 2 a line per epoch. The logger
+        "skvae" has these lines at level INFO.
     callbacks : list, default=None
         skorch callbacks, which are copied; ``net_.callbacks_`` holds the copies.
         Callbacks of scikit-learn (1.9, experimental) go to `set_callbacks`.
@@ -470,11 +463,11 @@ class ConvVAETransformer(
             X = check_signals(self, given_X, reset=not goes_on, min_samples=n_needed)
             check_options(self, X)
             if goes_on:
-                self._check_unchanged()
+                check_unchanged(self)
             device = resolve_device(self.device, training=True)
         check_group(self, goes_on)
-        before = self._fitted() if goes_on else None
-        if before and self.linear_path and before.net.memory_ is None:
+        before = self if goes_on else None
+        if goes_on and self.linear_path and self.net_.memory_ is None:
             warn_user(
                 f"This {type(self).__name__} was pickled, or saved without "
                 "training=True: the sums over its signals, which its latents follow "
@@ -488,25 +481,21 @@ class ConvVAETransformer(
         if goes_on:  # other random numbers than in the calls before
             sequence = np.random.SeedSequence([seed, self.n_epochs_total_])
             seed = int(sequence.generate_state(1)[0])
-        seed = from_first(seed)
-        checkpoint = None
+        seed, checkpoint = from_first(seed), None
         if self.checkpoint is not None and not one_epoch:
-            run = self._describe_run(X, target, device, before)
+            run = self._describe_run(X, target, device, goes_on)
             checkpoint = Checkpoint(self.checkpoint, run, seed)
             seed = checkpoint.seed
         for name in TARGET_ATTRIBUTES:
             vars(self).pop(name, None)
         tasks = None
         if has_callbacks(self):
-            attributes = partial(
-                fitted_attributes, target=target, first_params=self._read_first()
-            )
-            tasks = FitTasks(task, self, given_X, y, attributes)
-        job = Job(self, X, target, device, seed, one_epoch, checkpoint, tasks)
+            tasks = FitTasks(task, self, given_X, y)
+        job = Job(self, X, target, device, seed, before, one_epoch, checkpoint, tasks)
         # Fits in several threads wait for each other before they limit the threads.
         with forked_random_state(seed, device), all_threads(self._n_threads(X)):
-            fitted = fit(job, before)
-        vars(self).update(fitted_attributes(fitted, target, self._read_first()))
+            attributes = fit(job)
+        vars(self).update(attributes)
         with shared_errors():
             if tasks is not None:
                 tasks.end()
@@ -519,42 +508,6 @@ class ConvVAETransformer(
             )
         return self
 
-    def _read_first(self):
-        """What only the first fit reads: a dict, from which what is equal is equal."""
-        read = {name: getattr(self, name) for name in READ_FIRST}
-        read |= {
-            f"net_params[{name!r}]": value
-            for name, value in (self.net_params or {}).items()
-            if name.startswith("module__")
-        }
-        read["n_channels"] = self.n_channels or self.n_channels_in_
-        for name in ("conv_channels", "hidden_dims"):
-            read[name] = list(read[name])
-        return read
-
-    def _check_unchanged(self):
-        """Refuse to go on where a parameter changed that would not be read."""
-        before, now = self.first_params_, self._read_first()
-        for name in before.keys() | now.keys():
-            if before.get(name) != now.get(name):
-                raise ValueError(
-                    f"{name} is {now.get(name)!r}, but was {before.get(name)!r} in the "
-                    "first fit, which warm_start and partial_fit go on from. Restore "
-                    "it, or fit anew with warm_start=False."
-                )
-
-    def _fitted(self):
-        return Fitted(
-            net=self.net_,
-            scaler=self.scaler_,
-            reconstruction_weight=self.reconstruction_weight_,
-            held_back_excess=self.held_back_excess_,
-            kl_per_dim=self.kl_per_dim_,
-            latent_scale=self.latent_scale_,
-            n_samples_seen=self.n_samples_seen_,
-            n_epochs_total=self.n_epochs_total_,
-        )
-
     def _check_target(self, y, n_samples, goes_on, classes):
         with shared_errors():
             if y is None:
@@ -562,18 +515,10 @@ class ConvVAETransformer(
                     f"label_weight={self.label_weight} requires y to be passed, but "
                     "the target y is None. Pass y, or set label_weight=0."
                 )
-        if goes_on and not hasattr(self, "classes_"):
-            raise ValueError(
-                f"label_weight={self.label_weight}, but the last fit had no labels, "
-                "which the closed form is made of. Fit anew, with warm_start=False, or "
-                "set label_weight=0."
-            )
         before = None
         if goes_on:
-            before = Target(
-                None, self.classes_, self.target_offset_, self.target_scale_
-            )
-        classes = None if goes_on else classes
+            units = self.target_offset_, self.target_scale_
+            before, classes = Target(None, self.classes_, *units), None
         return check_target(y, n_samples, before, classes, self.target_type)
 
     def _n_threads(self, X):
@@ -694,9 +639,9 @@ class ConvVAETransformer(
                 has_gaps = x.isnan().flatten(1).any(dim=1, keepdim=True)
                 log_var = 2 * scale_tril.norm(dim=2).log()
                 z_log_var = torch.where(has_gaps, log_var, z_log_var)
-            return torch.cat([z_mean, z_log_var], dim=1)
+            return z_mean, z_log_var
 
-        z_mean, z_log_var = np.hsplit(self._map_signals(mean_and_log_var, X), 2)
+        z_mean, z_log_var = self._map_signals(mean_and_log_var, X)
         std = np.exp(z_log_var / 2)
         return finite(z_mean, self.latent_scale_), finite(std, self.latent_scale_)
 
@@ -827,13 +772,12 @@ class ConvVAETransformer(
             else:
                 log_weights = log_importance_weights(*arguments).double()
                 bounds = log_weights.logsumexp(dim=1) - math.log(n_draws)
-            n_measured = (~x.isnan()).sum(dim=2)
-            return torch.cat([bounds[:, None], n_measured], dim=1)
+            return bounds, (~x.isnan()).sum(dim=2)
 
-        bounds, *n_measured = self._map_signals(bound, X).T
+        bounds, n_measured = self._map_signals(bound, X)
         if likelihood.is_unit_range:  # a probability has no Jacobian
             return finite(bounds)
-        return finite(bounds) + self.scaler_.log_det(np.stack(n_measured, axis=1))
+        return finite(bounds) + self.scaler_.log_det(n_measured)
 
     def score(self, X, y=None):
         """Mean of `score_samples`, in nats per sample; higher is better.
@@ -918,7 +862,7 @@ class ConvVAETransformer(
         likelihood = self.net_.criterion_.likelihood
         return likelihood.sample(rng, x, self.reconstruction_weight_)
 
-    def _describe_run(self, X, target, device, before):
+    def _describe_run(self, X, target, device, goes_on):
         """All that the bits of a fit depend on, besides the seed."""
         y = None if target is None else target.values
         run = self.get_params(deep=False) | {"device": str(device), "X": X, "y": y}
@@ -926,37 +870,14 @@ class ConvVAETransformer(
             run[name] = list(run[name])
         for name in ("checkpoint", "verbose", "warm_start"):
             del run[name]
-        if before is not None:
-            optimizer = before.net.optimizer_
+        if goes_on:
+            optimizer, memory = self.net_.optimizer_, self.net_.memory_
             run["fitted"] = {
-                "module": dict(before.net.module_.state_dict()),
+                "module": dict(self.module_.state_dict()),
                 "optimizer": optimizer and optimizer.state_dict(),
-                "memory": before.net.memory_ and before.net.memory_._asdict(),
+                "memory": memory and memory._asdict(),
             }
         return run
-
-
-def fitted_attributes(fitted, target, first_params):
-    """What an estimator has of `Fitted` and of a `Target` or None: a dict by name."""
-    attributes = {
-        "first_params_": first_params,
-        "net_": fitted.net,
-        "scaler_": fitted.scaler,
-        "history_": fitted.net.epochs(),
-        "n_epochs_": len(fitted.net.history),
-        "best_epoch_": fitted.net.best_epoch(),
-        "reconstruction_weight_": fitted.reconstruction_weight,
-        "held_back_excess_": fitted.held_back_excess,
-        "kl_per_dim_": fitted.kl_per_dim,
-        "latent_scale_": fitted.latent_scale,
-        "network_share_": fitted.network_share,
-        "n_samples_seen_": fitted.n_samples_seen,
-        "n_epochs_total_": fitted.n_epochs_total,
-    }
-    if target is not None:
-        values = target.classes, target.offset, target.scale
-        attributes |= zip(TARGET_ATTRIBUTES, values, strict=True)
-    return attributes
 
 
 def finite(values, scale=1.0):

@@ -166,6 +166,23 @@ def test_map_batches_keeps_the_functions_dtype_and_shape():
     assert result.dtype == np.float64
 
 
+@pytest.mark.parametrize("n_arrays", [1, 3])
+def test_map_batches_gives_as_many_arrays_as_the_function_has(n_arrays):
+    """Those of a tuple, of halves too; one array where it returns no tuple."""
+    values = np.arange(600, dtype=np.float32)[:, None]
+
+    def multiples(x):
+        if len(x) > 100:
+            raise torch.cuda.OutOfMemoryError
+        return tuple(factor * x[:, 0] for factor in range(1, n_arrays + 1))
+
+    arrays = map_batches(multiples, values.__getitem__, 600, 400, "cpu")
+    assert isinstance(arrays, tuple)
+    assert len(arrays) == n_arrays
+    for factor, array in enumerate(arrays, start=1):
+        np.testing.assert_array_equal(array, factor * values[:, 0])
+
+
 def test_an_error_in_a_batch_is_raised(monkeypatch, two_threads):
     monkeypatch.setitem(batches.INFERENCE_TIMEPOINTS, "cpu", 100)
 

@@ -21,7 +21,7 @@ from skvae.model.features import RandomConvolutions
 from skvae.model.moments import Rows, Sums, gather
 from skvae.model.regression import Choice
 from skvae.training import data as training_data
-from skvae.training import fit as training
+from skvae.training import fit, start
 
 N_VALUES, N_FEATURES, N_TARGETS = 12, 20, 3
 
@@ -441,7 +441,7 @@ def test_a_fit_reads_each_signal_of_a_memory_map_once_for_its_sums(
     monkeypatch.setattr(moments, "MAX_VALUES", 2**12)
     monkeypatch.setattr(training_data, "RESIDENT_BYTES", 2**12)
     asked = []
-    plain_gather = training.gather
+    plain_gather = start.gather
 
     def spied_gather(read, *args):
         def spied(index):
@@ -450,7 +450,7 @@ def test_a_fit_reads_each_signal_of_a_memory_map_once_for_its_sums(
 
         return plain_gather(spied, *args)
 
-    monkeypatch.setattr(training, "gather", spied_gather)
+    monkeypatch.setattr(start, "gather", spied_gather)
     path = tmp_path / "signals.npy"
     X = np.random.default_rng(0).standard_normal((3000, 16)).cumsum(axis=1)
     np.save(path, X.astype(np.float32))
@@ -468,9 +468,9 @@ def test_features_of_a_signal_are_computed_once(monkeypatch, is_streamed, max_ep
     """But for those few that means are over, where they are not kept."""
     if is_streamed:
         monkeypatch.setattr(moments, "MAX_VALUES", 2**12)
-        monkeypatch.setattr(training, "MAX_VALUES", 2**12)
+        monkeypatch.setattr(start, "MAX_VALUES", 2**12)
         monkeypatch.setattr(training_data, "RESIDENT_BYTES", 2**12)
-    monkeypatch.setattr(training, "STATISTICS_VALUES", 2**8)
+    monkeypatch.setattr(fit, "STATISTICS_VALUES", 2**8)
     n_read = []
     plain_forward = RandomConvolutions.forward
 

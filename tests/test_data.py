@@ -27,7 +27,7 @@ def make_dataset(n_samples, *, with_y=False, device="cpu"):
 
 
 def numbers(dataset, index=slice(None)):
-    return (dataset.x(index)[:, 0, 0] / 2).tolist()
+    return (dataset.signals.read(dataset.rows[index])[:, 0, 0] / 2).tolist()
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

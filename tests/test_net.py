@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from skorch.callbacks import Callback, EarlyStopping
-from skorch.dataset import ValidSplit
 from skorch.utils import noop
 from torch.distributions import Independent, Normal, kl_divergence
 
@@ -330,17 +329,6 @@ def test_the_host_reads_the_device_once_an_epoch(waves, monkeypatch):
 
 
 # Held back
-
-
-def test_skorchs_split_holds_signals_back(waves):
-    vae = ConvVAETransformer(
-        2,
-        max_epochs=2,
-        net_params={"train_split": ValidSplit(5)},
-        callbacks=[EarlyStopping()],  # which finds them
-        random_state=0,
-    ).fit(waves)
-    assert len(vae.history_["valid_loss"]) == 2
 
 
 def test_early_stopping_holds_the_fraction_back(waves):

@@ -12,6 +12,7 @@ from skvae.model.likelihoods import LIKELIHOODS
 from skvae.model.network import ConvVAE
 from skvae.model.objective import (
     Objective,
+    Terms,
     gaussian_elbo,
     kl_per_dim,
     label_loss,
@@ -78,7 +79,8 @@ def test_loss_is_the_negative_elbo_of_torch_distributions(likelihood, warmup):
     log_px_given_z = Independent(UNIT_DENSITIES[likelihood](x_hat), 2).log_prob(x)
     torch.testing.assert_close(loss, (warmup * 2.5 * kl - log_px_given_z).mean())
     torch.testing.assert_close(
-        objective.reconstruction(terms[0], terms[1]), -log_px_given_z.mean()
+        objective.reconstruction(terms.distortion, terms.n_measured),
+        -log_px_given_z.mean(),
     )
 
 
@@ -125,7 +127,7 @@ def test_signal_and_latents_that_would_broadcast_are_refused():
 
 
 def test_free_bits_cost_nothing_and_no_more():
-    terms = torch.tensor([0.0, 4.0, 0.0, 0.2, 0.7])
+    terms = Terms.of(torch.tensor([0.0, 4.0, 0.0, 0.2, 0.7]))
     with_bits = Objective(reconstruction_weight=1.0, free_bits=0.5).loss(terms)
     without = Objective(reconstruction_weight=1.0).loss(terms)
     assert float(with_bits - without) == pytest.approx(0.5 - 0.2)

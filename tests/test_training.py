@@ -274,19 +274,6 @@ def test_going_on_keeps_scaling_and_features(waves, linear_path):
         assert torch.equal(value, vae.module_.state_dict()[name])
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("hidden_dropout", "hidden_dropout.*free_bits"),
-        ("module__kernel", "output_kernel_size"),
-        ("criterion__x", "free_bits"),
-    ],
-)
-def test_a_wrong_name_in_net_params_says_so(waves, name, expected):
-    with pytest.raises(ValueError, match=rf"net_params has '{name}'.*{expected}"):
-        ConvVAETransformer(2, max_epochs=1, net_params={name: 1}).fit(waves)
-
-
 # The first part of many
 
 

@@ -92,6 +92,8 @@ WRONG_NET_PARAMS = {
     "module__hidden_dropout": [-0.1, 1.0, np.nan, "0.5"],
     "module__output_activation": ["tanh", True],
     "module__output_kernel_size": [0, -1, 2.5, "8"],
+    "iterator_train__shuffle": ["no"],
+    "lr_schedule": ["step", 0.5],
     "criterion__free_bits": [-1, np.nan, np.inf, "1", None],
     "kl_warmup": [-1, 1.5, np.nan, "0.5", None],
     "n_threads": [0, -1, 1.5, "two"],

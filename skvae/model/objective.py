@@ -1,5 +1,7 @@
 """The variational bound and what training minimises, in nats per sample."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -119,6 +121,20 @@ def gaussian_elbo(module, likelihood, weight, x, draws):
     return torch.where(has_gaps, with_gaps, bounds)
 
 
+class Terms(NamedTuple):
+    """What the loss of signals depends on: Tensors, means over the signals."""
+
+    distortion: torch.Tensor
+    n_measured: torch.Tensor  # values of a signal that were measured
+    label: torch.Tensor  # loss of the head
+    kl_per_dim: torch.Tensor  # (latent_dim,)
+
+    @classmethod
+    def of(cls, values):
+        """The terms in one Tensor, as ``torch.hstack(terms)`` gives it."""
+        return cls(*values[:3], values[3:])
+
+
 class Objective(nn.Module):
     """What training minimises, in nats per sample, and its terms.
 
@@ -162,7 +178,7 @@ class Objective(nn.Module):
         self.classes = classes
 
     def forward(self, output, x, y=None):
-        """Means over the batch of the terms of the loss.
+        """The `Terms` of a batch.
 
         Parameters
         ----------
@@ -175,10 +191,7 @@ class Objective(nn.Module):
 
         Returns
         -------
-        Tensor of shape (3 + latent_dim,)
-            Distortion, measured values, the head's loss, and KL of each latent
-            dimension. One tensor, so that an epoch adds them up without waiting for the
-            device.
+        Terms
         """
         x_hat, z_mean, z_log_var, *predicted = output
         distortion = self.likelihood.distortion(x_hat, x).mean()
@@ -187,22 +200,18 @@ class Objective(nn.Module):
         if predicted:
             label = label_loss(predicted[0], y, self.classes)
         n_measured = count_measured(x).to(kl).mean()
-        return torch.cat([torch.stack([distortion, n_measured, label]), kl])
+        return Terms(distortion, n_measured, label, kl)
 
     def loss(self, terms, warmup=1.0):
-        """The loss, a Tensor of shape (), of the terms that `forward` gives.
+        """The loss, a Tensor of shape (), of `Terms`.
 
-        Parameters
-        ----------
-        terms : Tensor of shape (3 + latent_dim,)
-        warmup : float
-            Factor of beta, from 0 to 1 during the warm-up.
+        `warmup`, from 0 to 1, is a factor of beta.
         """
-        distortion, n_measured, label, *_ = terms
+        kl = terms.kl_per_dim.clamp(min=self.free_bits).sum()
         return (
-            self.reconstruction(distortion, n_measured)
-            + self.beta * warmup * terms[3:].clamp(min=self.free_bits).sum()
-            + self.label_weight * n_measured / 2 * label
+            self.reconstruction(terms.distortion, terms.n_measured)
+            + self.beta * warmup * kl
+            + self.label_weight * terms.n_measured / 2 * terms.label
         )
 
     def reconstruction(self, mean_distortion, n_measured):

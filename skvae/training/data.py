@@ -13,21 +13,20 @@ from skvae.batches import map_batches
 from skvae.distributed import from_all, n_processes, rank, shared_errors
 from skvae.scaling import has_gaps
 
-# Signals up to this size are kept scaled for training on a CPU.
+# Bytes of signals that are kept scaled for training on a CPU, at most.
 RESIDENT_BYTES = 2**27
 # Values scaled at a time.
 READ_VALUES = 2**20
-# Signals of which some are drawn by a permutation of all.
+# Signals above which a sample is not drawn by a permutation of all.
 MAX_PERMUTED = 2**24
 
 
 class Stacked:
-    """Arrays (n_i, c, t), in memory or on disk, read as one without a copy."""
+    """Two arrays (n, c, t), in memory or on disk, read as one without a copy."""
 
-    def __init__(self, *arrays):
-        self.arrays = [array for array in arrays if len(array)] or arrays[:1]
-        self.ends = np.cumsum([len(array) for array in self.arrays])
-        self.shape = (int(self.ends[-1]), *arrays[0].shape[1:])
+    def __init__(self, first, last):
+        self.first, self.last = first, last
+        self.shape = (len(first) + len(last), *first.shape[1:])
         self.size = math.prod(self.shape)
 
     def __len__(self):
@@ -35,38 +34,34 @@ class Stacked:
 
     def __getitem__(self, rows):
         """Signals at rows, a slice or an ndarray of int."""
-        if len(self.arrays) == 1:
-            return self.arrays[0][rows]
+        if not len(self.last):
+            return self.first[rows]
         rows = np.arange(len(self))[rows]
-        places = np.searchsorted(self.ends, rows, side="right")
-        parts = [
-            array[rows[places == i] - (end - len(array))]
-            for i, (array, end) in enumerate(zip(self.arrays, self.ends, strict=True))
-        ]
-        return np.concatenate(parts)[np.argsort(np.argsort(places, kind="stable"))]
+        is_first = rows < len(self.first)
+        dtype = np.result_type(self.first, self.last)
+        values = np.empty((len(rows), *self.shape[1:]), dtype)
+        values[is_first] = self.first[rows[is_first]]
+        values[~is_first] = self.last[rows[~is_first] - len(self.first)]
+        return values
 
 
 class ScaledSignals:
-    """Signals, scaled on the device where they fit there, else read when asked for.
+    """Signals X (n, c, t), scaled on the device where they fit there, else when read.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_channels, n_timepoints)
-        In memory or on disk.
-    scaler : ChannelScaler
-    device : str
-    others : list of ndarray
-        More signals, which follow.
+    Signals of `before`, an ndarray, follow. Either array may be on disk.
     """
 
-    def __init__(self, X, scaler, device, others=()):
-        self.X = Stacked(X, *others)
+    def __init__(self, X, scaler, device, before=None):
+        self.X = Stacked(X, X[:0] if before is None else before)
         self.scaler = scaler
         self.device = torch.device(device)
-        self.has_gaps = any(from_all(any(map(has_gaps, self.X.arrays))))
+        has_any = any(has_gaps(part) for part in (X, self.X.last) if len(part))
+        self.has_gaps = any(from_all(has_any))
         with shared_errors():
             self.x = self._read_all() if self._fits() else None
         self.inputs = self.h = None
+        # Where rows are looked up: on a GPU they would have to be waited for.
+        self.home = torch.device("cpu") if self.x is None else self.device
 
     def _fits(self):
         limit = RESIDENT_BYTES
@@ -81,11 +76,6 @@ class ScaledSignals:
             rows = slice(start, start + n_rows)
             x[rows] = torch.from_numpy(self.scaler.transform(self.X[rows]))
         return x
-
-    @property
-    def home(self):
-        """Where rows are looked up: on a GPU they would have to be waited for."""
-        return torch.device("cpu") if self.x is None else self.device
 
     def read(self, rows):
         """Scaled x (b, c, t), on the device, of rows, a Tensor of int."""
@@ -105,65 +95,57 @@ class ScaledSignals:
         self.inputs = self.read_by(module, self.all_rows())
 
     def represent_by(self, module, rows):
-        """Keep what the network reads, ``module.represent(x)``, where it is not x.
-
-        Of the signals at rows, a Tensor of int.
-        """
+        """Keep ``module.represent(x)`` of the signals at rows, where it is not x."""
         function, read = module.represent, self.read
         if self.inputs is not None:
             function, read = module.encoder.represent, partial(self.read_by, module)
         elif not self.has_gaps and function(first := self.read(rows[:1])) is first:
             return
-        found = self._map(function, read, rows)
+        h = torch.from_numpy(self._map(function, read, rows)).to(self.home)
         self.inputs = None
-        found = torch.from_numpy(found).to(self.home)
-        self.h = found.new_full((len(self.X), *found.shape[1:]), math.nan)
-        self.h[rows] = found
+        self.h = h.new_full((len(self.X), *h.shape[1:]), math.nan)
+        self.h[rows] = h
 
     def all_rows(self):
         return torch.arange(len(self.X), device=self.home)
 
     def _map(self, function, read, rows):
+        n_timepoints = self.X.shape[2]
         return map_batches(
-            function,
-            lambda batch: read(rows[batch]),
-            len(rows),
-            self.X.shape[2],
-            self.device,
+            function, lambda i: read(rows[i]), len(rows), n_timepoints, self.device
         )
 
 
 class SignalDataset(Dataset):
-    """Some of the `ScaledSignals`, in pairs of the network's input and its target.
+    """A part of `ScaledSignals`, in pairs of the network's input and its target.
 
-    Parameters
-    ----------
-    signals : ScaledSignals
-    y : ndarray of float32, shape (n_samples, n_targets), optional
-        Targets of the head, NaN where unknown.
-
-    Attributes
-    ----------
-    n_all, n_before, n_largest : int
-        Samples of all processes, of those before this one, and of the one with most.
-    label_factor : float
-        This process's share of the known targets, to its share of all samples.
+    `y` (n_samples, n_targets) of all the signals are targets of the head, NaN where
+    unknown. `n_all`, `n_before` and `n_largest` are samples of all processes, of those
+    before this one, and of the one with most.
     """
 
     def __init__(self, signals, y=None):
         self.signals = signals
-        self.rows = signals.all_rows()
         self.y = None if y is None else torch.from_numpy(y).to(signals.home)
-        self._count()
+        self._set_rows(signals.all_rows())
 
-    def _count(self):
-        counts = from_all(len(self))
+    def _set_rows(self, rows):
+        self.rows = rows
+        counts = from_all(len(rows))
         self.n_all, self.n_before = sum(counts), sum(counts[: rank()])
         self.n_largest = max(counts)
+
+    @property
+    def share(self):
+        """This process's share of all samples."""
+        return len(self) / self.n_all
+
+    @property
+    def label_factor(self):
+        """This process's share of the known targets, to its share of all samples."""
         y = torch.zeros(0, 1) if self.y is None else self.y[self.rows]
         known = from_all(int((~y.isnan()).sum()))
-        share = known[rank()] / max(1, sum(known))
-        self.label_factor = share * self.n_all / max(1, len(self))
+        return known[rank()] / max(1, sum(known)) / max(self.share, 1e-30)
 
     def __len__(self):
         return len(self.rows)
@@ -180,25 +162,19 @@ class SignalDataset(Dataset):
             return h, (x,)
         return h, (x, to_device(self.y[rows], x.device))
 
-    def x(self, index):
-        """Scaled signals (b, c, t), on the device, at `index`."""
-        return self.signals.read(self.rows[index])
-
     def x_of_all(self):
         """Scaled signals (n_all, c, t), on the device, of all processes."""
-        parts = from_all(self.x(slice(None)).cpu())
+        parts = from_all(self.signals.read(self.rows).cpu())
         return torch.cat(parts).to(self.signals.device)
 
-    def split(self, n_first):
-        """Two random parts of the dataset, the first of `n_first` samples."""
-        generator = None
-        if n_processes() > 1:  # the global ones stay in step with each other
-            generator = torch.Generator().manual_seed(torch.initial_seed())
-        order = torch.randperm(len(self), generator=generator).to(self.rows.device)
-        return self.subset(order[:n_first]), self.subset(order[n_first:])
+    def of_rows(self, rows):
+        """The samples at these rows of the signals."""
+        part = copy.copy(self)
+        part._set_rows(rows)
+        return part
 
     def subset(self, index):
-        """The samples at `index`, a slice or Tensor, of the same signals."""
+        """The samples at `index`, a slice or Tensor."""
         return self.of_rows(self.rows[index])
 
     def __or__(self, other):
@@ -209,17 +185,18 @@ class SignalDataset(Dataset):
         """These samples without those of another dataset of the same signals."""
         return self.subset(~torch.isin(self.rows, other.rows))
 
-    def of_rows(self, rows):
-        """The samples at these rows of the signals."""
-        part = copy.copy(self)
-        part.rows = rows
-        part._count()
-        return part
+    def split(self, n_first):
+        """Two random parts of the dataset, the first of `n_first` samples."""
+        generator = None
+        if n_processes() > 1:  # the global ones stay in step with each other
+            generator = torch.Generator().manual_seed(torch.initial_seed())
+        order = torch.randperm(len(self), generator=generator).to(self.rows.device)
+        return self.subset(order[:n_first]), self.subset(order[n_first:])
 
-    def draw(self, n_drawn, generator=None):
-        """Indices of what is drawn here of at most `n_drawn` samples of all processes.
+    def sample(self, n_drawn, generator=None):
+        """The part here of `n_drawn` samples of all processes, in order, or of all.
 
-        Sorted, a Tensor of int; by torch's global generator, or another.
+        Drawn by torch's global generator, or another.
         """
         if n_drawn >= self.n_all:
             index = torch.arange(self.n_before, self.n_before + len(self))
@@ -231,20 +208,15 @@ class SignalDataset(Dataset):
             index = torch.from_numpy(drawn)
         index = index.sort().values - self.n_before
         index = index[(index >= 0) & (index < len(self))]
-        return index.to(self.rows.device)
-
-    def sample(self, n_drawn, generator=None):
-        """The subset that `draw` gives."""
-        return self.subset(self.draw(n_drawn, generator))
+        return self.subset(index.to(self.rows.device))
 
 
 class Batches:
     """Iterate over a `SignalDataset` in batches that are sliced, not collated.
 
-    No sample is dropped and no batch holds a single one, which BatchNorm refuses: a
-    remainder of 1 joins the batch before it. Shuffled by torch's global generator.
-    Those to train on are as many in each process, where need be smaller, or with some
-    samples again.
+    No batch holds a single sample, which BatchNorm refuses: a remainder of 1 joins the
+    batch before it. With `in_step` each process has as many batches, where need be
+    smaller, or with samples again.
     """
 
     def __init__(self, dataset, batch_size, shuffle=False, in_step=False):

@@ -1,4 +1,4 @@
-"""What is found about a trained net: means over signals, and what a fit gives."""
+"""What a fit finds about a trained net: means over signals."""
 
 import math
 from typing import NamedTuple
@@ -10,74 +10,46 @@ from skvae.batches import map_batches
 from skvae.distributed import from_all
 from skvae.model.likelihoods import count_measured
 from skvae.model.objective import kl_per_dim
-from skvae.scaling import ChannelScaler
-from skvae.training.net import VAENet
+from skvae.training.data import SignalDataset
 
 
-class Fitted(NamedTuple):
-    """What a fit gives.
+class Sample(NamedTuple):
+    """Signals to take means over, with standard normal draws for their q(z|x)."""
 
-    Attributes
-    ----------
-    net : VAENet
-    scaler : ChannelScaler
-    reconstruction_weight : float
-        Optimal for signals not trained on, or as given.
-    held_back_excess : float
-        Distortion expected of signals not trained on, over that of training signals.
-    kl_per_dim, latent_scale : ndarray of shape (latent_dim,)
-    network_share : dict of float
-        See `network_share`.
-    n_samples_seen, n_epochs_total : int
-        Of all calls.
-    """
+    dataset: SignalDataset
+    draws: torch.Tensor  # (n, latent_dim)
 
-    net: VAENet
-    scaler: ChannelScaler
-    reconstruction_weight: float
-    held_back_excess: float
-    kl_per_dim: np.ndarray
-    latent_scale: np.ndarray
-    network_share: dict | None = None
-    n_samples_seen: int = 0
-    n_epochs_total: int = 0
+    @classmethod
+    def of(cls, dataset, latent_dim):
+        first = dataset.n_before
+        draws = torch.randn(dataset.n_all, latent_dim, dtype=torch.float32)
+        return cls(dataset, draws[first : first + len(dataset)])
 
 
 class Means(NamedTuple):
-    """Means over signals.
-
-    Attributes
-    ----------
-    distortion, n_measured : float
-    kl_per_dim : ndarray of shape (latent_dim,)
-    """
+    """Means over signals."""
 
     distortion: float
     n_measured: float
-    kl_per_dim: np.ndarray
+    kl_per_dim: np.ndarray  # (latent_dim,)
 
 
-def describe(net, dataset, draws):
-    """`Means` over the signals of a dataset.
-
-    `draws` (n, latent_dim), standard normal, are those of q(z|x).
-    """
+def describe(net, sample):
+    """`Means` over the signals of a `Sample`."""
     module, likelihood = net.module_.eval(), net.criterion_.likelihood
 
-    def rows(index):
-        h, (x, *_) = dataset[index]
+    def terms(index):
+        h, (x, *_) = sample.dataset[index]
         z_mean, z_log_var = module.posterior(h)
-        noise = draws[index.cpu()].to(z_mean.device)
+        noise = sample.draws[index.cpu()].to(z_mean.device)
         x_hat = module.decode(z_mean + (0.5 * z_log_var).exp() * noise)
-        errors = torch.stack(
-            [likelihood.distortion(x_hat, x), count_measured(x)], dim=1
-        )
-        return torch.cat([errors, kl_per_dim(z_mean, z_log_var)], dim=1)
+        distortion = likelihood.distortion(x_hat, x)
+        return distortion, count_measured(x), kl_per_dim(z_mean, z_log_var)
 
-    means = mean_over_samples(rows, dataset)
-    if not np.isfinite(means).all():
+    means = Means(*mean_over_samples(terms, sample.dataset))
+    if not np.isfinite(np.hstack(means)).all():
         raise net.divergence("The latents or their reconstruction became infinite")
-    return Means(float(means[0]), float(means[1]), means[2:])
+    return means
 
 
 def decoder_scale(net, dataset, step=0.1):
@@ -94,53 +66,15 @@ def decoder_scale(net, dataset, step=0.1):
         for offset in step * torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
             slope = (module.decode(z + offset) - module.decode(z - offset)) / (2 * step)
             slopes.append(slope.square().flatten(1).sum(dim=1))
-        return torch.stack(slopes, dim=1)
+        return tuple(slopes)
 
     return np.sqrt(mean_over_samples(squared_slopes, dataset))
-
-
-def mean_over_samples(function, dataset):
-    """Mean of a function of indices over the samples of all processes, an ndarray."""
-    device, total = dataset.rows.device, 0.0
-    if len(dataset):
-        index = torch.arange(len(dataset), device=device)
-        n_timepoints = dataset.signals.X.shape[2]
-        values = map_batches(
-            function, index.__getitem__, len(index), n_timepoints, device
-        )
-        total = values.sum(axis=0, dtype=np.float64)
-    return sum(from_all(total)) / dataset.n_all
-
-
-def pooled_with(before, fitted, n_new):
-    """`Fitted`, with the means of signals seen before, as they were then.
-
-    `fitted` knows only of the `n_new` that came now.
-    """
-    share = n_new / (before.n_samples_seen + n_new)
-    # The distortion of a value is in proportion to the reciprocal of the weight.
-    weights = before.reconstruction_weight, fitted.reconstruction_weight
-    pooled = {
-        "reconstruction_weight": 1 / ((1 - share) / weights[0] + share / weights[1]),
-        "kl_per_dim": (1 - share) * before.kl_per_dim + share * fitted.kl_per_dim,
-    }
-    return fitted._replace(**pooled)
-
-
-def in_units_of_X(latent_scale, scaler, whiten):
-    """Factors of latents, float32: none of them 0, all of them 1 to whiten."""
-    if whiten:
-        latent_scale = np.ones_like(latent_scale)
-    else:
-        latent_scale = math.sqrt(np.mean(scaler.scale_**2)) * latent_scale
-    latent_scale = latent_scale.astype(np.float32)
-    return np.where(latent_scale > 0, latent_scale, np.float32(1.0))
 
 
 def network_share(net, dataset):
     """What networks add to linear maps, as a share of the mean squares of both.
 
-    Of `"latents"` and of the `"reconstruction"`: 0 is a linear map of signal and
+    A dict of ``"latents"`` and ``"reconstruction"``: 0 is a linear map of signal and
     features, 1 a network from end to end.
     """
     module = net.module_.eval()
@@ -153,27 +87,44 @@ def network_share(net, dataset):
         z_linear = module.encoder.linear(h)
         x_linear = module.decoder.linear(z) - module.decoder.linear.bias
         parts = z_linear, z - z_linear, x_linear, module.decoder.convolve(z)
-        return torch.stack([p.flatten(1).square().sum(dim=1) for p in parts], dim=1)
+        return tuple(part.flatten(1).square().sum(dim=1) for part in parts)
 
-    linear, network = mean_over_samples(squares, dataset).reshape(2, 2).T
+    linear, network = np.reshape(mean_over_samples(squares, dataset), (2, 2)).T
     shares = network / np.maximum(linear + network, 1e-30)
     return dict(zip(("latents", "reconstruction"), shares.tolist(), strict=True))
 
 
-def sum_up(net, scaler, latent_scale, dataset, trained, distortion):
-    """`Fitted`, of a trained net and the `Means` of the dataset by it.
+def mean_over_samples(function, dataset):
+    """Means of the arrays that a function of indices gives, over all processes."""
+    device, totals = dataset.rows.device, []
+    if len(dataset):
+        index = torch.arange(len(dataset), device=device)
+        n_timepoints = dataset.signals.X.shape[2]
+        arrays = map_batches(
+            function, index.__getitem__, len(index), n_timepoints, device
+        )
+        totals = [values.sum(axis=0, dtype=np.float64) for values in arrays]
+    totals = [each for each in from_all(totals) if each]
+    return [sum(parts) / dataset.n_all for parts in zip(*totals, strict=True)]
 
-    `distortion` is what is expected of signals not trained on.
+
+def pooled_with(before, found, share):
+    """Fitted attributes with those statistics of forgotten signals that were kept.
+
+    `found`, a dict, is of new signals alone, which are this share of all.
     """
-    net.module_.eval()
-    return Fitted(
-        net=net,
-        scaler=scaler,
-        reconstruction_weight=float(
-            net.criterion_.weight(distortion, trained.n_measured)
-        ),
-        held_back_excess=distortion / max(trained.distortion, 1e-30),
-        kl_per_dim=trained.kl_per_dim,
-        latent_scale=latent_scale,
-        network_share=network_share(net, dataset),
-    )
+    # The distortion of a value is in proportion to the reciprocal of the weight.
+    old, new = before.reconstruction_weight_, found["reconstruction_weight_"]
+    kl = (1 - share) * before.kl_per_dim_ + share * found["kl_per_dim_"]
+    weight = 1 / ((1 - share) / old + share / new)
+    return found | {"reconstruction_weight_": weight, "kl_per_dim_": kl}
+
+
+def in_units_of_X(latent_scale, scaler, whiten):
+    """Factors of latents, float32: none of them 0, all of them 1 to whiten."""
+    if whiten:
+        latent_scale = np.ones_like(latent_scale)
+    else:
+        latent_scale = math.sqrt(np.mean(scaler.scale_**2)) * latent_scale
+    latent_scale = latent_scale.astype(np.float32)
+    return np.where(latent_scale > 0, latent_scale, np.float32(1.0))

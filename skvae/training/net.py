@@ -18,18 +18,17 @@ from skvae.distributed import (
     shared_errors,
     sum_over_processes,
 )
+from skvae.model.objective import Terms
 from skvae.threads import marked_interrupts, plain_torch
 
-# Callbacks of skvae's own: what interrupts them is no wish to stop.
-NEVER_STOP = {"lr_schedule", "progress", "checkpoint"}
+# Callbacks of skvae itself: a KeyboardInterrupt in one is no wish to stop.
+OWN_CALLBACKS = {"lr_schedule", "progress", "checkpoint"}
 
 
 class Adam(torch.optim.Adam):
-    """PyTorch's, without what is around its methods for PyTorch's compiler.
+    """PyTorch's, without the wrappers of its methods for PyTorch's compiler.
 
-    Nothing here is compiled, but the first call of each such method would load the
-    compiler, which takes a fresh process a second or more. A method that has nothing
-    around it, in another version of PyTorch, is the method itself.
+    The first call of such a method loads the compiler, which takes a second or more.
     """
 
     add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
@@ -40,15 +39,10 @@ class Adam(torch.optim.Adam):
 
 
 class VAENet(NeuralNet):
-    """skorch net whose target is its input.
+    """skorch net whose target is its input, and whose criterion is an `Objective`.
 
-    Parameters
-    ----------
-    kl_warmup : float
-        Fraction of training over which beta ramps up from 0.
-    **kwargs
-        As for `skorch.NeuralNet`; the criterion is an `Objective`. `optimizer` may be
-        None, of a net that is not trained.
+    `kl_warmup` is the fraction of training over which beta ramps up from 0. A net that
+    is not trained may have ``optimizer=None``.
     """
 
     memory_ = None  # `Memory` of the signals seen so far
@@ -76,96 +70,115 @@ class VAENet(NeuralNet):
         return self
 
     def get_split_datasets(self, X, y=None, **fit_params):
-        """The pair (train, valid) that `X` is; without valid, skorch's split."""
-        train, valid = X
-        if valid is None and self.train_split:
-            # torch's Subsets, whose samples would be read one by one.
-            parts = super().get_split_datasets(train, y)
-            if not all(hasattr(part, "indices") for part in parts):
-                raise ValueError(
-                    "net_params has a 'train_split' that gives signals of its own. "
-                    "Expected one of X, such as skorch.dataset.ValidSplit."
-                )
-            train, valid = (train.subset(torch.as_tensor(p.indices)) for p in parts)
-        return train, valid
+        """The pair (train, valid) that `X` is."""
+        return X
 
-    def _set_training(self, training=True):
-        # skorch walks through all layers, before each batch.
-        if self.module_.training != training:
-            super()._set_training(training)
-
-    def get_loss(self, y_pred, y_true, X=None, training=False):
-        """The `Objective` of the output, in nats per sample.
-
-        `y_true` is (x,) or (x, y); `X`, what the encoder read, is not used.
-        """
-        terms = self.criterion_(y_pred, *y_true)
-        if n_processes() > 1:  # labels may lie with some of them
-            terms = terms.clone()
-            terms[2] *= self.label_factor_
-        self.terms_ = terms.detach()
-        warmup = self.warmup_ if training and self.kl_warmup else 1.0
-        return self.criterion_.loss(terms, warmup)
+    def train(self, parts):
+        """skorch's `partial_fit` for a pair (train, valid), but a Ctrl-C is raised."""
+        interruption = None
+        # glibc then keeps what a step frees for the next step (mallopt(3),
+        # M_MMAP_THRESHOLD). Never touched, it takes no memory.
+        torch.empty(31 * 2**20, dtype=torch.uint8)
+        with marked_interrupts():
+            self.notify("on_train_begin", X=parts, y=None)
+            try:
+                self.fit_loop(parts, epochs=self.max_epochs - len(self.history))
+            except KeyboardInterrupt as error:
+                if is_interruption(error) or not self.stops:
+                    interruption = error
+            finally:
+                self.tasks, self.stops = None, False
+            self.notify("on_train_end", X=parts, y=None)
+        if interruption is not None:
+            raise KeyboardInterrupt(
+                f"fit was interrupted in epoch {len(self.history)}; the estimator is "
+                "as it was before."
+            ) from interruption
+        if "train_loss" not in self.history[-1]:  # stopped before its first step
+            del self.history[-1]
+        # The loss of an epoch says nothing about the weights after its last step.
+        if not all(w.isfinite().all() for w in self.module_.state_dict().values()):
+            raise self.divergence("A weight became infinite or NaN")
 
     def run_single_epoch(self, iterator, training, prefix, step_fn):
-        """skorch's epoch, with the terms added up on the device and read once."""
+        """skorch's epoch, with the terms summed on the device and read once."""
         if iterator is None:
             return
-        total, n_samples = 0.0, 0
-        self.share_ = len(iterator.dataset) / iterator.dataset.n_all
-        self.label_factor_ = iterator.dataset.label_factor
+        dataset, n_samples = iterator.dataset, 0
+        options = {"share": dataset.share, "label_factor": dataset.label_factor}
+        n_terms = 3 + self.module__latent_dim
+        total = torch.zeros(n_terms, dtype=torch.float32, device=self.device)
         for i, batch in enumerate(iterator):
-            if training and self.kl_warmup:
-                n_epochs = len(self.history) - 1 + i / len(iterator)
-                progress = n_epochs / self.max_epochs
-                self.warmup_.fill_(min(1.0, progress / self.kl_warmup))
+            if training:
+                options["warmup"] = self.warmup(i / len(iterator))
             self.notify("on_batch_begin", batch=batch, training=training)
             if training and self.stops and n_processes() == 1:
                 break  # a group stops together, after the epoch
-            step = step_fn(batch)
-            total = total + len(batch[0]) * self.terms_
+            step = step_fn(batch, **options)
+            total = total + len(batch[0]) * torch.hstack(step.pop("terms")).detach()
             n_samples += len(batch[0])
             self.history.record_batch(prefix + "_batch_size", len(batch[0]))
             self.notify("on_batch_end", batch=batch, training=training, **step)
         if training:
             if self.stops and not n_samples:
                 raise KeyboardInterrupt
-            average_batch_norm(self.module_, self.share_)
-        mean = total / n_samples if n_samples else torch.zeros_like(self.terms_)
-        self.record_terms(prefix, sum_over_processes(self.share_ * mean).cpu())
+            average_batch_norm(self.module_, dataset.share)
+        mean = dataset.share * (total / max(1, n_samples))
+        self.record_terms(prefix, Terms.of(sum_over_processes(mean).cpu()))
+
+    def warmup(self, share_of_epoch):
+        """Factor of beta, from 0 to 1, in an epoch of which a share is over."""
+        if not self.kl_warmup:
+            return 1.0
+        progress = (len(self.history) - 1 + share_of_epoch) / self.max_epochs
+        return torch.tensor(min(1.0, progress / self.kl_warmup), dtype=torch.float32)
+
+    def train_step_single(self, batch, share, **options):
+        """skorch's, with the gradients of all processes."""
+        if not self.module_.training:  # skorch walks through all layers each time
+            self.module_.train()
+        step = self.evaluate(batch, **options)
+        step["loss"].backward()
+        average_gradients(self.module_.parameters(), share)
+        return step
+
+    @torch.no_grad()
+    def validation_step(self, batch, share, **options):
+        self.module_.eval()
+        return self.evaluate(batch, **options)
+
+    def evaluate(self, batch, label_factor, warmup=1.0):
+        """Loss, in nats per sample, `Terms` and the network's output, of a batch."""
+        h, targets = batch  # targets: (x,) or (x, y)
+        output = self.module_(h)
+        terms = self.criterion_(output, *targets)
+        if n_processes() > 1:
+            terms = terms._replace(label=label_factor * terms.label)
+        loss = self.criterion_.loss(terms, warmup)
+        return {"loss": loss, "y_pred": output, "terms": terms}
 
     def record_terms(self, prefix, terms):
-        """Write the terms of an epoch to the history, in nats per sample."""
-        (distortion, n_measured, label), kl_per_dim = terms[:3], terms[3:]
-        reconstruction = self.criterion_.reconstruction(distortion, n_measured)
+        """Write the `Terms` of an epoch to the history, in nats per sample."""
+        objective = self.criterion_
+        reconstruction = objective.reconstruction(terms.distortion, terms.n_measured)
         record = {
-            "loss": float(self.criterion_.loss(terms)),
+            "loss": float(objective.loss(terms)),
             "reconstruction": float(reconstruction),
-            "kl": float(kl_per_dim.sum()),
-            "label": float(label),
-            "kl_per_dim": kl_per_dim.tolist(),
+            "kl": float(terms.kl_per_dim.sum()),
+            "label": float(terms.label),
+            "kl_per_dim": terms.kl_per_dim.tolist(),
         }
         if not math.isfinite(record["loss"]):
             raise self.divergence(f"The loss became {record['loss']}")
         for name, value in record.items():
             self.history.record(f"{prefix}_{name}", value)
 
-    def fit_loop(self, X, y=None, epochs=None, **kwargs):
-        """skorch's, for the epochs that a restored history leaves to do."""
-        self.interrupted_ = False
-        # glibc then keeps what a step frees for the next one, up to 64 MB, instead of
-        # returning it to the system (mallopt(3), M_MMAP_THRESHOLD): the thread's final
-        # network at batch 256 takes 94 ms a step, 112 without. Never touched, it takes
-        # no memory.
-        torch.empty(31 * 2**20, dtype=torch.uint8)
-        try:
-            n_left = self.max_epochs - len(self.history)
-            return super().fit_loop(X, y, n_left, **kwargs)
-        except KeyboardInterrupt as error:
-            self.interrupted_ = is_interruption(error) or not self.stops
-            raise
-        finally:
-            self.tasks, self.stops = None, False
+    def divergence(self, what):
+        """The error to raise when training diverged."""
+        return FloatingPointError(
+            f"{what} in epoch {len(self.history)}. Lower lr (now {self.lr}), or scale "
+            "X: scale='standard' suits most data."
+        )
 
     def notify(self, method_name, **kwargs):
         """skorch's, but a callback that raises KeyboardInterrupt asks to stop.
@@ -178,41 +191,14 @@ class VAENet(NeuralNet):
             try:
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as error:
-                can_stop = is_training and name not in NEVER_STOP
+                can_stop = is_training and name not in OWN_CALLBACKS
                 if is_interruption(error) or not can_stop:
                     raise
                 self.stops = True
 
-    def partial_fit(self, X, y=None, classes=None, **fit_params):
-        """skorch's, but a Ctrl-C is not taken for early stopping: it is raised."""
-        with marked_interrupts():
-            super().partial_fit(X, y, classes, **fit_params)
-        if self.interrupted_:
-            raise KeyboardInterrupt(
-                f"fit was interrupted in epoch {len(self.history)}; the estimator is "
-                "as it was before."
-            )
-        if "train_loss" not in self.history[-1]:  # stopped before its first step
-            del self.history[-1]
-        # The loss of an epoch says nothing about the weights after its last step.
-        if not all(w.isfinite().all() for w in self.module_.state_dict().values()):
-            raise self.divergence("A weight became infinite or NaN")
-        return self
-
-    def divergence(self, what):
-        """The error to raise when training diverged."""
-        return FloatingPointError(
-            f"{what} in epoch {len(self.history)}. Lower lr (now {self.lr}), or scale "
-            "X: scale='standard' suits most data."
-        )
-
-    def on_grad_computed(self, net, named_parameters, **kwargs):
-        average_gradients((p for _, p in named_parameters), self.share_)
-
     def on_train_begin(self, net, **kwargs):
         if n_processes() > 1:  # not the same dropout in each
             torch.manual_seed(torch.initial_seed() + rank())
-        self.warmup_ = torch.zeros((), dtype=torch.float32, device=self.device)
 
     def on_epoch_begin(self, net, **kwargs):
         if any(from_all(self.stops)):
@@ -227,7 +213,7 @@ class VAENet(NeuralNet):
     def on_epoch_end(self, net, **kwargs):
         with shared_errors():
             if self.tasks is not None:
-                self.stops = self.tasks.end_epoch()
+                self.stops = self.tasks.end_epoch() or self.stops
 
     def on_train_end(self, net, **kwargs):
         """Let go of what only training needs and pickles would hold."""
@@ -264,72 +250,53 @@ class VAENet(NeuralNet):
         return len(self.history)
 
     def start_from(self, net):
-        """Take over the weights and, of an equal optimizer, the state; not its lr.
-
-        A net that was pickled or loaded may have no optimizer; the own starts anew.
-        """
-        try:
-            self.module_.load_state_dict(net.module_.state_dict())
-        except RuntimeError as error:
-            raise ValueError(
-                "The parameters describe another network than the fitted one, which "
-                "training should go on from. Restore them, or fit with "
-                "warm_start=False."
-            ) from error
+        """Take over the weights and, of an equal optimizer, the state; not its lr."""
+        self.module_.load_state_dict(net.module_.state_dict())
         if type(self.optimizer_) is type(net.optimizer_):
             own_options = self.optimizer_.state_dict()["param_groups"]
             state = net.optimizer_.state_dict() | {"param_groups": own_options}
             load_optimizer(self.optimizer_, state)
-        return self
 
     def __getstate__(self):
-        # Without what only training needs: signals, and the optimizer's state, which is
-        # twice the trained weights. Read onto the CPU, which every machine has; the
-        # device is resolved when the net is used.
-        only_training = ("memory_", "optimizer_", "warmup_", "terms_")
-        other = self.__new__(type(self))
-        vars(other).update(vars(self) | dict.fromkeys(only_training))
+        # Without signals, and without the optimizer's state, twice the weights. Read
+        # onto the CPU, which every machine has: the device is resolved when it is used.
+        other = self.copy_with(memory_=None, optimizer_=None)
         return super(VAENet, other).__getstate__() | {"device": "cpu"}
 
     @plain_torch()
     def __setstate__(self, state):
         super().__setstate__(state)
 
-    def as_it_is_now(self):
-        """A net to be evaluated while this one trains on: what changes is its own."""
-        own = {
-            "module_": copy.deepcopy(self.module_),
-            "history_": copy.copy(self.history_),
-            "optimizer_": None,
-            "callbacks_": [],
-            "tasks": None,
-        }
-        other = self.__new__(type(self))
-        vars(other).update(vars(self) | own)
-        return other
-
     @plain_torch()
     def __deepcopy__(self, memo):
         # Of everything: what was pickled would be without the optimizer's state.
-        memo[id(self)] = other = self.__new__(type(self))
+        memo[id(self)] = other = self.copy_with()
         vars(other).update(copy.deepcopy(vars(self), memo))
         return other
 
-    def to(self, device):
-        """Move module and optimizer state to a device, and say so in `device`."""
-        if torch.device(device) != torch.device(self.device):
-            self._move(device)
-        return self
+    def as_it_is_now(self):
+        """A net to be evaluated while this one trains on: what changes is its own."""
+        return self.copy_with(
+            module_=copy.deepcopy(self.module_),
+            history_=copy.copy(self.history_),
+            optimizer_=None,
+            callbacks_=[],
+            tasks=None,
+        )
 
-    @plain_torch()
-    def _move(self, device):
-        self.module_.to(device)
-        states = self.optimizer_.state if self.optimizer_ is not None else {}
-        for state in states.values():
-            for name, value in state.items():
-                if torch.is_tensor(value) and value.ndim:
-                    state[name] = value.to(device)
-        self.device = str(device)
+    def copy_with(self, **attributes):
+        """A shallow copy, with other attributes."""
+        other = self.__new__(type(self))
+        vars(other).update(vars(self) | attributes)
+        return other
+
+    def to(self, device):
+        """Move the module to a device; the next fit copies the optimizer's state."""
+        if torch.device(device) != torch.device(self.device):
+            with plain_torch():
+                self.module_.to(device)
+            self.device = str(device)
+        return self
 
 
 def is_interruption(error):
