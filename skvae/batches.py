@@ -123,3 +123,15 @@ def apply_filled(function, batch, device, prepare=None):
     halves = batch.split(-(-n_read // 2))
     parts = [apply_filled(function, half, device, prepare) for half in halves]
     return type(parts[0])(map(np.concatenate, zip(*parts, strict=True)))
+
+
+def finite(values, scale=1.0):
+    """values * scale; a ValueError if X led the network beyond float32."""
+    with np.errstate(over="ignore"):
+        result = values * scale
+    if not np.isfinite(result).all():
+        raise ValueError(
+            "X is so far from the fitted signals that the network's output is not "
+            "finite. Check that X is in the same units."
+        )
+    return result

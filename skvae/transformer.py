@@ -1,7 +1,5 @@
 """ConvVAETransformer: the model behind scikit-learn's interface."""
 
-import contextlib
-import math
 import os
 from functools import partial
 from numbers import Integral, Real
@@ -17,7 +15,7 @@ from sklearn.base import (
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.batches import map_batches, resolve_device
+from skvae.batches import finite, map_batches, resolve_device
 from skvae.distributed import check_group, from_first, n_processes, shared_errors
 from skvae.inputs.as_given import as_frame, fill_in, reconstructed
 from skvae.inputs.containers import is_frame, is_list
@@ -30,8 +28,8 @@ from skvae.inputs.signals import (
 from skvae.inputs.target import Target, check_target
 from skvae.messages import warn_user
 from skvae.model.likelihoods import LIKELIHOODS
-from skvae.model.objective import gaussian_elbo, log_importance_weights
-from skvae.saving.checkpoint import Checkpoint
+from skvae.model.objective import lower_bound, marginal_posterior
+from skvae.saving.checkpoint import Checkpoint, describe_run
 from skvae.saving.estimator import SavingMixin
 from skvae.scaling import SCALERS
 from skvae.sklearn_private import (
@@ -46,15 +44,16 @@ from skvae.summary import summarize
 from skvae.threads import all_threads, draw_seed, forked_random_state, plain_torch
 from skvae.training.callbacks import FitTasks
 from skvae.training.fit import Job, fit
-from skvae.training.options import check_options, check_unchanged, plain_numbers
+from skvae.training.options import (
+    check_options,
+    check_unchanged,
+    n_threads,
+    plain_numbers,
+    unchanged_on_error,
+)
 
 COUNT = Interval(Integral, 1, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
-# Draws from q(z|x) behind the ELBO of score_samples; and pairs of them where a part of
-# it is in closed form, which leaves half the error or less.
-N_ELBO_DRAWS, N_ELBO_PAIRS = 16, 2
-# Values of a layer in a training step that are worth a thread of their own.
-VALUES_PER_THREAD = 2**19
 # A latent dimension is active when it costs more than this many nats.
 ACTIVE_NATS = 0.01
 # Only where `y` was used.
@@ -483,7 +482,7 @@ class ConvVAETransformer(
             seed = int(sequence.generate_state(1)[0])
         seed, checkpoint = from_first(seed), None
         if self.checkpoint is not None and not one_epoch:
-            run = self._describe_run(X, target, device, goes_on)
+            run = describe_run(self, X, target, device, goes_on)
             checkpoint = Checkpoint(self.checkpoint, run, seed)
             seed = checkpoint.seed
         for name in TARGET_ATTRIBUTES:
@@ -493,7 +492,7 @@ class ConvVAETransformer(
             tasks = FitTasks(task, self, given_X, y)
         job = Job(self, X, target, device, seed, before, one_epoch, checkpoint, tasks)
         # Fits in several threads wait for each other before they limit the threads.
-        with forked_random_state(seed, device), all_threads(self._n_threads(X)):
+        with forked_random_state(seed, device), all_threads(n_threads(self, X)):
             attributes = fit(job)
         vars(self).update(attributes)
         with shared_errors():
@@ -520,14 +519,6 @@ class ConvVAETransformer(
             units = self.target_offset_, self.target_scale_
             before, classes = Target(None, self.classes_, *units), None
         return check_target(y, n_samples, before, classes, self.target_type)
-
-    def _n_threads(self, X):
-        """Threads of a fit: as many as a training step is worth."""
-        asked = (self.net_params or {}).get("n_threads")
-        if asked is not None:
-            return asked
-        n_channels = max([1, *self.conv_channels[:1]])
-        return max(1, self.batch_size * X[0].size * n_channels // VALUES_PER_THREAD)
 
     @property
     def module_(self):
@@ -626,22 +617,8 @@ class ConvVAETransformer(
         -------
         mean, std : ndarray of float32, shape (n_samples, latent_dim)
         """
-        module = self._module_in_use()
-        likelihood = self.net_.criterion_.likelihood
-
-        def mean_and_log_var(x):
-            z_mean, z_log_var = module.encode(x)
-            if module.is_linear_at_start and x.isnan().any():
-                noise = likelihood.std(self.reconstruction_weight_, None) ** 2
-                _, scale_tril = module.posterior_given_measured(
-                    x, z_mean, z_log_var, noise
-                )
-                has_gaps = x.isnan().flatten(1).any(dim=1, keepdim=True)
-                log_var = 2 * scale_tril.norm(dim=2).log()
-                z_log_var = torch.where(has_gaps, log_var, z_log_var)
-            return z_mean, z_log_var
-
-        z_mean, z_log_var = self._map_signals(mean_and_log_var, X)
+        posterior = partial(marginal_posterior, *self._model())
+        z_mean, z_log_var = self._map_signals(posterior, X)
         std = np.exp(z_log_var / 2)
         return finite(z_mean, self.latent_scale_), finite(std, self.latent_scale_)
 
@@ -668,8 +645,8 @@ class ConvVAETransformer(
             Standard deviation of each filled value under the linear model; 0 for
             measured values. Only if ``return_std=True``.
         """
-        module, likelihood = self._module_in_use(), self.net_.criterion_.likelihood
-        decoder_std = partial(likelihood.std, self.reconstruction_weight_)
+        module, likelihood, weight = self._model()
+        decoder_std = partial(likelihood.std, weight)
         fill = partial(module.impute, decoder_std=decoder_std, return_std=return_std)
         signals, places = read_signals(self, X)
         missing = np.isnan(signals)
@@ -715,7 +692,8 @@ class ConvVAETransformer(
         z = rng.standard_normal((n_samples, self.latent_scale_.size), dtype=np.float32)
         if not noise:
             return self._decode(module, z)
-        return self._decode(module, z, partial(self._add_decoder_noise, rng))
+        draw = partial(self.net_.criterion_.likelihood.sample, rng)
+        return self._decode(module, z, lambda x: draw(x, self.reconstruction_weight_))
 
     @plain_torch()
     def score_samples(self, X, n_importance=1):
@@ -750,28 +728,12 @@ class ConvVAETransformer(
         n_importance = int(
             check_scalar(n_importance, "n_importance", Integral, min_val=1)
         )
-        module = self._module_in_use()
-        likelihood = self.net_.criterion_.likelihood
-        is_elbo = n_importance == 1
-        is_closed = is_elbo and likelihood.is_gaussian and module.is_linear_at_start
-        n_draws = N_ELBO_DRAWS if is_elbo else n_importance
-        if is_closed:
-            n_draws = N_ELBO_PAIRS
-        weight = self.reconstruction_weight_
-        generator = torch.Generator().manual_seed(0)
-        size = n_draws, self.latent_scale_.size
-        draws = torch.randn(size, generator=generator, dtype=torch.float32)
-        draws = draws.to(self.net_.device)
+        module, likelihood, weight = self._model()
 
         def bound(x):
-            arguments = module, likelihood, weight, x, draws
-            if is_closed:
-                bounds = gaussian_elbo(*arguments).double()
-            elif is_elbo:
-                bounds = log_importance_weights(*arguments).double().mean(dim=1)
-            else:
-                log_weights = log_importance_weights(*arguments).double()
-                bounds = log_weights.logsumexp(dim=1) - math.log(n_draws)
+            bounds = lower_bound(
+                module, likelihood, weight, x, self.latent_scale_.size, n_importance
+            )
             return bounds, (~x.isnan()).sum(dim=2)
 
         bounds, n_measured = self._map_signals(bound, X)
@@ -833,6 +795,11 @@ class ConvVAETransformer(
             net.module_.eval()
         return net.module_
 
+    def _model(self):
+        """The network in use, its likelihood and the weight of that."""
+        module = self._module_in_use()
+        return module, self.net_.criterion_.likelihood, self.reconstruction_weight_
+
     def _map_signals(self, function, X):
         """Apply a function of scaled x (b, c, t) to X, a batch at a time."""
         return self._map_checked(function, check_signals(self, X, reset=False))
@@ -857,48 +824,3 @@ class ConvVAETransformer(
             self.net_.device,
         )
         return unfold(self, self.scaler_.inverse_transform(finish(x)))
-
-    def _add_decoder_noise(self, rng, x):
-        likelihood = self.net_.criterion_.likelihood
-        return likelihood.sample(rng, x, self.reconstruction_weight_)
-
-    def _describe_run(self, X, target, device, goes_on):
-        """All that the bits of a fit depend on, besides the seed."""
-        y = None if target is None else target.values
-        run = self.get_params(deep=False) | {"device": str(device), "X": X, "y": y}
-        for name in ("conv_channels", "hidden_dims"):
-            run[name] = list(run[name])
-        for name in ("checkpoint", "verbose", "warm_start"):
-            del run[name]
-        if goes_on:
-            optimizer, memory = self.net_.optimizer_, self.net_.memory_
-            run["fitted"] = {
-                "module": dict(self.module_.state_dict()),
-                "optimizer": optimizer and optimizer.state_dict(),
-                "memory": memory and memory._asdict(),
-            }
-        return run
-
-
-def finite(values, scale=1.0):
-    """values * scale; a ValueError if X led the network beyond float32."""
-    with np.errstate(over="ignore"):
-        result = values * scale
-    if not np.isfinite(result).all():
-        raise ValueError(
-            "X is so far from the fitted signals that the network's output is not "
-            "finite. Check that X is in the same units."
-        )
-    return result
-
-
-@contextlib.contextmanager
-def unchanged_on_error(estimator):
-    """Give the estimator back its attributes if the block raises."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise

@@ -1,5 +1,6 @@
 """The variational bound and what training minimises, in nats per sample."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -7,6 +8,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from skvae.model.likelihoods import LIKELIHOODS, check_same_shape, count_measured
+
+# Draws from q(z|x) of the ELBO, and pairs of them where the linear part is exact, which
+# leaves half the error or less.
+N_ELBO_DRAWS, N_ELBO_PAIRS = 16, 2
 
 
 def kl_per_dim(z_mean, z_log_var):
@@ -69,6 +74,41 @@ def log_importance_weights(module, likelihood, weight, x, draws):
         for draw in draws
     ]
     return torch.where(has_gaps[:, None], torch.stack(with_gaps, dim=1), log_weights)
+
+
+def marginal_posterior(module, likelihood, weight, x):
+    """Mean and log-variance of q(z|x), (n_samples, latent_dim).
+
+    Parameters are those of `log_importance_weights`.
+    """
+    z_mean, z_log_var = module.encode(x)
+    has_gaps = x.isnan().flatten(1).any(dim=1, keepdim=True)
+    if module.is_linear_at_start and has_gaps.any():
+        noise = likelihood.std(weight, None) ** 2
+        _, scale_tril = module.posterior_given_measured(x, z_mean, z_log_var, noise)
+        log_var = 2 * scale_tril.norm(dim=2).log()
+        z_log_var = torch.where(has_gaps, log_var, z_log_var)
+    return z_mean, z_log_var
+
+
+def lower_bound(module, likelihood, weight, x, latent_dim, n_importance=1):
+    """Lower bound of log p(x), (n_samples,), float64, in nats.
+
+    The ELBO, or with `n_importance` above 1 the importance-weighted bound. The draws
+    are equal in each call. Parameters are those of `log_importance_weights`.
+    """
+    is_elbo = n_importance == 1
+    is_closed = is_elbo and likelihood.is_gaussian and module.is_linear_at_start
+    n_draws = N_ELBO_DRAWS if is_elbo else n_importance
+    size = N_ELBO_PAIRS if is_closed else n_draws, latent_dim
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(size, generator=generator, dtype=torch.float32).to(x.device)
+    if is_closed:
+        return gaussian_elbo(module, likelihood, weight, x, draws).double()
+    log_weights = log_importance_weights(module, likelihood, weight, x, draws).double()
+    if is_elbo:
+        return log_weights.mean(dim=1)
+    return log_weights.logsumexp(dim=1) - math.log(n_draws)
 
 
 def gaussian_elbo(module, likelihood, weight, x, draws):

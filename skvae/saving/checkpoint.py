@@ -116,3 +116,21 @@ def describe(name, value):
         for row in np.atleast_1d(array):  # a memory map is never copied whole
             digest.update(np.ascontiguousarray(row))
     return digest.hexdigest()[:16]
+
+
+def describe_run(estimator, X, target, device, goes_on):
+    """All that the bits of a fit depend on, besides the seed."""
+    y = None if target is None else target.values
+    run = estimator.get_params(deep=False) | {"device": str(device), "X": X, "y": y}
+    for name in ("conv_channels", "hidden_dims"):
+        run[name] = list(run[name])
+    for name in ("checkpoint", "verbose", "warm_start"):
+        del run[name]
+    if goes_on:
+        optimizer, memory = estimator.net_.optimizer_, estimator.net_.memory_
+        run["fitted"] = {
+            "module": dict(estimator.module_.state_dict()),
+            "optimizer": optimizer and optimizer.state_dict(),
+            "memory": memory and memory._asdict(),
+        }
+    return run

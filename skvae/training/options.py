@@ -33,6 +33,8 @@ SET_BY_FIT = {
     *("criterion", "criterion__classes", "train_split"),
 }
 ALL_SET_BY_FIT = {"iterator_train", "iterator_valid", "dataset"}
+# Values of a layer in a training step that are worth a thread of their own.
+VALUES_PER_THREAD = 2**19
 # Parameters that only the first fit reads, of those that go on from each other.
 READ_FIRST = (
     *("latent_dim", "likelihood", "feature_weight", "label_weight", "conv_channels"),
@@ -144,3 +146,24 @@ def check_unchanged(estimator):
                 "first fit, which warm_start and partial_fit go on from. Restore it, "
                 "or fit anew with warm_start=False."
             )
+
+
+@contextlib.contextmanager
+def unchanged_on_error(estimator):
+    """Give the estimator back its attributes if the block raises."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def n_threads(params, X):
+    """Threads of a fit: as many as a training step is worth."""
+    asked = (params.net_params or {}).get("n_threads")
+    if asked is not None:
+        return asked
+    n_channels = max([1, *params.conv_channels[:1]])
+    return max(1, params.batch_size * X[0].size * n_channels // VALUES_PER_THREAD)
