@@ -1,8 +1,9 @@
-"""What signals come in: arrays, lists, DataFrames, cells of tables."""
+"""Frames, lists, tensors, cells of tables and array-likes, as arrays."""
 
 import re
 from collections.abc import Iterable, Mapping
 from reprlib import repr as shortened
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,44 +13,48 @@ from skvae.inputs.long_frames import column, not_of_numbers, refuse_long
 DECIMAL_COMMA = re.compile(r"[-+]?[\d.]*,\d+")
 # Methods by which tables of other libraries become DataFrames.
 READERS = "collect", "compute", "toPandas", "to_pandas", "df", "read_all", "get_data"
+# What each kind of masked values should be replaced by.
+UNMASKED = {
+    "X": "Pass X.astype(float).filled(numpy.nan): NaN is a missing value.",
+    "y": "Pass y.astype(float).filled(numpy.nan) if y holds numbers, y.filled(-1) if "
+    "labels: these are unlabelled.",
+    "Z": "Leave out such rows.",
+}
+
+
+class Read(NamedTuple):
+    """X as read."""
+
+    # An array, a DataFrame of numbers, a list of signals, each (t_i,) or (c, t_i), or
+    # what scikit-learn refuses.
+    values: np.ndarray | list
+    channels: list | None = None  # names of several columns of signals
 
 
 def read(X):
-    """X as an array, a DataFrame of numbers or a list of signals.
+    """`Read` X, an array-like, a DataFrame, or a list or table of signals.
 
-    Parameters
-    ----------
-    X : array-like, DataFrame, or signals in a list, a Series or the cells of a table
-        Cells are of pandas, polars, pyarrow or an array of objects. Several columns of
-        signals are a channel each.
-
-    Returns
-    -------
-    X : ndarray, DataFrame or list of ndarray of shape (t_i,) or (c, t_i)
-        Or what scikit-learn refuses.
-    channels : list of str, or None
-        Names of several columns of signals.
+    A table holds signals in its cells. It is a DataFrame, a Series, of pyarrow, or an
+    array of objects. Each of several columns is a channel.
     """
     refuse_masked(X)
     if is_arrow(X):
         X = of_arrow(X)
     if is_frame(X):
         columns = cell_columns(X)
-        return read_cells(X, columns) if columns else (read_frame(X), None)
+        return read_cells(X, columns) if columns else Read(read_frame(X))
     if is_series(X):
         X = cells_of(X)
         X = X.to_numpy() if is_series(X) else X
     if is_list(X):
-        rows = X
         if isinstance(X, np.ndarray) and X.ndim == 2 and 1 in X.shape:
             # A cell array of MATLAB, of (1, t_i) or (t_i, 1).
-            rows = [np.squeeze(to_numpy(x)) for x in X.flat]
-        return [read_signal(x, i) for i, x in enumerate(rows)], None
+            X = [np.squeeze(to_numpy(x)) for x in X.flat]
+        return Read([read_signal(x, i) for i, x in enumerate(X)])
     if not isinstance(X, (np.ndarray, torch.Tensor)):
         X = read_array_like(X)
-        return read(X) if isinstance(X, np.ndarray) else (X, None)
-    X = to_numpy(X)
-    return read_objects(X) if isinstance(X, np.ndarray) else X, None
+        return read(X) if isinstance(X, np.ndarray) else Read(X)
+    return Read(read_objects(to_numpy(X)))
 
 
 def is_of(X, *libraries):
@@ -72,12 +77,12 @@ def of_arrow(X):
 
 
 def is_tensor(arrow_type):
-    """Whether pyarrow's type is that of tensors, whose shape is in the type alone."""
+    """Whether a type of pyarrow is of tensors: their cells do not know their shape."""
     return getattr(arrow_type, "extension_name", "") == "arrow.fixed_shape_tensor"
 
 
 def cells_of(values):
-    """Cells of a Series, those that are pyarrow's tensors as an array (n, ...)."""
+    """A Series, or the array (n, ...) of a Series of pyarrow's tensors."""
     if is_tensor(getattr(values.dtype, "pyarrow_dtype", None)):
         return values.array.__arrow_array__().combine_chunks().to_numpy_ndarray()
     return values
@@ -95,33 +100,25 @@ def is_series(X):
 
 
 def is_list(X):
-    """Whether X has a signal, of any length, in each element, row or cell."""
+    """Whether X, no table, is a sequence or an array of signals."""
     if isinstance(X, np.ndarray):
         return X.dtype == object and (X.ndim == 1 or holds_signals(X.flat))
-    if is_frame(X):
-        return bool(cell_columns(X))
-    if is_arrow(X):
-        return is_list(of_arrow(X))
-    if is_series(X):
-        return True
-    is_sequence = all(
-        hasattr(X, name) for name in ("__len__", "__iter__", "__getitem__")
-    )
+    names = "__len__", "__iter__", "__getitem__"
+    is_sequence = all(hasattr(X, name) for name in names)
+    is_array = any(hasattr(X, name) for name in ("__array__", "toarray", "array_keys"))
     others = str, bytes, memoryview, Mapping, torch.Tensor
-    is_other = any(hasattr(X, name) for name in ("__array__", "toarray", "array_keys"))
-    return is_sequence and not is_other and not isinstance(X, others)
+    return is_sequence and not is_array and not isinstance(X, others)
+
+
+def first_known(values):
+    return next((value for value in values if not is_missing(value)), None)
 
 
 def holds_signals(values):
     """Whether the first value that is not missing is a signal rather than a number."""
     first = first_known(values)
-    others = str, bytes, Mapping
     is_long = hasattr(first, "__len__") and getattr(first, "ndim", 1) > 0
-    return is_long and not isinstance(first, others)
-
-
-def first_known(values):
-    return next((value for value in values if not is_missing(value)), None)
+    return is_long and not isinstance(first, (str, bytes, Mapping))
 
 
 def cell_columns(X):
@@ -134,7 +131,7 @@ def cell_columns(X):
 
 
 def read_cells(X, columns):
-    """Signals in cells of a DataFrame, and names of several such columns."""
+    """`Read` of a DataFrame with signals in the cells of these columns."""
     names = [X.columns[k] for k in columns]
     if len(columns) < len(X.columns):
         others = [name for k, name in enumerate(X.columns) if k not in columns]
@@ -144,34 +141,36 @@ def read_cells(X, columns):
         )
     cells = [cells_of(column(X, k)) for k in columns]
     if len(cells) == 1:
-        return [read_signal(x, i) for i, x in enumerate(cells[0])], None
-    return [
-        read_channels(row, i, names) for i, row in enumerate(zip(*cells, strict=True))
-    ], [str(name) for name in names]
+        return Read([read_signal(x, i) for i, x in enumerate(cells[0])])
+    rows = enumerate(zip(*cells, strict=True))
+    signals = [read_channels(row, i, names) for i, row in rows]
+    return Read(signals, [str(name) for name in names])
 
 
 def read_channels(cells, i, names):
     """Sample i, (c, t_i), of cells that hold a channel each; a missing one is NaN."""
-    are_missing = [is_missing(x) for x in cells]
-    known = [
-        np.squeeze(read_signal(x, i))
-        for x, is_missing in zip(cells, are_missing, strict=True)
-        if not is_missing
-    ]
-    shapes = sorted({x.shape for x in known})
-    if len(shapes) != 1 or len(shapes[0]) != 1:
-        found = ", ".join(
-            f"{name!r}: {'nothing' if gone else np.shape(x)}"
-            for name, x, gone in zip(names, cells, are_missing, strict=True)
+    known = {
+        k: np.squeeze(read_signal(x, i))
+        for k, x in enumerate(cells)
+        if not is_missing(x)
+    }
+    shapes = {x.shape for x in known.values()}
+    shape = shapes.pop() if len(shapes) == 1 else ()
+    if len(shape) != 1:
+        lengths = ", ".join(
+            f"{name!r}: {known[k].shape if k in known else 'nothing'}"
+            for k, name in enumerate(names)
         )
         raise ValueError(
-            f"Sample {i} of X has channels of several shapes, {shortened(found)[1:-1]}."
-            " Expected as many time steps in each column. Resample them, or pass the "
-            "columns one by one."
+            f"Sample {i} of X has channels of several shapes, "
+            f"{shortened(lengths)[1:-1]}. Expected as many time steps in each column. "
+            "Resample them, or pass the columns one by one."
         )
-    filled = np.full((len(cells), *shapes[0]), np.nan)
-    filled[~np.array(are_missing)] = known
-    return np.stack(known) if len(known) == len(cells) else filled
+    if len(known) == len(cells):
+        return np.stack([*known.values()])
+    signal = np.full((len(cells), *shape), np.nan)
+    signal[[*known]] = [*known.values()]
+    return signal
 
 
 def read_signal(x, i):
@@ -184,7 +183,6 @@ def read_signal(x, i):
         )
     if is_missing(x):
         raise ValueError(f"Sample {i} of X is missing: {x}. Leave it out.")
-    refuse_reference(x)
     try:
         signal = np.asarray(to_numpy(x))
         if signal.dtype == object and signal.ndim == 1 and holds_signals(signal):
@@ -211,40 +209,35 @@ def read_signal(x, i):
     return signal
 
 
-def refuse_reference(x):
-    """A ValueError for one of h5py's references to what is elsewhere in its file."""
-    if is_of(x, "h5py") and type(x).__name__ == "Reference":
-        raise ValueError(
-            "X holds references of HDF5, as to cells of MATLAB, no signals. Pass what "
-            "they refer to: [numpy.squeeze(file[x][()].T) for x in X[()].flat]."
-        )
-
-
 def remedy_for(x):
     """What to do with a text that is a signal, or an object that holds one; or ""."""
+    if is_of(x, "h5py"):
+        return (
+            " It is one of HDF5's references, as to a cell of MATLAB. Pass what they "
+            "refer to: [numpy.squeeze(file[x][()].T) for x in X[()].flat]."
+        )
     if isinstance(x, str) and x.lstrip()[:1] in ("[", "("):
         if "..." in x:
             return " It is an array as NumPy prints it, shortened: save it otherwise."
         return f" It is the text {shortened(x)}: read it first, as by json.loads."
     if isinstance(x, str) and DECIMAL_COMMA.fullmatch(x):
         return " If it is a number with a decimal comma, pass decimal=',' to read_csv."
-    if isinstance(x, (np.ndarray, np.generic, list, tuple, str, bytes)):
-        return ""
-    for name in ("samples", "get_data", "data"):
-        if hasattr(x, name):
-            call = "()" if callable(getattr(x, name)) else ""
-            return f" It may be what [x.{name}{call} for x in X] gives."
+    if not isinstance(x, (np.ndarray, np.generic, list, tuple, str, bytes)):
+        for name in ("samples", "get_data", "data"):
+            if hasattr(x, name):
+                call = "()" if callable(getattr(x, name)) else ""
+                return f" It may be what [x.{name}{call} for x in X] gives."
     return ""
 
 
 def read_array_like(X):
-    """What NumPy makes of X, which may be lazy; what it cannot read is refused."""
+    """An array of X, which may be lazy, or sparse X, which scikit-learn refuses."""
     kind = f"{type(X).__module__.partition('.')[0]}.{type(X).__name__}"
     kind = kind.removeprefix("builtins.")
-    if hasattr(X, "toarray"):  # sparse: scikit-learn's to refuse
+    if hasattr(X, "toarray"):
         return X
-    is_buffer = isinstance(X, memoryview)
-    if (hasattr(X, "__array__") or is_buffer) and not isinstance(X, Mapping):
+    is_array = hasattr(X, "__array__") or isinstance(X, memoryview)
+    if is_array and not isinstance(X, Mapping):
         try:
             return np.asanyarray(X)
         except (TypeError, ValueError) as error:
@@ -265,9 +258,17 @@ def read_array_like(X):
 
 
 def to_numpy(X, name="X"):
-    """Lists and tensors, from any device, as arrays; the rest is scikit-learn's."""
+    """Lists and tensors as arrays; anything else is left to scikit-learn."""
     if isinstance(X, torch.Tensor):
-        return of_tensor(X, name)
+        if X.is_nested:
+            raise ValueError(f"{name} is a nested Tensor. Pass list({name}.unbind()).")
+        if X.layout != torch.strided:
+            raise ValueError(f"{name} is a sparse Tensor. Pass {name}.to_dense().")
+        X = X.detach().cpu().resolve_conj().resolve_neg()
+        try:
+            return X.numpy()
+        except TypeError:  # bfloat16 and narrower ones
+            return X.float().numpy()
     if isinstance(X, np.ndarray) and X.dtype.name == "bfloat16":  # of ml_dtypes
         return X.astype(np.float32)
     if not isinstance(X, (list, tuple)):
@@ -281,19 +282,6 @@ def to_numpy(X, name="X"):
         ) from error
 
 
-def of_tensor(X, name="X"):
-    """A Tensor as an array; what NumPy has no type for as float32."""
-    if X.is_nested:
-        raise ValueError(f"{name} is a nested Tensor. Pass list({name}.unbind()).")
-    if X.layout != torch.strided:
-        raise ValueError(f"{name} is a sparse Tensor. Pass {name}.to_dense().")
-    X = X.detach().cpu().resolve_conj().resolve_neg()
-    try:
-        return X.numpy()
-    except TypeError:  # bfloat16 and narrower ones
-        return X.float().numpy()
-
-
 def read_objects(X):
     """An array of objects as one of float64, NaN for None and pandas.NA."""
     if X.dtype.names:
@@ -301,11 +289,7 @@ def read_objects(X):
             f"X is an array of records with the fields {shortened(X.dtype.names)}. "
             "Pass numbers, for example of some fields: numpy.array(X[fields].tolist())."
         )
-    if X.dtype.kind in "SUO":
-        for x in X.flat:
-            refuse_reference(x)
-            break
-        refuse_text(X)
+    refuse_text(X)
     if X.dtype != object:
         return X
     missing = np.frompyfunc(is_na, 1, 1)(X).astype(bool)
@@ -313,7 +297,7 @@ def read_objects(X):
 
 
 def is_na(value):
-    """Whether it is pandas.NA, of which no comparison is true or false."""
+    """Whether it is pandas.NA, whose comparisons have no truth value."""
     return type(value).__name__ == "NAType"
 
 
@@ -325,10 +309,7 @@ def is_missing(value):
 
 
 def read_frame(X):
-    """A DataFrame of numbers, NaN where they are missing.
-
-    An error if it holds text, or a reading in each row.
-    """
+    """A DataFrame of numbers, NaN where they are missing; long ones are refused."""
     refuse_long(X)
     if hasattr(X, "sparse"):  # of pandas, where all columns are
         return X.sparse.to_dense()
@@ -349,85 +330,21 @@ def read_frame(X):
 
 
 def refuse_masked(X, name="X"):
-    """A ValueError for masked values of X, y or Z."""
-    remedy = {
-        "X": "Pass X.astype(float).filled(numpy.nan): NaN is a missing value.",
-        "y": "Pass y.astype(float).filled(numpy.nan) if y holds numbers, y.filled(-1) "
-        "if labels: these are unlabelled.",
-        "Z": "Leave out such rows.",
-    }
+    """Refuse masked values of X, y or Z."""
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         raise ValueError(
             f"{name} has masked values, which would be read as if they were measured. "
-            f"{remedy[name]}"
+            f"{UNMASKED[name]}"
         )
 
 
 def refuse_text(X, where=""):
-    """A ValueError for the first string in an array, of strings or objects."""
-    for position, value in np.ndenumerate(X):
-        if isinstance(value, (str, bytes)):
+    """Refuse an array of strings, or of objects with a string or a reference."""
+    for position, value in np.ndenumerate(X) if X.dtype.kind in "SUO" else ():
+        if isinstance(value, (str, bytes)) or is_of(value, "h5py"):
+            kind = "text" if isinstance(value, (str, bytes)) else "references"
             raise ValueError(
-                f"X has text, first {shortened(str(value))} in {where}sample "
+                f"X has {kind}, first {shortened(str(value))} in {where}sample "
                 f"{position[0]}. Expected numbers, and NaN where nothing was measured. "
-                f"Convert or leave out what is text.{remedy_for(value)}"
+                f"Convert or leave out what is {kind}.{remedy_for(value)}"
             )
-        if X.dtype != object:
-            return
-
-
-def pad(signals, n_channels, n_timepoints, name):
-    """One array of a list of signals, NaN after the end of each shorter one.
-
-    Parameters
-    ----------
-    signals : list of ndarray of shape (c, t_i), or (t_i,), of c channels (c * t_i,)
-        As from `read`.
-    n_channels : int
-        Of signals (c * t_i,), which hold one channel after the other.
-    n_timepoints : int or None
-        Of the fitted signals; None: the longest of X.
-    name : str
-        The estimator's.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, c, n_timepoints) or (n_samples, c * n_timepoints)
-    """
-    if not signals:
-        raise ValueError("X is an empty list. Expected at least one signal.")
-    first = signals[0].shape
-    for i, signal in enumerate(signals):
-        if signal.ndim != len(first) or signal.shape[:-1] != first[:-1]:
-            raise ValueError(
-                f"X has signals of several kinds: sample 0 has shape {first}, sample "
-                f"{i} {signal.shape}. Expected (t_i,) for all, or (n_channels, t_i) "
-                "with as many channels in all. If time comes first, pass "
-                "[x.T for x in X]."
-            )
-        if signal.ndim == 1 and signal.size % n_channels:
-            raise ValueError(
-                f"Sample {i} of X has {signal.size} values, which are not divided by "
-                f"{n_channels} channels. Expected one channel after the other."
-            )
-    if len(first) == 2:
-        n_channels = first[0]
-    lengths = [signal.size // n_channels for signal in signals]
-    longest = int(np.argmax(lengths))
-    if n_timepoints is None:
-        n_timepoints = lengths[longest]
-    elif lengths[longest] > n_timepoints:
-        raise ValueError(
-            f"Sample {longest} of X has {lengths[longest]} time steps, but this {name} "
-            f"was fitted on at most {n_timepoints}. Cut it to {n_timepoints} time "
-            "steps, or refit with it."
-        )
-    dtype = np.result_type(*{signal.dtype for signal in signals})
-    if min(lengths) < n_timepoints and dtype.kind not in "fc":
-        dtype = np.float64
-    padded = np.empty((len(signals), n_channels, n_timepoints), dtype)
-    if min(lengths) < n_timepoints:
-        padded[:] = np.nan
-    for row, signal, length in zip(padded, signals, lengths, strict=True):
-        row[:, :length] = signal.reshape(n_channels, length)
-    return padded if len(first) == 2 else padded.reshape(len(signals), -1)

@@ -1,4 +1,4 @@
-"""What in X looks like a mistake, though it could be meant: it is warned of."""
+"""Warnings of what looks like a mistake in X, though it could be meant."""
 
 import math
 from datetime import timedelta
@@ -8,139 +8,57 @@ import numpy as np
 
 from skvae.distributed import n_processes
 from skvae.inputs.columns import TIME_NAMES, not_numbered, out_of_order
-from skvae.inputs.containers import is_frame, is_list
 from skvae.inputs.long_frames import is_time
 from skvae.messages import warn_user
 
-# Readings in a table are so many rows of so few values.
-MANY_ROWS, FEW_VALUES = 1000, 5
-# A value is far from all others by so many times their range, and from the offset of
-# fitted signals by so many times their scale.
-FAR, FAR_SCALED = 5, 100
-LOOKED_AT = 2**22  # values, for those that are far
-FEW_LOOKED_AT = 2**18  # for how smooth they are
-MANY_FOUND = 4  # of these to be shown
-# Of the range of an integer type's other values, from which on its end is a mark.
-MARK_GAP = 0.05
-# Mean squared differences over twice the variance: 0 is smooth, 1 is noise. X whose
-# rows are time steps is smooth from row to row, and rough along them.
-SMOOTH, ROUGH = 0.1, 0.5
-MIN_ROWS, MIN_COLUMNS = 20, 8
+MANY_ROWS, FEW_VALUES = 1000, 5  # so many rows of so few values are readings
+# A value is far from all others by so many times their range, an end of an integer type
+# by fewer; from the offset of fitted signals by so many times their scale.
+FAR, FAR_END, FAR_SCALED = 5, 0.05, 100
+LOOKED_AT, FEW_LOOKED_AT = 2**22, 2**18  # values, for the former and for smoothness
+MAX_SHOWN = 4  # values
+# Bounds of `roughness`, and the least size of X for which it says something.
+SMOOTH, ROUGH, MIN_ROWS, MIN_COLUMNS = 0.1, 0.5, 20, 8
 TIMES_SMOOTHER = 4  # of interleaved channels, over the steps of one of them
-UNTOLD_CHANNELS = 2, 3  # more may be a period
-MAX_ZEROS = 0.01  # of values, besides those that signals were padded with
-MIN_PADDED = 0.1  # of signals
+N_INTERLEAVED = 2, 3  # channels, where they are not known; more may be a period
+# Zeros of X beside those at the ends of signals, and signals that end in them.
+MAX_ZEROS, MIN_PADDED = 0.01, 0.1
 SENTINEL_REMEDY = "What marks the missing, or is an error, should be NaN."
 
 
-def warn_of_mistakes(given, X, unmeasured, estimator):
-    """Warn of all that looks like a mistake in X to fit.
+def warn_of_mistakes(estimator, given, X, unmeasured, is_first):
+    """Warn of what looks like a mistake in X.
 
     Parameters
     ----------
-    given : array-like
-        X as it was given.
+    estimator : ConvVAETransformer
+    given : Given
+        X as it came.
     X : ndarray of shape (n_samples, n_channels, n_timepoints)
-        X as it was read.
     unmeasured : ndarray of bool, shape (n_channels, n_timepoints)
         Where all signals are NaN.
-    estimator : ConvVAETransformer
-        Which has learned the shape of X.
+    is_first : bool
+        Whether the estimator has just learned the shape of X, in `fit`.
     """
-    is_table = is_frame(given) and not is_list(given)
-    if is_table:
-        warn_of_names(given)
-    positions = estimator.timepoints_in_
-    are_named = positions is not None and (positions != np.arange(len(positions))).any()
-    warn_of_time_in_rows(given, X, is_table, are_named)
+    if not is_first:
+        warn_of_other_units(X, estimator.scaler_)
+        return
+    if given.is_table:
+        warn_of_names(given.values.columns)
+    steps = estimator.timepoints_in_
+    are_named = steps is not None and (steps != np.arange(len(steps))).any()
+    source = given.values if given.is_table else given.X
+    warn_of_time_in_rows(source, X, given.is_table, are_named)
     warn_of_shape(X, estimator.n_dims_in_)
     warn_of_padding(X)
     if n_processes() == 1:  # another process may have measured them
         warn_of_unmeasured(unmeasured)
-    for message in (marks(X), sentinels(X)):
-        if message:
-            warn_user(message)
+    if message := sentinels(X):
+        warn_user(message)
 
 
-def warn_of_shape(X, n_dims):
-    """Warn where rows of X look like readings, or channels like time."""
-    if len(X) > MANY_ROWS and X[0].size <= FEW_VALUES:
-        warn_user(
-            f"X has {len(X)} signals of {X[0].size} values, as if a row were a "
-            "reading. Expected a row for each signal: pivot or reshape X."
-        )
-    n_channels, n_timepoints = X.shape[1:]
-    if n_dims == 3 and n_channels > n_timepoints:
-        warn_user(
-            f"X has {n_channels} channels of {n_timepoints} time steps: if time is "
-            "the second axis, as in Keras, pass X.transpose(0, 2, 1)."
-        )
-    elif n_dims == 2 and (k := interleaved(X)):
-        warn_user(
-            f"X looks like {k} channels, all of them of one time step after the other. "
-            "Expected one channel after the other: pass an array, "
-            f"X.reshape(len(X), -1, {k}).transpose(0, 2, 1)."
-        )
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def interleaved(X):
-    """Number of channels that take turns in X (n, c, t), which was folded; 0: none do.
-
-    Signals are smoother from each to the next of a channel's own time steps than from
-    step to step. Of one channel, their mean is: those of a short period are not meant.
-    """
-    n_channels = X.shape[1]
-    # Differences of bool are refused, of small integers they overflow.
-    some = some_of(X, FEW_LOOKED_AT).astype(float)
-    some = some.reshape(len(some), -1)
-    spread = nan_mean((some - nan_mean(some)) ** 2)
-    numbers = [n_channels]
-    if n_channels == 1:
-        numbers, some = UNTOLD_CHANNELS, nan_mean(some, axis=0)[None]
-    for k in numbers:
-        if some.shape[1] % k or some.shape[1] < 3 * k:
-            continue
-        step, stride = (nan_mean((some[:, n:] - some[:, :-n]) ** 2) for n in (1, k))
-        if step > TIMES_SMOOTHER * max(stride, SMOOTH * spread):
-            return k
-    return 0
-
-
-def some_of(X, n_values=LOOKED_AT):
-    """Some signals of large X, evenly spaced."""
-    return X[:: math.ceil(X.size / n_values)]
-
-
-def nan_mean(values, axis=None, keepdims=False):
-    """Mean of what is not NaN, in float64, 0 where all is."""
-    is_known = ~np.isnan(values)
-    n_known = np.maximum(1, is_known.sum(axis=axis, keepdims=keepdims))
-    known = np.where(is_known, values, 0.0)
-    return known.sum(axis=axis, keepdims=keepdims) / n_known
-
-
-def warn_of_padding(X):
-    """Warn where signals end in zeros, as if these were no values but filled up."""
-    some = some_of(X)
-    is_zero = some == 0
-    n_last = np.where(
-        is_zero.all(axis=2), X.shape[2], np.argmin(is_zero[:, :, ::-1], axis=2)
-    )
-    is_padded = (n_last > 1) & (n_last < X.shape[2])
-    n_others = is_zero.sum() - n_last.sum()
-    is_often = is_padded.mean() > MIN_PADDED and len(np.unique(n_last[is_padded])) > 1
-    if is_often and n_others <= MAX_ZEROS * some.size:
-        warn_user(
-            f"X has signals that end in zeros, {is_padded.mean():.0%} of those looked "
-            "at, and next to none elsewhere. If they were filled up, put NaN there, or "
-            "pass a list of arrays of their own lengths."
-        )
-
-
-def warn_of_names(frame):
+def warn_of_names(columns):
     """Warn of columns whose names say that they are no time steps, or out of order."""
-    columns = frame.columns
     if getattr(columns, "nlevels", 1) > 1:
         return
     if others := not_numbered(columns):
@@ -165,20 +83,18 @@ def warn_of_time_in_rows(given, X, is_table, are_named):
     elif not (reason or are_named) and is_smooth_down(X):
         reason = "from one to the next of which values change little"
     if reason:
-        last = " the last axis" if X.shape[1] > 1 else ""
+        remedy = "make time the last axis" if X.shape[1] > 1 else "pass X.T"
         warn_user(
             f"X has {len(X)} rows, {reason}, as if a row were a time step. Expected a "
-            "row for each signal. If rows are time steps, "
-            + (f"make time{last}." if last else "pass X.T.")
+            f"row for each signal. If rows are time steps, {remedy}."
         )
 
 
 def rows_of_table(frame, X):
-    """Why rows of a DataFrame look like time steps, or "".
+    """Why the rows of a DataFrame look like time steps, or "".
 
-    There are more of them than columns, which have names and are not times themselves;
-    and times within a day in the index, as from ``pivot(index="time",
-    columns="meter")``, or columns that end early.
+    They are more than the columns, which have names that are no times. They have times
+    within a day in the index, or some columns end early.
     """
     index, columns = getattr(frame, "index", None), frame.columns
     if getattr(index, "nlevels", 1) > 1 or len(frame) <= max(2, len(columns)):
@@ -190,9 +106,9 @@ def rows_of_table(frame, X):
         return ""
     times = index.to_timestamp() if hasattr(index, "to_timestamp") else index
     if times is not None and times.dtype.kind in "Mm":
-        steps = times.to_series().diff().abs()
-        if times.is_unique and steps.median() < timedelta(days=1):
-            return f"indexed by times {steps.median()} apart"
+        step = times.to_series().diff().abs().median()
+        if times.is_unique and step < timedelta(days=1):
+            return f"indexed by times {step} apart"
     elif times is not None and times.dtype.kind == "f" and times.name is not None:
         if TIME_NAMES.match(str(times.name)) and times.is_monotonic_increasing:
             return f"indexed by {times.name!r}"
@@ -204,8 +120,7 @@ def rows_of_table(frame, X):
 def ends_early(X):
     """Whether all gaps of X (n, t) are at the ends of some of its columns."""
     measured = ~np.isnan(X)
-    n_measured = measured.sum(axis=0)
-    is_end = np.arange(len(X))[:, None] >= n_measured
+    is_end = np.arange(len(X))[:, None] >= measured.sum(axis=0)
     if not is_end.any() or (measured == is_end).any():
         return False
     # Signals that are sorted by their lengths look so too.
@@ -214,26 +129,93 @@ def ends_early(X):
 
 def is_smooth_down(X):
     """Whether X (n, c, t) is smooth from row to row, and rough along its rows."""
-    X = X[: FEW_LOOKED_AT // X[0].size].astype(float)  # small integers overflow
+    X = X[: FEW_LOOKED_AT // X[0].size].astype(float)
     if len(X) < MIN_ROWS or X.shape[2] < MIN_COLUMNS:
         return False
-    centred = X - nan_mean(X, axis=0, keepdims=True)
+    centred = X - nan_mean(X, axis=0)
     along = min(roughness(X, axis=2), roughness(centred, axis=2))
     # Over few rows nothing is smoother.
-    is_smooth = roughness(centred, axis=0) < SMOOTH + 1 / len(X)
-    return is_smooth and along > ROUGH
+    return roughness(centred, axis=0) < SMOOTH + 1 / len(X) and along > ROUGH
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-def roughness(X, axis):
-    """Mean squared differences over twice the variance along an axis of X (n, c, t).
+def roughness(X, axis, lag=1):
+    """Mean squared differences over twice the variance along an axis: 1 is noise.
 
-    Their median over the other axes, NaN where X is constant.
+    Their median over the other axes, NaN if X is constant.
     """
-    variance = nan_mean((X - nan_mean(X, axis=axis, keepdims=True)) ** 2, axis=axis)
-    ratios = nan_mean(np.diff(X, axis=axis) ** 2, axis=axis) / 2 / variance
+    variance = nan_mean((X - nan_mean(X, axis)) ** 2, axis)
+    X = np.moveaxis(X, axis, 0)
+    ratios = nan_mean((X[lag:] - X[:-lag]) ** 2, 0) / 2 / np.moveaxis(variance, axis, 0)
     ratios = ratios[np.isfinite(ratios)]
     return np.median(ratios) if ratios.size else np.nan
+
+
+def nan_mean(values, axis):
+    """Mean of what is not NaN along an axis, which stays; 0 where all is."""
+    is_known = ~np.isnan(values)
+    n_known = np.maximum(1, is_known.sum(axis, keepdims=True))
+    return np.where(is_known, values, 0.0).sum(axis, keepdims=True) / n_known
+
+
+def warn_of_shape(X, n_dims):
+    """Warn where rows of X look like readings, or channels like time."""
+    n_channels, n_timepoints = X.shape[1:]
+    if len(X) > MANY_ROWS and X[0].size <= FEW_VALUES:
+        warn_user(
+            f"X has {len(X)} signals of {X[0].size} values, as if a row were a "
+            "reading. Expected a row for each signal: pivot or reshape X."
+        )
+    if n_dims == 3 and n_channels > n_timepoints:
+        warn_user(
+            f"X has {n_channels} channels of {n_timepoints} time steps: if time is "
+            "the second axis, as in Keras, pass X.transpose(0, 2, 1)."
+        )
+    elif n_dims == 2 and (k := interleaved(X)):
+        warn_user(
+            f"X looks like {k} channels, all of them of one time step after the other. "
+            "Expected one channel after the other: pass an array, "
+            f"X.reshape(len(X), -1, {k}).transpose(0, 2, 1)."
+        )
+
+
+def interleaved(X):
+    """Number of channels that take turns in X (n, c, t), which was folded, or 0.
+
+    Signals are then smoother from each to the next time step of a channel than from
+    column to column. Of one channel their mean is, unless their period is meant.
+    """
+    n_channels = X.shape[1]
+    rows = some_of(X, FEW_LOOKED_AT).astype(float)
+    rows = rows.reshape(len(rows), -1)
+    if n_channels == 1:
+        rows = nan_mean(rows, axis=0)
+    for k in N_INTERLEAVED if n_channels == 1 else [n_channels]:
+        if rows.shape[1] % k == 0 and rows.shape[1] >= 3 * k:
+            step, stride = (roughness(rows, axis=1, lag=lag) for lag in (1, k))
+            if step > TIMES_SMOOTHER * max(stride, SMOOTH / 2):
+                return k
+    return 0
+
+
+def some_of(X, n_values=LOOKED_AT):
+    """Some signals of large X, evenly spaced."""
+    return X[:: math.ceil(X.size / n_values)]
+
+
+def warn_of_padding(X):
+    """Warn where signals end in zeros, as if these were no values but filled up."""
+    is_zero = some_of(X) == 0
+    n_last = np.logical_and.accumulate(is_zero[:, :, ::-1], axis=2).sum(axis=2)
+    is_padded = (n_last > 1) & (n_last < X.shape[2])
+    n_others = is_zero.sum() - n_last.sum()
+    is_often = is_padded.mean() > MIN_PADDED and len(np.unique(n_last[is_padded])) > 1
+    if is_often and n_others <= MAX_ZEROS * is_zero.size:
+        warn_user(
+            f"X has signals that end in zeros, {is_padded.mean():.0%} of those looked "
+            "at, and next to none elsewhere. If they were filled up, put NaN there, or "
+            "pass a list of arrays of their own lengths."
+        )
 
 
 def warn_of_unmeasured(unmeasured):
@@ -250,43 +232,35 @@ def warn_of_unmeasured(unmeasured):
         )
 
 
-def marks(X):
-    """What to say of an end of X's integer type that is far from all others, or ""."""
-    if X.dtype.kind not in "iu":
-        return ""
-    some = X[:: math.ceil(X.size / LOOKED_AT)]
-    for end in (np.iinfo(X.dtype).min, np.iinfo(X.dtype).max):
-        others = some[some != end].astype(float)
-        if end == 0 or others.size in (0, some.size):
-            continue
-        low, high = extremes(others)
-        if max(low - end, end - high) > MARK_GAP * (high - low) > 0:
-            return (
-                f"X has the value {end}, an end of {X.dtype}, others {low:.9g} to "
-                f"{high:.9g}. {SENTINEL_REMEDY}"
-            )
-    return ""
-
-
 def sentinels(X, name="X", axis="channel"):
-    """What to say of values far from all others of their channel, or "".
+    """A message about values of X (n, c, t) that are far from all others, or "".
 
-    Of large X (n, c, t) some signals are looked at, evenly spaced. Its name and that of
-    its second axis are what the user knows them by.
+    They are the least or the largest of their channel, or an end of X's integer type.
     """
-    some, found = X[:: math.ceil(X.size / LOOKED_AT)], []
-    for channel in range(X.shape[1]):
-        values = some[:, channel].astype(float)
-        values = values[~np.isnan(values)]
-        for value in extremes(values):
-            low, high = extremes(values[values != value])
-            if max(low - value, value - high) > FAR * (high - low) > 0:
-                others = f"{low:.3g} to {high:.3g}"
-                found.append(f"{value:.9g} ({axis} {channel}, others {others})")
-    if not found:
+    X = X[:: math.ceil(X.size / LOOKED_AT)]
+    found = []
+    for k, values in enumerate(X.swapaxes(0, 1)):
+        values = values[~np.isnan(values)].astype(float)
+        for value in (values.min(initial=np.inf), values.max(initial=-np.inf)):
+            if others := range_beside(value, values, FAR):
+                found.append(f"{value:.9g} ({axis} {k}, others {others})")
+    ends = np.iinfo(X.dtype) if X.dtype.kind in "iu" else None
+    for end in (ends.min, ends.max) if ends else ():
+        if end and (others := range_beside(end, X, FAR_END)):
+            found.append(f"{end} (an end of {X.dtype}, others {others})")
+    shown = ", ".join(found[:MAX_SHOWN] + ["..."] * (len(found) > MAX_SHOWN))
+    message = f"{name} has values far from all others: {shown}. {SENTINEL_REMEDY}"
+    return message if found else ""
+
+
+def range_beside(value, values, far):
+    """The range of the other values, if the value is in them and far from it, or ""."""
+    others = values[values != value]
+    if others.size in (0, values.size):
         return ""
-    shown = ", ".join(found[:MANY_FOUND] + ["..."] * (len(found) > MANY_FOUND))
-    return f"{name} has values far from all others: {shown}. {SENTINEL_REMEDY}"
+    low, high = float(others.min()), float(others.max())
+    is_far = max(low - value, value - high) > far * (high - low) > 0
+    return f"{low:.3g} to {high:.3g}" if is_far else ""
 
 
 def warn_of_other_units(X, scaler):
@@ -307,8 +281,3 @@ def warn_of_other_units(X, scaler):
             f"{scale[channel]:.3g}. {SENTINEL_REMEDY} If X is in other units, convert "
             "it."
         )
-
-
-def extremes(values):
-    """Least and largest of values, as floats; infinities of none."""
-    return float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
