@@ -22,13 +22,6 @@ TIME_NAMES = re.compile(
 NUMBERS, DATES = "", "#-#-#"  # stems of names that are numbers, hours or dates
 
 
-class Place(NamedTuple):
-    """The parts of a name."""
-
-    stem: str  # the text without figures
-    keys: tuple  # the figures, of a date in each order of year, month and day
-
-
 class Layout(NamedTuple):
     """The channel and the time step of each column of X."""
 
@@ -94,8 +87,8 @@ def time_levels(levels):
     """
     places = [[place(name) for name in level.unique()] for level in levels]
     rules = (
-        [all(p.keys and p.stem in (NUMBERS, DATES) for p in level) for level in places],
-        [all(p.keys for p in level) for level in places],
+        [all(k and stem in (NUMBERS, DATES) for stem, k in level) for level in places],
+        [all(keys for _, keys in level) for level in places],
         [bool(TIME_NAMES.match(str(level.name))) for level in levels],
     )
     return next((rule for rule in rules if rule[0] != rule[1]), [])
@@ -103,24 +96,24 @@ def time_levels(levels):
 
 @lru_cache(maxsize=100_000, typed=True)
 def place(name):
-    """The `Place` of a name: a number, a time, or a text with figures."""
+    """The text of a name without figures, and the figures, in each order of a date."""
     if hasattr(name, "to_timestamp"):  # a period of pandas
         name = name.to_timestamp()
     if isinstance(name, (Real, np.number)) and not isinstance(name, bool):
-        return Place(NUMBERS, ((float(name),),))
+        return (NUMBERS, ((float(name),),))
     if isinstance(name, datetime):
         start = datetime(1970, 1, 1, tzinfo=name.tzinfo and timezone.utc)
-        return Place(DATES, (((name - start) / timedelta(days=1),),))
+        return (DATES, (((name - start) / timedelta(days=1),),))
     if isinstance(name, date):
         return place(datetime(name.year, name.month, name.day))
     if isinstance(name, timedelta):
-        return Place(NUMBERS, ((name / timedelta(hours=1),),))
+        return (NUMBERS, ((name / timedelta(hours=1),),))
     name = str(name)  # also of a time of day
     if NUMBER.fullmatch(name):
-        return Place(NUMBERS, ((to_float(name),),))
+        return (NUMBERS, ((to_float(name),),))
     if clock := CLOCK.fullmatch(name):
         hours, minutes, seconds = (to_float(part or "0") for part in clock.groups())
-        return Place(NUMBERS, ((hours + minutes / 60 + seconds / 3600,),))
+        return (NUMBERS, ((hours + minutes / 60 + seconds / 3600,),))
     if found := DATE.search(name):
         with suppress(ValueError):  # summer time makes an hour come twice
             if (moment := datetime.fromisoformat(name.strip())).tzinfo:
@@ -132,15 +125,15 @@ def place(name):
             (year, month, day, *rest) if month <= 12 and day <= 31 else None
             for year, month, day in orders
         )
-        return Place(DATES, tuple(keys))
+        return (DATES, tuple(keys))
     if found := DAY.match(name):
         day, month = map(int, found.groups())
-        return Place(DATES, ((month, day), (day, month)))
+        return (DATES, ((month, day), (day, month)))
     figures = [to_float(figure) for figure in DIGITS.findall(name)]
     if figures and HALF_DAYS.search(name):
         figures[0] %= 12
     keys = tuple(figures), tuple(figures[::-1])  # as of "Q4 2000"
-    return Place(DIGITS.sub("#", name).strip(), keys[: len(figures)])
+    return (DIGITS.sub("#", name).strip(), keys[: len(figures)])
 
 
 def to_float(figure):
@@ -153,13 +146,11 @@ def positions(names):
     Numbers, bare or behind the same text (``"t12"``), times of day and durations in
     hours, dates in days from the first.
     """
-    places = [place(name) for name in names]
-    if len({p.stem for p in places}) != 1 or any(
-        len(p.keys) != 1 or len(p.keys[0]) != 1 for p in places
-    ):
+    stems, keys = zip(*map(place, names), strict=True) if len(names) else ((), ())
+    if len({*stems}) != 1 or any(len(k) != 1 or len(k[0]) != 1 for k in keys):
         return None
-    values = np.array([p.keys[0][0] for p in places])
-    return values - values[0] if places[0].stem == DATES else values
+    values = np.array([figures[0] for (figures,) in keys])
+    return values - values[0] if stems[0] == DATES else values
 
 
 def out_of_order(columns):
@@ -199,10 +190,10 @@ def not_numbered(columns):
     figure.
     """
     places = [place(name) for name in columns]
-    letters = [re.sub(r"[\W_]", "", p.stem) for p in places]
-    is_numbered = [bool(p.keys) for p in places]
-    if sum(is_numbered) <= max(2, len(places) / 2):
+    letters = [re.sub(r"[\W_]", "", stem) for stem, _ in places]
+    numbered = {text for text, (_, keys) in zip(letters, places, strict=True) if keys}
+    if sum(bool(keys) for _, keys in places) <= max(2, len(places) / 2):
         return None
-    kinds = {text for text, has in zip(letters, is_numbered, strict=True) if has} - {""}
-    parts = zip(columns, letters, is_numbered, strict=True)
-    return [name for name, text, has in parts if not has and text not in kinds]
+    parts = zip(columns, letters, places, strict=True)
+    kinds = numbered - {""}
+    return [name for name, text, (_, keys) in parts if not keys and text not in kinds]

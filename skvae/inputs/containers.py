@@ -13,20 +13,11 @@ from skvae.inputs.long_frames import column, not_of_numbers, refuse_long
 DECIMAL_COMMA = re.compile(r"[-+]?[\d.]*,\d+")
 # Methods by which tables of other libraries become DataFrames.
 READERS = "collect", "compute", "toPandas", "to_pandas", "df", "read_all", "get_data"
-# What each kind of masked values should be replaced by.
-UNMASKED = {
-    "X": "Pass X.astype(float).filled(numpy.nan): NaN is a missing value.",
-    "y": "Pass y.astype(float).filled(numpy.nan) if y holds numbers, y.filled(-1) if "
-    "labels: these are unlabelled.",
-    "Z": "Leave out such rows.",
-}
 
 
 class Read(NamedTuple):
-    """X as read."""
+    """X as an array, a DataFrame of numbers, or a list of (t_i,) or (c, t_i)."""
 
-    # An array, a DataFrame of numbers, a list of signals, each (t_i,) or (c, t_i), or
-    # what scikit-learn refuses.
     values: np.ndarray | list
     channels: list | None = None  # names of several columns of signals
 
@@ -44,8 +35,7 @@ def read(X):
         columns = cell_columns(X)
         return read_cells(X, columns) if columns else Read(read_frame(X))
     if is_series(X):
-        X = cells_of(X)
-        X = X.to_numpy() if is_series(X) else X
+        X = np.asarray(cells_of(X))
     if is_list(X):
         if isinstance(X, np.ndarray) and X.ndim == 2 and 1 in X.shape:
             # A cell array of MATLAB, of (1, t_i) or (t_i, 1).
@@ -149,78 +139,57 @@ def read_cells(X, columns):
 
 def read_channels(cells, i, names):
     """Sample i, (c, t_i), of cells that hold a channel each; a missing one is NaN."""
-    known = {
-        k: np.squeeze(read_signal(x, i))
-        for k, x in enumerate(cells)
-        if not is_missing(x)
-    }
-    shapes = {x.shape for x in known.values()}
-    shape = shapes.pop() if len(shapes) == 1 else ()
-    if len(shape) != 1:
-        lengths = ", ".join(
-            f"{name!r}: {known[k].shape if k in known else 'nothing'}"
-            for k, name in enumerate(names)
-        )
+    channels = [None if is_missing(x) else np.squeeze(read_signal(x, i)) for x in cells]
+    known = [x for x in channels if x is not None]
+    if len({x.shape for x in known}) != 1 or known[0].ndim != 1:
+        shapes = ["nothing" if x is None else x.shape for x in channels]
         raise ValueError(
-            f"Sample {i} of X has channels of several shapes, "
-            f"{shortened(lengths)[1:-1]}. Expected as many time steps in each column. "
-            "Resample them, or pass the columns one by one."
+            f"Sample {i} of X has channels of several shapes, {shortened(shapes)} in "
+            f"{shortened(names)}. Expected as many time steps in each column. Resample "
+            "them, or pass the columns one by one."
         )
-    if len(known) == len(cells):
-        return np.stack([*known.values()])
-    signal = np.full((len(cells), *shape), np.nan)
-    signal[[*known]] = [*known.values()]
-    return signal
+    missing = np.full(known[0].shape, np.nan)
+    return np.stack([missing if x is None else x for x in channels])
 
 
 def read_signal(x, i):
     """Sample i of a list as an array of numbers, of one or two dimensions."""
     refuse_masked(x)
-    if isinstance(x, Mapping):
-        raise ValueError(
-            f"Sample {i} of X is a {type(x).__name__} of {shortened([*x])}. Pass the "
-            "one of these that is the signal, as [x[key] for x in X]."
-        )
-    if is_missing(x):
-        raise ValueError(f"Sample {i} of X is missing: {x}. Leave it out.")
     try:
         signal = np.asarray(to_numpy(x))
         if signal.dtype == object and signal.ndim == 1 and holds_signals(signal):
             signal = np.stack([np.asarray(to_numpy(channel)) for channel in signal])
         signal = read_objects(signal) if signal.ndim else signal
     except (TypeError, ValueError):
-        signal = np.empty(0, object)
-    if signal.dtype.kind not in "biufc":
-        raise ValueError(
-            f"Sample {i} of X, of type {type(x).__name__}, is not a signal: it has "
-            "values that are no numbers, or channels of unequal lengths. Expected "
-            "numbers, (t_i,) or (n_channels, t_i), and NaN where nothing was measured."
-            f"{remedy_for(x)}"
-        )
-    if signal.ndim not in (1, 2):
-        raise ValueError(
-            f"Sample {i} of X has {signal.ndim} dimensions, shape {signal.shape}. "
-            "Expected (t_i,) or (n_channels, t_i); one signal alone is [signal]."
-        )
-    if not signal.size:
-        raise ValueError(
-            f"Sample {i} of X is empty, shape {signal.shape}. Leave it out."
-        )
-    return signal
+        signal = np.empty(1, object)
+    if is_missing(x) or not signal.size:
+        fault = "is empty or missing: leave it out"
+    elif signal.dtype.kind not in "biufc":
+        fault = "is not a signal: it has no numbers, or channels of unequal lengths"
+    elif signal.ndim not in (1, 2):
+        fault = f"has {signal.ndim} dimensions, shape {signal.shape}"
+    else:
+        return signal
+    raise ValueError(
+        f"Sample {i} of X, of type {type(x).__name__}, {fault}. Expected numbers, "
+        "(t_i,) or (n_channels, t_i), and NaN where nothing was measured; one signal "
+        f"alone is [signal].{remedy_for(x)}"
+    )
 
 
 def remedy_for(x):
-    """What to do with a text that is a signal, or an object that holds one; or ""."""
+    """What to do with a value that is no number, but may hold a signal; or ""."""
+    is_text = isinstance(x, str)
+    if isinstance(x, Mapping):
+        return f" Pass [x[key] for x in X], key being one of {shortened([*x])}."
     if is_of(x, "h5py"):
         return (
             " It is one of HDF5's references, as to a cell of MATLAB. Pass what they "
             "refer to: [numpy.squeeze(file[x][()].T) for x in X[()].flat]."
         )
-    if isinstance(x, str) and x.lstrip()[:1] in ("[", "("):
-        if "..." in x:
-            return " It is an array as NumPy prints it, shortened: save it otherwise."
+    if is_text and x.lstrip()[:1] in ("[", "("):
         return f" It is the text {shortened(x)}: read it first, as by json.loads."
-    if isinstance(x, str) and DECIMAL_COMMA.fullmatch(x):
+    if is_text and DECIMAL_COMMA.fullmatch(x):
         return " If it is a number with a decimal comma, pass decimal=',' to read_csv."
     if not isinstance(x, (np.ndarray, np.generic, list, tuple, str, bytes)):
         for name in ("samples", "get_data", "data"):
@@ -232,33 +201,33 @@ def remedy_for(x):
 
 def read_array_like(X):
     """An array of X, which may be lazy, or sparse X, which scikit-learn refuses."""
-    kind = f"{type(X).__module__.partition('.')[0]}.{type(X).__name__}"
-    kind = kind.removeprefix("builtins.")
     if hasattr(X, "toarray"):
         return X
-    is_array = hasattr(X, "__array__") or isinstance(X, memoryview)
-    if is_array and not isinstance(X, Mapping):
-        try:
-            return np.asanyarray(X)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"X is a {kind}, which NumPy cannot read: {shortened(str(error))}. If "
-                "its signals have unequal lengths, pass list(X)."
-            ) from error
     remedy = "Pass an array, a DataFrame or a list of signals."
+    is_array = hasattr(X, "__array__") or isinstance(X, memoryview)
     if isinstance(X, Mapping) or hasattr(X, "array_keys"):  # or a Group of zarr
         remedy = f"Pass the one of {shortened([*X])} that holds signals, as X[key]."
+    elif is_array:
+        try:
+            return np.asanyarray(X)
+        except (TypeError, ValueError):
+            remedy = "If its signals have unequal lengths, pass list(X)."
     elif readers := [name for name in READERS if hasattr(X, name)]:
         remedy = f"Pass X.{readers[0]}(), and of it the signals alone."
     elif isinstance(X, (str, bytes)) or hasattr(X, "__fspath__"):
         remedy = "Read the file first, as by numpy.load or pandas.read_csv."
     elif isinstance(X, Iterable):
         remedy = "Pass list(X), a list of signals."
-    raise ValueError(f"X is a {kind}, which is no array. {remedy}")
+    kind = f"{type(X).__module__.partition('.')[0]}.{type(X).__name__}"
+    raise ValueError(
+        f"X is a {kind.removeprefix('builtins.')}, which is no array. {remedy}"
+    )
 
 
 def to_numpy(X, name="X"):
     """Lists and tensors as arrays; anything else is left to scikit-learn."""
+    if isinstance(X, (list, tuple)):
+        return np.asarray(X)
     if isinstance(X, torch.Tensor):
         if X.is_nested:
             raise ValueError(f"{name} is a nested Tensor. Pass list({name}.unbind()).")
@@ -269,27 +238,25 @@ def to_numpy(X, name="X"):
             return X.numpy()
         except TypeError:  # bfloat16 and narrower ones
             return X.float().numpy()
-    if isinstance(X, np.ndarray) and X.dtype.name == "bfloat16":  # of ml_dtypes
-        return X.astype(np.float32)
-    if not isinstance(X, (list, tuple)):
-        return X
-    try:
-        return np.asarray(X)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} is a list whose rows have unequal lengths. Expected rows of one "
-            "length."
-        ) from error
+    is_bfloat16 = isinstance(X, np.ndarray) and X.dtype.name == "bfloat16"
+    return X.astype(np.float32) if is_bfloat16 else X  # of ml_dtypes
 
 
-def read_objects(X):
+def read_objects(X, where=""):
     """An array of objects as one of float64, NaN for None and pandas.NA."""
     if X.dtype.names:
         raise ValueError(
             f"X is an array of records with the fields {shortened(X.dtype.names)}. "
             "Pass numbers, for example of some fields: numpy.array(X[fields].tolist())."
         )
-    refuse_text(X)
+    for position, value in np.ndenumerate(X) if X.dtype.kind in "SUO" else ():
+        if isinstance(value, (str, bytes)) or is_of(value, "h5py"):
+            kind = "text" if isinstance(value, (str, bytes)) else "references"
+            raise ValueError(
+                f"X has {kind}, first {shortened(str(value))} in {where}sample "
+                f"{position[0]}. Expected numbers, and NaN where nothing was measured. "
+                f"Convert or leave out what is {kind}.{remedy_for(value)}"
+            )
     if X.dtype != object:
         return X
     missing = np.frompyfunc(is_na, 1, 1)(X).astype(bool)
@@ -314,37 +281,21 @@ def read_frame(X):
     if hasattr(X, "sparse"):  # of pandas, where all columns are
         return X.sparse.to_dense()
     others = not_of_numbers(X)
-    for _, name, values in others:
-        refuse_text(values.to_numpy(), f"column {shortened(name)}, ")
-    if not others:
-        return X
-    if not hasattr(X, "iloc"):
-        decimals = [c.cast(float) for _, _, c in others if c.dtype.is_numeric()]
-        return X.with_columns(decimals)
-    X = X.copy(deep=False)
-    for k, _, values in others:
-        if values.dtype.kind not in "Mm":
-            numbers = values.astype(object).where(values.notna(), np.nan)
-            X.isetitem(k, numbers.astype(float))
+    X = X.copy(deep=False) if others and hasattr(X, "iloc") else X
+    for k, name, values in others:
+        numbers = read_objects(values.to_numpy(), f"column {shortened(name)}, ")
+        if hasattr(X, "iloc"):
+            X.isetitem(k, numbers)
+        else:
+            X = X.with_columns(type(values)(name, numbers))
     return X
 
 
 def refuse_masked(X, name="X"):
     """Refuse masked values of X, y or Z."""
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        labels = f", or {name}.filled(-1) if labels" if name == "y" else ""
         raise ValueError(
             f"{name} has masked values, which would be read as if they were measured. "
-            f"{UNMASKED[name]}"
+            f"Replace them by NaN, {name}.astype(float).filled(numpy.nan){labels}."
         )
-
-
-def refuse_text(X, where=""):
-    """Refuse an array of strings, or of objects with a string or a reference."""
-    for position, value in np.ndenumerate(X) if X.dtype.kind in "SUO" else ():
-        if isinstance(value, (str, bytes)) or is_of(value, "h5py"):
-            kind = "text" if isinstance(value, (str, bytes)) else "references"
-            raise ValueError(
-                f"X has {kind}, first {shortened(str(value))} in {where}sample "
-                f"{position[0]}. Expected numbers, and NaN where nothing was measured. "
-                f"Convert or leave out what is {kind}.{remedy_for(value)}"
-            )

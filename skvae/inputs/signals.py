@@ -14,6 +14,13 @@ from skvae.inputs.suspicions import warn_of_mistakes
 from skvae.messages import warn_user
 from skvae.scaling import BLOCK_VALUES
 
+WIDTH_REMEDY = (
+    "Put NaN where time steps are missing: pass X.reindex(columns=vae."
+    "feature_names_in_), vae being this estimator, of a DataFrame with names, or pass "
+    "signals that end earlier as a list of arrays. One signal alone is "
+    "X[numpy.newaxis]."
+)
+
 
 def check_signals(estimator, X, *, reset, min_samples=1):
     """Check X and view it as signals.
@@ -21,19 +28,16 @@ def check_signals(estimator, X, *, reset, min_samples=1):
     Parameters
     ----------
     estimator : ConvVAETransformer
+        `reset` sets its attributes of the fitted X, as `n_channels_in_`.
     X : array-like, list or table
         As for `ConvVAETransformer.fit`.
     reset : bool
-        True sets `n_features_in_`, `n_channels_in_`, `n_timepoints_in_`, `n_dims_in_`,
-        `channel_names_in_`, `timepoints_in_` and, from a DataFrame,
-        `feature_names_in_` on the estimator. False compares X with them.
     min_samples : int
 
     Returns
     -------
-    ndarray of shape (n_samples, n_channels, n_timepoints), of the dtype of X (bool,
-    integer or floating): a view of X wherever NumPy can. A list is copied, with NaN
-    after the end of what is shorter than the longest, or than the fitted signals.
+    ndarray of shape (n_samples, n_channels, n_timepoints)
+        Bool, integer or floating; a view of X wherever NumPy can.
     """
     return read_signals(estimator, X, reset=reset, min_samples=min_samples)[0]
 
@@ -69,10 +73,16 @@ def in_order(estimator, given, reset):
     X, channels = given.values, given.channels
     n_channels = estimator.n_channels if reset else estimator.n_channels_in_
     if isinstance(X, list):
-        if not reset:
-            refuse_one_channel(estimator, given)
-        n_timepoints = None if reset else estimator.n_timepoints_in_
-        X = pad(X, n_channels or 1, n_timepoints)
+        is_plain = isinstance(given.X, (list, tuple, np.ndarray))
+        has_channels = is_plain or not X or X[0].ndim == 2
+        if not (reset or has_channels or n_channels == 1 or estimator.n_dims_in_ == 2):
+            names = getattr(estimator, "channel_names_in_", None)
+            raise ValueError(
+                f"X has one channel in its cells, of shape {X[0].shape}, but this "
+                f"{type(estimator).__name__} was fitted on {names or n_channels}. Pass "
+                "a column for each, or cells of shape (n_channels, t_i)."
+            )
+        X = pad(X, n_channels or 1, None if reset else estimator.n_timepoints_in_)
         if channels is None:
             return X, Layout()
         places = Layout(np.arange(len(channels))[:, None], channels)
@@ -91,21 +101,13 @@ def in_order(estimator, given, reset):
 def pad(signals, n_channels, n_timepoints=None):
     """One array of a list of signals, as read, NaN after the end of each shorter one.
 
-    Parameters
-    ----------
-    signals : list of ndarray of shape (c, t_i), or (t_i,), of c channels (c * t_i,)
-    n_channels : int
-        Number of channels, one after the other, in signals (c * t_i,).
-    n_timepoints : int, optional
-        Length of the fitted signals; by default the longest of these.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, c, n_timepoints) or (n_samples, c * n_timepoints)
+    It is (n, c, t) for signals (c, t_i), (n, c * t) for those of c channels (c * t_i,);
+    t is the length of the fitted signals, by default of the longest.
     """
     if not signals:
         raise ValueError("X is an empty list. Expected at least one signal.")
     first = signals[0].shape
+    n_channels = first[0] if len(first) == 2 else n_channels
     for i, signal in enumerate(signals):
         if signal.ndim != len(first) or signal.shape[:-1] != first[:-1]:
             raise ValueError(
@@ -114,13 +116,11 @@ def pad(signals, n_channels, n_timepoints=None):
                 "with as many channels in all. If time comes first, pass "
                 "[x.T for x in X]."
             )
-        if signal.ndim == 1 and signal.size % n_channels:
+        if signal.size % n_channels:
             raise ValueError(
                 f"Sample {i} of X has {signal.size} values, which are not divided by "
                 f"{n_channels} channels. Expected one channel after the other."
             )
-    if len(first) == 2:
-        n_channels = first[0]
     lengths = np.array([signal.size // n_channels for signal in signals])
     longest = lengths.argmax()
     n_timepoints = n_timepoints or lengths[longest]
@@ -131,33 +131,13 @@ def pad(signals, n_channels, n_timepoints=None):
             "steps, or refit with it."
         )
     dtype = np.result_type(*{signal.dtype for signal in signals})
-    is_padded = lengths.min() < n_timepoints
-    if is_padded and dtype.kind not in "fc":
+    if lengths.min() < n_timepoints and dtype.kind not in "fc":
         dtype = np.float64
-    padded = np.empty((len(signals), n_channels, n_timepoints), dtype)
-    if is_padded:
-        padded[:] = np.nan
+    fill = np.nan if dtype.kind in "fc" else 0
+    padded = np.full((len(signals), n_channels, n_timepoints), fill, dtype)
     for row, signal, length in zip(padded, signals, lengths, strict=True):
         row[:, :length] = signal.reshape(n_channels, length)
     return padded if len(first) == 2 else padded.reshape(len(signals), -1)
-
-
-def refuse_one_channel(estimator, given):
-    """Refuse cells of a table with one of several fitted channels.
-
-    A list may hold signals of one channel after the other.
-    """
-    is_plain = isinstance(given.X, (list, tuple, np.ndarray))
-    if is_plain or estimator.n_channels_in_ == 1 or estimator.n_dims_in_ == 2:
-        return
-    if given.values and given.values[0].ndim == 1:
-        names = getattr(estimator, "channel_names_in_", None)
-        columns = f", {shortened(names)}" if names else ""
-        raise ValueError(
-            f"X has one channel in its cells, of shape {given.values[0].shape}, but "
-            f"this {type(estimator).__name__} was fitted on {estimator.n_channels_in_}"
-            f"{columns}. Pass a column for each, or cells of shape (n_channels, t_i)."
-        )
 
 
 def as_fitted(estimator, places):
@@ -176,22 +156,18 @@ def as_fitted(estimator, places):
         order = order[[channels.index(name) for name in names]]
     if positions is None or fitted is None or positions.shape != fitted.shape:
         return Layout(order, names, positions)
-    if not is_close(positions, fitted):
-        to_sorted, from_sorted = np.argsort(positions), np.argsort(np.argsort(fitted))
-        if is_close(positions[to_sorted], np.sort(fitted)):
-            order = order[:, to_sorted[from_sorted]]
-        else:
-            k = int(np.argmax(~np.isclose(positions, fitted)))
-            warn_user(
-                f"X has columns at {positions[k]:.6g} where the fitted ones were at "
-                f"{fitted[k]:.6g}, first of those that differ: they are taken in their "
-                "order. Resample X to the fitted columns if they are others."
-            )
+    ranks = np.argsort(np.argsort(fitted, kind="stable"), kind="stable")
+    index = np.argsort(positions, kind="stable")[ranks]
+    is_close = np.isclose(positions[index], fitted, 1e-6, 1e-9, equal_nan=True)
+    if is_close.all():
+        return Layout(order[:, index], names, fitted)
+    k = int(np.argmax(~np.isclose(positions, fitted)))
+    warn_user(
+        f"X has columns at {positions[k]:.6g} where the fitted ones were at "
+        f"{fitted[k]:.6g}, first of those that differ: they are taken in their order. "
+        "Resample X to the fitted columns if they are others."
+    )
     return Layout(order, names, fitted)
-
-
-def is_close(positions, fitted):
-    return np.allclose(positions, fitted, rtol=1e-6, atol=1e-9, equal_nan=True)
 
 
 def as_numbers(estimator, X, reset, min_samples):
@@ -214,7 +190,8 @@ def as_numbers(estimator, X, reset, min_samples):
         try:
             X = validate_data(estimator, X, reset=reset, **checks)
         except ValueError as error:
-            error.args = (f"{error}{width_remedy(estimator, X, error)}",)
+            if re.search("is expecting|feature names should match", str(error)):
+                error.args = (f"{error} {WIDTH_REMEDY}",)
             raise
     if X.dtype.kind not in "biuf":
         raise ValueError(
@@ -224,47 +201,23 @@ def as_numbers(estimator, X, reset, min_samples):
     return X
 
 
-def width_remedy(estimator, X, error):
-    """What to add to scikit-learn's error about other columns than the fitted ones."""
-    if not re.search("is expecting|feature names should match", str(error)):
-        return ""
-    if hasattr(estimator, "feature_names_in_") and hasattr(X, "reindex"):
-        return (
-            "Pass X.reindex(columns=vae.feature_names_in_), vae being this estimator: "
-            "the fitted columns in their order, NaN where X has none."
-        )
-    if X.shape == (estimator.n_channels_in_, estimator.n_timepoints_in_):
-        return " One signal alone is X[numpy.newaxis]."
-    return (
-        " Put NaN where time steps are missing. Pass signals that end earlier as a "
-        "list of arrays, which are then measured from the first time step on; cut or "
-        "resample longer ones."
-    )
-
-
 def learn_shape(estimator, X, places):
     """Set the shape of X, and the names of its channels, on the estimator."""
     n_channels, names = estimator.n_channels, places.channels
-    if names is not None and n_channels not in (None, len(names)):
+    n_given = len(names) if names else X.shape[1] if X.ndim == 3 else None
+    if None not in (n_channels, n_given) and n_channels != n_given:
         raise ValueError(
-            f"X has the channels {shortened(names)}, but n_channels={n_channels}. "
-            "Leave n_channels=None for columns that name channels."
+            f"X has {n_given} channels, {shortened(names) if names else X.shape}, but "
+            f"n_channels={n_channels}. Leave n_channels=None: only two-dimensional X "
+            "without channels needs it."
         )
+    n_channels = n_given or n_channels or 1
     if X.ndim == 3:
-        if n_channels not in (None, X.shape[1]):
-            raise ValueError(
-                f"X has {X.shape[1]} channels, shape {X.shape}, but n_channels="
-                f"{n_channels}. Leave n_channels=None for three-dimensional X."
-            )
-        if 0 in X.shape[1:]:
-            raise ValueError(
-                f"X has 0 channels or timepoints, shape {X.shape}. Expected at least 1."
-            )
-        n_channels = X.shape[1]
+        if not X[:1].size:
+            raise ValueError(f"X has 0 channels or timepoints, shape {X.shape}.")
         # scikit-learn would count the channels alone, and keep names of an older fit.
         estimator.n_features_in_ = X[0].size
         vars(estimator).pop("feature_names_in_", None)
-    n_channels = n_channels or (len(names) if names else 1)
     if estimator.n_features_in_ % n_channels:
         raise ValueError(
             f"n_channels={n_channels} does not divide the {X.shape[1]} columns of X. "

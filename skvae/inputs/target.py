@@ -42,19 +42,10 @@ class Target(NamedTuple):
 
 
 def check_target(y, n_samples, before=None, classes=None, target_type="auto"):
-    """`Target` of class labels or numbers.
+    """`Target` of class labels or numbers y, (n_samples,) or (n_samples, n_targets).
 
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,) or (n_samples, n_targets)
-        Class labels or numbers.
-    n_samples : int
-    before : Target, optional
-        Target of the first fit, with the classes or the units to keep.
-    classes : array-like of shape (n_classes,), optional
-        All classes that will come.
-    target_type : {"auto", "labels", "numbers"}
-        As the parameter of `ConvVAETransformer`.
+    The target of the first fit, `before`, fixes the classes or the units, `classes`
+    all labels that will come. `target_type`: as of `ConvVAETransformer`.
     """
     with shared_errors():
         names = list(getattr(y, "columns", ()))
@@ -106,17 +97,17 @@ def target_array(y, n_samples):
     if y.dtype == object and not any(isinstance(value, str) for value in y.ravel()):
         missing = missing | np.frompyfunc(is_missing, 1, 1)(y).astype(bool)
         is_numbers = all(isinstance(value, Number) for value in y[~missing].ravel())
-        if is_numbers or missing.any():
-            y = np.where(missing, np.nan, y).astype(np.float64)
-        else:
-            y = np.array(y.tolist())
+        if not is_numbers and not missing.any():
+            return np.array(y.tolist())
+        y = np.where(missing, np.nan, y).astype(np.float64)
+    largest = 0.0
     if y.dtype.kind in "fiu":
         largest = np.nanmax(np.abs(y, dtype=np.float64), initial=0.0)
-        if largest > MAX_NUMBER:
-            raise ValueError(
-                f"y has values as large as {largest:.0e}. Expected finite numbers, of "
-                f"at most {MAX_NUMBER:.0e}, or NaN where a sample is unlabelled."
-            )
+    if largest > MAX_NUMBER:
+        raise ValueError(
+            f"y has values as large as {largest:.0e}. Expected finite numbers, of at "
+            f"most {MAX_NUMBER:.0e}, or NaN where a sample is unlabelled."
+        )
     return y
 
 
@@ -188,15 +179,12 @@ def offset_and_scale(values, names):
 def is_unlabelled(y, target_type):
     """Whether each label of y (n,) means that there is none."""
     # An array of strings turns the -1 among them into "-1".
-    return np.array(
-        [
-            is_missing(label)
-            if target_type == "labels"
-            else not is_missing(label) and label in (-1, "-1")
-            for label in y.tolist()
-        ],
-        dtype=bool,
+    is_mark = (
+        is_missing
+        if target_type == "labels"
+        else lambda label: not is_missing(label) and label in (-1, "-1")
     )
+    return np.array([is_mark(label) for label in y.tolist()], dtype=bool)
 
 
 def encode_labels(y, classes=None, target_type="auto"):
