@@ -50,10 +50,8 @@ class Given:
 
     def filled(self, estimator, missing, filled):
         """Copy of X with the values (n, c, t) of `filled` where they are missing."""
-        missing, filled = map(self.layout.restore, (missing, filled))
-        return as_frame(
-            estimator, fill_in(self.X, self.values, missing, filled), self.X
-        )
+        arrays = map(self.layout.restore, (missing, filled))
+        return as_frame(estimator, fill_in(self.X, self.values, *arrays), self.X)
 
 
 def cut(parts, signals):
@@ -92,14 +90,9 @@ def in_cells(X, parts):
     if is_arrow(X):
         return as_arrow(in_cells(of_arrow(X), parts))
     if is_frame(X):
-        cells = [parts] if X.shape[1] == 1 else zip(*parts, strict=True)
-        columns = [in_cells(column(X, k), list(c)) for k, c in enumerate(cells)]
-        if not hasattr(X, "iloc"):
-            return type(X)(columns)
-        result = X.copy()
-        for k, of_channel in enumerate(columns):
-            result.isetitem(k, of_channel)
-        return result
+        cells = [parts] if X.shape[1] == 1 else map(list, zip(*parts, strict=True))
+        columns = [in_cells(column(X, k), c) for k, c in enumerate(cells)]
+        return type(X)(dict(zip(X.columns, columns, strict=True)))
     if is_series(X):
         # Values filled into gaps of whole numbers are not whole.
         is_whole = "int" in str(X.dtype).lower()
@@ -112,11 +105,10 @@ def in_cells(X, parts):
     if isinstance(X, np.ndarray):
         if X.ndim == 2 and 1 not in X.shape:
             parts = [channel for part in parts for channel in part]
-        shaped = [
-            part.reshape(np.shape(x)) if np.ndim(x) == 2 else part
-            for x, part in zip(X.flat, parts, strict=True)
-        ]
-        return objects(shaped).reshape(X.shape)
+        for i, x in enumerate(X.flat):
+            if np.ndim(x) == 2:  # (1, t_i) was read as (t_i,)
+                parts[i] = parts[i].reshape(np.shape(x))
+        return objects(parts).reshape(X.shape)
     return parts
 
 
@@ -128,10 +120,8 @@ def objects(values):
 def fill_array(X, missing, filled):
     """Copy of an array, Tensor or list, with arrays of its shape, as `fill_in`."""
     if isinstance(X, torch.Tensor):
-        values = torch.as_tensor(filled).to(X)
-        return torch.where(
-            torch.as_tensor(missing, device=X.device), values, X.detach()
-        )
+        missing, filled = torch.as_tensor(missing).to(X.device), torch.as_tensor(filled)
+        return torch.where(missing, filled.to(X), X.detach())
     result = np.array(X)
     if missing.any() and result.dtype.kind in "biu":  # of standard deviations
         result = result.astype(np.float64)
@@ -142,19 +132,19 @@ def fill_array(X, missing, filled):
 
 def fill_frame(X, missing, filled):
     """Copy of a DataFrame; whole numbers with gaps become floating ones."""
-    gaps = np.flatnonzero(missing.any(axis=0))
+    gaps = np.flatnonzero(missing.any(axis=0)).tolist()
     if not hasattr(X, "iloc"):
-        columns = [
+        floats = {name: kind for name, kind in X.schema.items() if kind.is_float()}
+        columns = ((k, X.to_series(k)) for k in gaps)
+        return X.with_columns(
             type(c)(c.name, np.where(missing[:, k], filled[:, k], c.cast(float)))
-            for k, c in ((k, X.to_series(int(k))) for k in gaps)
-        ]
-        floats = {c: t for c, t in X.schema.items() if t.is_float()}
-        return X.with_columns(columns).cast(floats)
+            for k, c in columns
+        ).cast(floats)
     result = X.copy()
     for k in gaps:
         if getattr(X.dtypes.iloc[k], "kind", "O") in "biu":
             result.isetitem(k, result.iloc[:, k].astype("Float64"))
-    return result.mask(missing, filled) if len(gaps) else result
+    return result.mask(missing, filled) if gaps else result
 
 
 def as_frame(estimator, X, like, columns=None):

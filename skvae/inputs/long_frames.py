@@ -80,11 +80,10 @@ def refuse_long(X):
         line = None if index is None else pivot(X, texts)
         example = f", for example:\n    X = {line}\n" if line else ". "
         raise ValueError(
-            f"X is a long DataFrame of shape {X.shape}: a row is a reading. Expected a "
-            "row for each signal, and a column for each time step. Pivot X: what tells "
-            "signals apart (a meter, a day) becomes the index, the time step the "
-            f"columns{example}Several columns of readings become channels. If rows are "
-            "signals all the same, pass their numbers as an array."
+            f"X is a long DataFrame of shape {X.shape}: a row is a reading. Pivot X: "
+            "what tells signals apart (a meter, a day) becomes the index, the time step "
+            f"the columns{example}Several columns of readings become channels. If rows "
+            "are signals all the same, pass their numbers as an array."
         )
 
 
@@ -99,10 +98,9 @@ def pivot(X, texts):
     if texts:
         import pandas as pd
 
-        to_dates = {
-            n: pd.to_datetime(X[n], format="mixed", errors="coerce") for n in texts
-        }
-        X = X.assign(**to_dates)
+        X = X.assign(
+            **{n: pd.to_datetime(X[n], "coerce", format="mixed") for n in texts}
+        )
         parsed = ", ".join(f"{n!r}: pandas.to_datetime(X[{n!r}])" for n in texts)
         start = f"X.assign(**{{{parsed}}})\n    X = "
     is_indexed = bool(levels) or X.index.nlevels > 1 or is_time(X.index)
@@ -112,45 +110,36 @@ def pivot(X, texts):
     times = [n for n in frame if is_time(frame[n])] or whole[-1:] * is_indexed
     numbers = [n for n in X if kinds[n] in "biuf" and frame[n].notna().any()]
     # A pivot leaves out rows without a key.
-    keys_of = [
-        n for n in frame if n not in (*numbers, *times) and frame[n].notna().all()
-    ]
-    keys_of = list(dict.fromkeys([*keys_of, *whole, *times]))
+    known = [n for n in frame if n not in (*numbers, *times) and frame[n].notna().all()]
+    candidates = list(dict.fromkeys([*known, *whole, *times]))
     # Of a date and a time of day beside it, the latter is the time step.
     times.sort(key=lambda n: not isinstance(first_object(frame[n]), clock))
     for time in times:
-        others = [n for n in keys_of if n != time]
+        others = [n for n in candidates if n != time]
         for keys in (k for n in range(MAX_KEYS + 1) for k in combinations(others, n)):
             values = [n for n in numbers if n not in (*keys, time)]
             if not values or frame.duplicated([*keys, time]).any():
                 continue
-            if call := by_day(X, frame, keys, time) or by_series(X, frame, keys, time):
+            if call := pivot_call(X, frame, keys, time):
                 what = repr(values[0] if len(values) == 1 else values)
                 return f"{start}{call}, values={what})"
     return None
 
 
-def by_series(X, frame, keys, time):
-    """A call of pivot for a row of each series, or "" if they share few times."""
-    n_series, n_times = len(frame[[*keys]].drop_duplicates()), frame[time].nunique()
-    is_table = keys and n_series < len(frame) and n_times < len(frame)
-    if not is_table or len(frame) < n_series * n_times / 2:
+def pivot_call(X, frame, keys, time):
+    """A call of pandas for a row of each day or each series, or "" for few of them."""
+    n_series = len(frame[[*keys]].drop_duplicates()) if keys else 1
+    has_stamps = time in X or X.index.nlevels == 1
+    if frame[time].dtype.kind == "M" and {*keys} <= {*X} and has_stamps:
+        n_days, n_steps = frame[time].dt.date.nunique(), frame[time].dt.time.nunique()
+        enough = DAYS_PER_SERIES * n_series if keys else 2
+        n_cells = n_series * n_days * n_steps
+        if n_days >= enough and n_steps > 1 and len(frame) >= n_cells / 2:
+            stamps = f"X[{time!r}].dt" if time in X else "X.index"
+            index = ", ".join([*map(repr, keys), f"{stamps}.date"])
+            return f"X.pivot_table(index=[{index}], columns={stamps}.time"
+    n_times = frame[time].nunique()
+    if not keys or len(frame) < max(n_series + 1, n_times + 1, n_series * n_times / 2):
         return ""
     source = "X" if {*keys, time} <= {*X} else "X.reset_index()"
-    index = repr(keys[0] if len(keys) == 1 else [*keys])
-    return f"{source}.pivot(index={index}, columns={time!r}"
-
-
-def by_day(X, frame, keys, time):
-    """A call of pivot_table for a row of each day, or "" if there are few days."""
-    is_alone = time not in X and X.index.nlevels > 1
-    if frame[time].dtype.kind != "M" or not {*keys} <= {*X} or is_alone:
-        return ""
-    n_series = len(frame[[*keys]].drop_duplicates()) if keys else 1
-    n_days, n_steps = frame[time].dt.date.nunique(), frame[time].dt.time.nunique()
-    enough = DAYS_PER_SERIES * n_series if keys else 2
-    if n_days < enough or n_steps < 2 or len(frame) < n_series * n_days * n_steps / 2:
-        return ""
-    stamps = f"X[{time!r}].dt" if time in X else "X.index"
-    index = ", ".join([*map(repr, keys), f"{stamps}.date"])
-    return f"X.pivot_table(index=[{index}], columns={stamps}.time"
+    return f"{source}.pivot(index={[*keys]!r}, columns={time!r}"

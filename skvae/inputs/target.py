@@ -59,8 +59,8 @@ def check_target(y, n_samples, before=None, classes=None, target_type="auto"):
         )
         if target_type == "numbers" and not is_numbers:
             raise ValueError(
-                "target_type='numbers', but there are classes, passed or of the first "
-                "fit. Leave `classes` out, or fit anew."
+                "There are classes, passed or of the first fit, but target_type is "
+                "'numbers'. Leave `classes` out, or fit anew."
             )
     is_text = y.dtype.kind in "OSU"
     is_text_elsewhere = any(from_all(is_text)) and not is_text and y.ndim == 1
@@ -79,20 +79,16 @@ def target_array(y, n_samples):
     is_array = hasattr(y, "__len__") or hasattr(y, "__array__")
     if isinstance(y, (Mapping, str)) or not is_array:
         raise ValueError(
-            f"y is of type {type(y).__name__}. Expected an array, a Series or a list "
-            "of labels or numbers, one for each signal."
+            f"y is of type {type(y).__name__}. Expected an array of labels or numbers."
         )
     missing = np.asarray(y.isna() if hasattr(y, "isna") else False)
     y = np.asarray(to_numpy(y, "y"))
     if y.dtype.kind not in "biufSUO":
-        raise ValueError(
-            f"y has dtype {y.dtype}. Expected labels or numbers: convert it, for "
-            "example with y.astype(str)."
-        )
+        raise ValueError(f"y has dtype {y.dtype}. Expected labels or numbers.")
     if y.ndim not in (1, 2) or len(y) != n_samples:
         raise ValueError(
             f"X has {n_samples} samples and y has shape {y.shape}. Expected one label "
-            "or one row of numbers per sample: (n_samples,) or (n_samples, n_targets)."
+            "or one row of numbers for each sample."
         )
     if y.dtype == object and not any(isinstance(value, str) for value in y.ravel()):
         missing = missing | np.frompyfunc(is_missing, 1, 1)(y).astype(bool)
@@ -100,9 +96,8 @@ def target_array(y, n_samples):
         if not is_numbers and not missing.any():
             return np.array(y.tolist())
         y = np.where(missing, np.nan, y).astype(np.float64)
-    largest = 0.0
-    if y.dtype.kind in "fiu":
-        largest = np.nanmax(np.abs(y, dtype=np.float64), initial=0.0)
+    is_number = y.dtype.kind in "fiu"
+    largest = np.nanmax(np.abs(y, dtype=float), initial=0.0) if is_number else 0
     if largest > MAX_NUMBER:
         raise ValueError(
             f"y has values as large as {largest:.0e}. Expected finite numbers, of at "
@@ -138,7 +133,7 @@ def encode_numbers(y, before=None, names=()):
         offset, scale = before.offset, before.scale
         if len(offset) != values.shape[1]:
             raise ValueError(
-                f"y has {values.shape[1]} columns, but that of the first fit had "
+                f"y has {values.shape[1]} columns, that of the first fit had "
                 f"{len(offset)}. Expected as many."
             )
     is_used = scale > 0
@@ -153,18 +148,15 @@ def offset_and_scale(values, names):
     """
     n_known = (~np.isnan(values)).sum(axis=0)
     known = np.ma.masked_invalid(values)
-    mean, variance = (
-        part.filled(0.0) for part in (known.mean(axis=0), known.var(axis=0))
-    )
-    parts = from_all((n_known, mean, variance))
+    moments = [part.filled(0.0) for part in (known.mean(axis=0), known.var(axis=0))]
+    parts = from_all((n_known, *moments))
     n_known, offset, variance = pooled(*zip(*parts, strict=True))
     scale = np.sqrt(variance)
     is_constant = scale <= np.maximum(MIN_STD, MIN_RELATIVE_STD * np.abs(offset))
     if is_constant.all():
         raise ValueError(
-            f"y has {n_known.max()} numbers besides NaN, which means unlabelled, and "
-            f"each column of them is constant: standard deviation {scale}. Expected at "
-            "least 2 that differ for label_weight > 0."
+            f"y has {n_known.max()} numbers besides NaN, and each column of them is "
+            f"constant: standard deviation {scale}. Expected at least 2 that differ."
         )
     if is_constant.any():
         columns = np.flatnonzero(is_constant).tolist()
@@ -196,15 +188,14 @@ def encode_labels(y, classes=None, target_type="auto"):
         if any(is_missing(label) for label in known.tolist()):
             raise ValueError(
                 "y has missing labels, None or NaN. Expected -1 for an unlabelled "
-                "sample, or target_type='labels', where None and NaN are unlabelled. "
-                "If y holds numbers, set target_type='numbers'."
+                "sample, or target_type='labels', or 'numbers' if y holds these."
             )
         kind = type_of_target(known)
         if kind not in ("binary", "multiclass"):
             raise ValueError(
-                f"y is {kind}, as type_of_target of scikit-learn says. Expected class "
-                f"labels of one type, or {UNLABELLED[target_type]} for unlabelled; "
-                "numbers are learned with target_type='numbers'."
+                f"y is {kind}, by type_of_target of scikit-learn. Expected labels of "
+                f"one type, {UNLABELLED[target_type]} for unlabelled, or numbers and "
+                "target_type='numbers'."
             )
     parts = from_all((np.unique(known), len(known), int(unlabelled.sum())))
     labels, n_labelled, n_unlabelled = zip(*parts, strict=True)
@@ -219,15 +210,13 @@ def encode_labels(y, classes=None, target_type="auto"):
     if len(unknown):
         raise ValueError(
             f"y has the labels {unknown.tolist()}, which the first fit did not see. "
-            f"Expected {classes.tolist()}, or {UNLABELLED[target_type]} for "
-            "unlabelled. Pass all labels that will come as `classes` to the first call "
-            "of partial_fit."
+            f"Expected {classes.tolist()}, or {UNLABELLED[target_type]}. Pass all labels "
+            "that will come as `classes` to the first call of partial_fit."
         )
     if len(classes) < 2:
         raise ValueError(
-            f"y has {len(classes)} class(es) besides {UNLABELLED[target_type]}, which "
-            "means unlabelled. Expected at least 2 for label_weight > 0. If -1 is one "
-            "of your classes, set target_type='labels'."
+            f"y has {len(classes)} class(es) besides {UNLABELLED[target_type]}. Expected "
+            "at least 2 for label_weight > 0. Set target_type='labels' if -1 is a class."
         )
     values = np.full((len(y), len(classes)), np.nan, np.float32)
     values[~unlabelled] = known[:, None] == classes
@@ -236,16 +225,13 @@ def encode_labels(y, classes=None, target_type="auto"):
 
 def warn_of_labels(labels, n_labelled, n_unlabelled, target_type):
     """Warn of classes that may be numbers, or marks of what is unlabelled."""
-    is_text = labels.dtype.kind in "OSU"
-    is_many = len(labels) > n_labelled / 2 > MIN_LABELLED / 2
-    if target_type == "auto" and is_many and not is_text:
+    is_auto, is_text = target_type == "auto", labels.dtype.kind in "OSU"
+    if is_auto and not is_text and len(labels) > n_labelled / 2 > MIN_LABELLED / 2:
         warn_user(
-            f"y has {len(labels)} classes among {n_labelled} labelled samples: whole "
-            "numbers are taken for labels. If they are numbers, set "
-            "target_type='numbers'; if not, 'labels'."
+            f"y has {len(labels)} classes among {n_labelled} labelled samples. If whole "
+            "numbers are not labels, set target_type='numbers'; if they are, 'labels'."
         )
-    is_sign = labels.tolist() in ([0, 1], ["0", "1"])
-    if target_type == "auto" and n_unlabelled and is_sign:
+    if is_auto and n_unlabelled and labels.tolist() in ([0, 1], ["0", "1"]):
         warn_user(
             f"y has -1, 0 and 1, of which -1, in {n_unlabelled} samples, is taken for "
             "unlabelled. If it is a class, set target_type='labels', if these are "
