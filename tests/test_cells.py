@@ -227,7 +227,7 @@ def test_channels_are_found_by_their_names():
 
 def test_one_channel_of_several_is_refused(fitted):
     frame = CHANNELS["two columns"]()
-    message = r"one channel in its cells, of shape \(24,\), but .* on "
+    message = r"one channel in its cells, of shape \(24,\), but .* had "
     with pytest.raises(ValueError, match=message + r"\['a', 'b'\]\. Pass"):
         make_vae().fit(frame).transform(frame[["a"]])
     with pytest.raises(ValueError, match=message):

@@ -224,7 +224,7 @@ def test_a_column_that_is_no_signal_is_warned_of(times):
         make_vae().fit(polars)
 
 
-# Time in rows, interleaved channels, padding, marks
+# Time in rows, padding, marks
 
 
 def recording(n_channels=3):

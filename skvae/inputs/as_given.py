@@ -23,7 +23,7 @@ class Given:
     """X as it came, what was read of it, and the way back."""
 
     X: object
-    values: object  # and channels: as of `containers.Read`
+    values: object  # and channels: as from `read`
     channels: list | None
     layout: Layout = field(default_factory=Layout)
 
@@ -98,7 +98,9 @@ def in_cells(X, parts):
         is_whole = "int" in str(X.dtype).lower()
         is_of_tensors = is_tensor(getattr(X.dtype, "pyarrow_dtype", None))
         dtype = None if is_whole or is_of_tensors else X.dtype
-        cells = objects(parts) if X.dtype == "O" else [x.tolist() for x in parts]
+        cells = [x.tolist() for x in parts]
+        if X.dtype == "O":
+            cells = np.fromiter(parts, object, len(parts))
         if hasattr(X, "iloc"):
             return type(X)(cells, name=X.name, index=X.index, dtype=dtype)
         return type(X)(X.name, cells, dtype=dtype)
@@ -108,13 +110,8 @@ def in_cells(X, parts):
         for i, x in enumerate(X.flat):
             if np.ndim(x) == 2:  # (1, t_i) was read as (t_i,)
                 parts[i] = parts[i].reshape(np.shape(x))
-        return objects(parts).reshape(X.shape)
+        return np.fromiter(parts, object, len(parts)).reshape(X.shape)
     return parts
-
-
-def objects(values):
-    """A one-dimensional array of objects, arrays or others."""
-    return np.fromiter(values, object, len(values))
 
 
 def fill_array(X, missing, filled):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping
 from reprlib import repr as shortened
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,36 +14,30 @@ DECIMAL_COMMA = re.compile(r"[-+]?[\d.]*,\d+")
 READERS = "collect", "compute", "toPandas", "to_pandas", "df", "read_all", "get_data"
 
 
-class Read(NamedTuple):
-    """X as an array, a DataFrame of numbers, or a list of (t_i,) or (c, t_i)."""
-
-    values: np.ndarray | list
-    channels: list | None = None  # names of several columns of signals
-
-
 def read(X):
-    """`Read` X, an array-like, a DataFrame, or a list or table of signals.
+    """X as values, and names of channels or None.
 
-    A table holds signals in its cells. It is a DataFrame, a Series, of pyarrow, or an
-    array of objects. Each of several columns is a channel.
+    Values are an array, a DataFrame of numbers, or a list of signals (t_i,) or
+    (c, t_i). A table of pandas, polars or pyarrow, or an array of objects, may hold
+    signals in its cells, and a channel in each of several columns.
     """
     refuse_masked(X)
     if is_arrow(X):
         X = of_arrow(X)
     if is_frame(X):
         columns = cell_columns(X)
-        return read_cells(X, columns) if columns else Read(read_frame(X))
+        return read_cells(X, columns) if columns else (read_frame(X), None)
     if is_series(X):
         X = np.asarray(cells_of(X))
     if is_list(X):
         if isinstance(X, np.ndarray) and X.ndim == 2 and 1 in X.shape:
             # A cell array of MATLAB, of (1, t_i) or (t_i, 1).
             X = [np.squeeze(to_numpy(x)) for x in X.flat]
-        return Read([read_signal(x, i) for i, x in enumerate(X)])
+        return [read_signal(x, i) for i, x in enumerate(X)], None
     if not isinstance(X, (np.ndarray, torch.Tensor)):
         X = read_array_like(X)
-        return read(X) if isinstance(X, np.ndarray) else Read(X)
-    return Read(read_objects(to_numpy(X)))
+        return read(X) if isinstance(X, np.ndarray) else (X, None)
+    return read_objects(to_numpy(X)), None
 
 
 def is_of(X, *libraries):
@@ -53,21 +46,18 @@ def is_of(X, *libraries):
 
 
 def is_arrow(X):
-    """Whether X is a Table, or another column or batch, of pyarrow."""
     return is_of(X, "pyarrow") and hasattr(X, "to_pandas")
 
 
 def of_arrow(X):
     """X of pyarrow as a DataFrame or a Series; tensors in cells keep their type."""
-    import pandas as pd
+    from pandas import ArrowDtype
 
-    return X.to_pandas(
-        types_mapper=lambda kind: pd.ArrowDtype(kind) if is_tensor(kind) else None
-    )
+    return X.to_pandas(types_mapper=lambda t: ArrowDtype(t) if is_tensor(t) else None)
 
 
 def is_tensor(arrow_type):
-    """Whether a type of pyarrow is of tensors: their cells do not know their shape."""
+    """Whether a type is of pyarrow's tensors, whose shape is in the type alone."""
     return getattr(arrow_type, "extension_name", "") == "arrow.fixed_shape_tensor"
 
 
@@ -93,11 +83,11 @@ def is_list(X):
     """Whether X, no table, is a sequence or an array of signals."""
     if isinstance(X, np.ndarray):
         return X.dtype == object and (X.ndim == 1 or holds_signals(X.flat))
-    names = "__len__", "__iter__", "__getitem__"
-    is_sequence = all(hasattr(X, name) for name in names)
-    is_array = any(hasattr(X, name) for name in ("__array__", "toarray", "array_keys"))
-    others = str, bytes, memoryview, Mapping, torch.Tensor
-    return is_sequence and not is_array and not isinstance(X, others)
+    if isinstance(X, (str, bytes, memoryview, Mapping, torch.Tensor)):
+        return False
+    is_sequence = all(hasattr(X, f"__{name}__") for name in ("len", "iter", "getitem"))
+    others = "__array__", "toarray", "array_keys"
+    return is_sequence and not any(hasattr(X, name) for name in others)
 
 
 def first_known(values):
@@ -121,20 +111,20 @@ def cell_columns(X):
 
 
 def read_cells(X, columns):
-    """`Read` of a DataFrame with signals in the cells of these columns."""
+    """Signals in the cells of these columns of a DataFrame, and names of channels."""
     names = [X.columns[k] for k in columns]
     if len(columns) < len(X.columns):
-        others = [name for k, name in enumerate(X.columns) if k not in columns]
+        others = shortened([n for k, n in enumerate(X.columns) if k not in columns])
         raise ValueError(
             f"X has signals in the cells of its columns {shortened(names)}, and none "
-            f"in {shortened(others)}. Pass the signals alone: X[{shortened(names)}]."
+            f"in {others}. Pass the signals alone: X[{shortened(names)}]."
         )
     cells = [cells_of(column(X, k)) for k in columns]
     if len(cells) == 1:
-        return Read([read_signal(x, i) for i, x in enumerate(cells[0])])
+        return [read_signal(x, i) for i, x in enumerate(cells[0])], None
     rows = enumerate(zip(*cells, strict=True))
     signals = [read_channels(row, i, names) for i, row in rows]
-    return Read(signals, [str(name) for name in names])
+    return signals, [str(name) for name in names]
 
 
 def read_channels(cells, i, names):
@@ -184,18 +174,13 @@ def remedy_for(x):
         return f" Pass [x[key] for x in X], key being one of {shortened([*x])}."
     if is_of(x, "h5py"):
         return (
-            " It is one of HDF5's references, as to a cell of MATLAB. Pass what they "
-            "refer to: [numpy.squeeze(file[x][()].T) for x in X[()].flat]."
+            " Pass what HDF5's references, as to cells of MATLAB, refer to: "
+            "[numpy.squeeze(file[x][()].T) for x in X[()].flat]."
         )
     if is_text and x.lstrip()[:1] in ("[", "("):
         return f" It is the text {shortened(x)}: read it first, as by json.loads."
     if is_text and DECIMAL_COMMA.fullmatch(x):
         return " If it is a number with a decimal comma, pass decimal=',' to read_csv."
-    if not isinstance(x, (np.ndarray, np.generic, list, tuple, str, bytes)):
-        for name in ("samples", "get_data", "data"):
-            if hasattr(x, name):
-                call = "()" if callable(getattr(x, name)) else ""
-                return f" It may be what [x.{name}{call} for x in X] gives."
     return ""
 
 
@@ -247,15 +232,15 @@ def read_objects(X, where=""):
     if X.dtype.names:
         raise ValueError(
             f"X is an array of records with the fields {shortened(X.dtype.names)}. "
-            "Pass numbers, for example of some fields: numpy.array(X[fields].tolist())."
+            "Pass numbers: numpy.array(X[fields].tolist())."
         )
     for position, value in np.ndenumerate(X) if X.dtype.kind in "SUO" else ():
         if isinstance(value, (str, bytes)) or is_of(value, "h5py"):
             kind = "text" if isinstance(value, (str, bytes)) else "references"
             raise ValueError(
                 f"X has {kind}, first {shortened(str(value))} in {where}sample "
-                f"{position[0]}. Expected numbers, and NaN where nothing was measured. "
-                f"Convert or leave out what is {kind}.{remedy_for(value)}"
+                f"{position[0]}. Expected numbers, and NaN where nothing was measured."
+                f"{remedy_for(value)}"
             )
     if X.dtype != object:
         return X

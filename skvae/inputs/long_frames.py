@@ -81,7 +81,7 @@ def refuse_long(X):
         example = f", for example:\n    X = {line}\n" if line else ". "
         raise ValueError(
             f"X is a long DataFrame of shape {X.shape}: a row is a reading. Pivot X: "
-            "what tells signals apart (a meter, a day) becomes the index, the time step "
+            "what tells signals apart (a meter, a day) becomes the index, time steps "
             f"the columns{example}Several columns of readings become channels. If rows "
             "are signals all the same, pass their numbers as an array."
         )

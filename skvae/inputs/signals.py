@@ -15,10 +15,9 @@ from skvae.messages import warn_user
 from skvae.scaling import BLOCK_VALUES
 
 WIDTH_REMEDY = (
-    "Put NaN where time steps are missing: pass X.reindex(columns=vae."
-    "feature_names_in_), vae being this estimator, of a DataFrame with names, or pass "
-    "signals that end earlier as a list of arrays. One signal alone is "
-    "X[numpy.newaxis]."
+    "Put NaN where time steps are missing: pass X.reindex(columns=vae.feature_names_in_"
+    "), vae being this estimator, of a DataFrame with names, or pass signals that end "
+    "earlier as a list of arrays. One signal alone is X[numpy.newaxis]."
 )
 
 
@@ -28,16 +27,15 @@ def check_signals(estimator, X, *, reset, min_samples=1):
     Parameters
     ----------
     estimator : ConvVAETransformer
-        `reset` sets its attributes of the fitted X, as `n_channels_in_`.
-    X : array-like, list or table
-        As for `ConvVAETransformer.fit`.
+        With `reset` it learns the shape of X, else X must have the fitted one.
+    X : as for `ConvVAETransformer.fit`
     reset : bool
     min_samples : int
 
     Returns
     -------
-    ndarray of shape (n_samples, n_channels, n_timepoints)
-        Bool, integer or floating; a view of X wherever NumPy can.
+    ndarray of real numbers, shape (n_samples, n_channels, n_timepoints)
+        A view of X wherever NumPy can.
     """
     return read_signals(estimator, X, reset=reset, min_samples=min_samples)[0]
 
@@ -61,9 +59,8 @@ def fold(estimator, given, reset, min_samples):
     shape = estimator.n_channels_in_, estimator.n_timepoints_in_
     if X.ndim == 3 and X.shape[1:] != shape:
         raise ValueError(
-            f"X has (n_channels, n_timepoints) = {X.shape[1:]}, but this "
-            f"{type(estimator).__name__} was fitted on {shape}. Resample or reorder X "
-            "to that shape, or refit."
+            f"X has (n_channels, n_timepoints) = {X.shape[1:]}, but this estimator was "
+            f"fitted on {shape}. Resample or reorder X to that shape, or refit."
         )
     return X.reshape(len(X), *shape), places
 
@@ -78,9 +75,8 @@ def in_order(estimator, given, reset):
         if not (reset or has_channels or n_channels == 1 or estimator.n_dims_in_ == 2):
             names = getattr(estimator, "channel_names_in_", None)
             raise ValueError(
-                f"X has one channel in its cells, of shape {X[0].shape}, but this "
-                f"{type(estimator).__name__} was fitted on {names or n_channels}. Pass "
-                "a column for each, or cells of shape (n_channels, t_i)."
+                f"X has one channel in its cells, of shape {X[0].shape}, but the "
+                f"fitted X had {names or n_channels}. Pass a column for each."
             )
         X = pad(X, n_channels or 1, None if reset else estimator.n_timepoints_in_)
         if channels is None:
@@ -112,9 +108,8 @@ def pad(signals, n_channels, n_timepoints=None):
         if signal.ndim != len(first) or signal.shape[:-1] != first[:-1]:
             raise ValueError(
                 f"X has signals of several kinds: sample 0 has shape {first}, sample "
-                f"{i} {signal.shape}. Expected (t_i,) for all, or (n_channels, t_i) "
-                "with as many channels in all. If time comes first, pass "
-                "[x.T for x in X]."
+                f"{i} {signal.shape}. Expected (t_i,), or as many channels in each, "
+                "(n_channels, t_i). If time comes first, pass [x.T for x in X]."
             )
         if signal.size % n_channels:
             raise ValueError(
@@ -127,8 +122,7 @@ def pad(signals, n_channels, n_timepoints=None):
     if lengths[longest] > n_timepoints:
         raise ValueError(
             f"Sample {longest} of X has {lengths[longest]} time steps, but the fitted "
-            f"signals have at most {n_timepoints}. Cut it to {n_timepoints} time "
-            "steps, or refit with it."
+            f"ones at most {n_timepoints}. Cut it to {n_timepoints}, or refit with it."
         )
     dtype = np.result_type(*{signal.dtype for signal in signals})
     if lengths.min() < n_timepoints and dtype.kind not in "fc":
@@ -149,9 +143,8 @@ def as_fitted(estimator, places):
     if None not in (channels, names) and channels != names:
         if sorted(channels) != sorted(names):
             raise ValueError(
-                f"X has the channels {shortened(channels)}, but this "
-                f"{type(estimator).__name__} was fitted on {shortened(names)}. Pass "
-                "these."
+                f"X has the channels {shortened(channels)}, but this estimator was "
+                f"fitted on {shortened(names)}. Pass these."
             )
         order = order[[channels.index(name) for name in names]]
     if positions is None or fitted is None or positions.shape != fitted.shape:
@@ -164,8 +157,8 @@ def as_fitted(estimator, places):
     k = int(np.argmax(~np.isclose(positions, fitted)))
     warn_user(
         f"X has columns at {positions[k]:.6g} where the fitted ones were at "
-        f"{fitted[k]:.6g}, first of those that differ: they are taken in their order. "
-        "Resample X to the fitted columns if they are others."
+        f"{fitted[k]:.6g}, the first that differ. Resample X to the fitted columns, if "
+        "these are others."
     )
     return Layout(order, names, fitted)
 
@@ -176,14 +169,10 @@ def as_numbers(estimator, X, reset, min_samples):
     if n_dims == 1 or n_dims > 3:
         raise ValueError(
             f"Expected 2D array, got {n_dims}D array instead, of shape {X.shape}. "
-            "Reshape your data to (n_samples, n_timepoints) or (n_samples, n_channels, "
-            "n_timepoints); one signal alone is X[numpy.newaxis]."
+            "Reshape your data to two or three; one signal alone is X[numpy.newaxis]."
         )
-    checks = {
-        "dtype": "numeric",
-        "ensure_min_samples": min_samples,
-        "ensure_all_finite": False,  # scikit-learn looks for NaN and infinity at once
-    }
+    # scikit-learn looks for NaN and infinity at once.
+    checks = {"ensure_min_samples": min_samples, "ensure_all_finite": False}
     if n_dims == 3:
         X = check_array(X, allow_nd=True, estimator=estimator, input_name="X", **checks)
     else:
@@ -195,8 +184,7 @@ def as_numbers(estimator, X, reset, min_samples):
             raise
     if X.dtype.kind not in "biuf":
         raise ValueError(
-            f"X has dtype {X.dtype}. Expected real numbers. Convert X, for example "
-            "with X.astype(np.float32)."
+            f"X has dtype {X.dtype}. Expected real numbers, as X.astype(numpy.float32)."
         )
     return X
 
@@ -208,8 +196,7 @@ def learn_shape(estimator, X, places):
     if None not in (n_channels, n_given) and n_channels != n_given:
         raise ValueError(
             f"X has {n_given} channels, {shortened(names) if names else X.shape}, but "
-            f"n_channels={n_channels}. Leave n_channels=None: only two-dimensional X "
-            "without channels needs it."
+            f"n_channels={n_channels}. Leave n_channels=None, as X has channels."
         )
     n_channels = n_given or n_channels or 1
     if X.ndim == 3:
@@ -220,8 +207,8 @@ def learn_shape(estimator, X, places):
         vars(estimator).pop("feature_names_in_", None)
     if estimator.n_features_in_ % n_channels:
         raise ValueError(
-            f"n_channels={n_channels} does not divide the {X.shape[1]} columns of X. "
-            "Expected n_channels * n_timepoints columns, channel after channel."
+            f"n_channels={n_channels} does not divide the {X.shape[1]} columns of X, "
+            "which hold one channel after the other."
         )
     estimator.n_dims_in_ = X.ndim
     estimator.n_channels_in_ = n_channels
@@ -246,8 +233,7 @@ def check(X):
             row, channel, time = np.argwhere(is_infinite)[0]
             raise ValueError(
                 f"X contains infinity, first in sample {rows.start + row}, channel "
-                f"{channel}, time step {time}. Expected finite values, or NaN where "
-                "nothing was measured."
+                f"{channel}, time step {time}. Expected finite values, or NaN."
             )
         missing = np.isnan(X[rows])
         is_empty[rows] = missing.all(axis=(1, 2))

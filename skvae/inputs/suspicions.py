@@ -45,20 +45,19 @@ def amiss(estimator, X, columns, unmeasured):
     is_flat = getattr(columns, "nlevels", 1) == 1
     if is_flat and (others := not_numbered(columns)):
         yield (
-            f"X has the columns {shortened(others)} among columns of numbers in their "
-            "names: they are taken for time steps. Leave them out: "
-            f"X.drop(columns={shortened(others)})."
+            f"X has the columns {shortened(others)} among numbered ones. If they are "
+            f"no time steps, leave them out: X.drop(columns={shortened(others)})."
         )
     if is_flat and (pair := out_of_order(columns)):
         yield (
             f"X has columns out of order, {pair[0]!r} before {pair[1]!r}, as if sorted "
-            "as texts. Expected them in the order of time: sort X by their numbers."
+            "as texts. Sort them by time."
         )
     n_samples, n_channels, n_timepoints = X.shape
     if n_samples > MANY_ROWS and n_channels * n_timepoints <= FEW_VALUES:
         yield (
             f"X has {n_samples} signals of {X[0].size} values, as if a row were a "
-            "reading. Expected a row for each signal: pivot or reshape X."
+            "reading. If so, pivot or reshape X to a row for each signal."
         )
     if estimator.n_dims_in_ == 3 and n_channels > n_timepoints:
         yield (
@@ -71,8 +70,8 @@ def amiss(estimator, X, columns, unmeasured):
         channel, time = np.argwhere(unmeasured)[0]
         yield (
             f"X has {unmeasured.sum()} time steps that are NaN in all signals, first "
-            f"time step {time} of channel {channel}. What comes back there is a guess "
-            "from the time steps beside. Leave them out unless that will do."
+            f"time step {time} of channel {channel}. Leave them out, unless a guess "
+            "from the time steps beside will do."
         )
     is_zero = X[:: math.ceil(X.size / LOOKED_AT)] == 0
     n_last = np.logical_and.accumulate(is_zero[:, :, ::-1], axis=2).sum(axis=2)
@@ -82,8 +81,7 @@ def amiss(estimator, X, columns, unmeasured):
     if is_often and n_others <= MAX_ZEROS * is_zero.size:
         yield (
             f"X has signals that end in zeros, {is_padded.mean():.0%} of those looked "
-            "at, and next to none elsewhere. If they were filled up, put NaN there, or "
-            "pass a list of arrays of their own lengths."
+            "at. If they were filled up, put NaN there, or pass a list of arrays."
         )
 
 
@@ -98,8 +96,8 @@ def warn_of_time_in_rows(given, X, is_table, are_named):
     if reason:
         remedy = "make time the last axis" if X.shape[1] > 1 else "pass X.T"
         warn_user(
-            f"X has {len(X)} rows, {reason}, as if a row were a time step. Expected a "
-            f"row for each signal. If rows are time steps, {remedy}."
+            f"X has {len(X)} rows, {reason}, as if a row were a time step. If so, "
+            f"{remedy}: a row is a signal."
         )
 
 
@@ -145,32 +143,23 @@ def ends_early(X):
 
 def is_smooth_down(X):
     """Whether X (n, c, t) is smooth from row to row, and rough along its rows."""
-    X = X[: FEW_LOOKED_AT // X[0].size].astype(float)
+    X = np.ma.masked_invalid(X[: FEW_LOOKED_AT // X[0].size].astype(float))
     if len(X) < MIN_ROWS or X.shape[2] < MIN_COLUMNS:
         return False
-    centred = X - nan_mean(X, axis=0)
-    along = min(roughness(X, axis=2), roughness(centred, axis=2))
-    # Over few rows nothing is smoother.
-    return roughness(centred, axis=0) < SMOOTH + 1 / len(X) and along > ROUGH
+    with np.errstate(over="ignore", invalid="ignore"):
+        centred = X - X.mean(axis=0)
+        along = min(roughness(X, axis=2), roughness(centred, axis=2))
+        # Over few rows nothing is smoother.
+        return roughness(centred, axis=0) < SMOOTH + 1 / len(X) and along > ROUGH
 
 
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def roughness(X, axis):
     """Mean squared differences over twice the variance along an axis: 1 is noise.
 
-    Their median over the other axes, NaN if X is constant.
+    Their median over the other axes of masked X, NaN if X is constant.
     """
-    variance = nan_mean((X - nan_mean(X, axis)) ** 2, axis)
-    ratios = nan_mean(np.diff(X, axis=axis) ** 2, axis) / 2 / variance
-    ratios = ratios[np.isfinite(ratios)]
-    return np.median(ratios) if ratios.size else np.nan
-
-
-def nan_mean(values, axis):
-    """Mean of what is not NaN along an axis, which stays; 0 where all is."""
-    is_known = ~np.isnan(values)
-    n_known = np.maximum(1, is_known.sum(axis, keepdims=True))
-    return np.where(is_known, values, 0.0).sum(axis, keepdims=True) / n_known
+    ratios = (np.ma.diff(X, axis=axis) ** 2).mean(axis) / (2 * X.var(axis))
+    return np.median(ratios.compressed()) if ratios.count() else np.nan
 
 
 def sentinels(X, name="X", axis="channel"):

@@ -210,13 +210,14 @@ def encode_labels(y, classes=None, target_type="auto"):
     if len(unknown):
         raise ValueError(
             f"y has the labels {unknown.tolist()}, which the first fit did not see. "
-            f"Expected {classes.tolist()}, or {UNLABELLED[target_type]}. Pass all labels "
-            "that will come as `classes` to the first call of partial_fit."
+            f"Expected {classes.tolist()}, or {UNLABELLED[target_type]}. Pass all that "
+            "will come as `classes` to the first call of partial_fit."
         )
     if len(classes) < 2:
         raise ValueError(
-            f"y has {len(classes)} class(es) besides {UNLABELLED[target_type]}. Expected "
-            "at least 2 for label_weight > 0. Set target_type='labels' if -1 is a class."
+            f"y has {len(classes)} class(es) besides {UNLABELLED[target_type]}. "
+            "Expected at least 2 for label_weight > 0. If -1 is a class, set "
+            "target_type='labels'."
         )
     values = np.full((len(y), len(classes)), np.nan, np.float32)
     values[~unlabelled] = known[:, None] == classes
@@ -228,8 +229,8 @@ def warn_of_labels(labels, n_labelled, n_unlabelled, target_type):
     is_auto, is_text = target_type == "auto", labels.dtype.kind in "OSU"
     if is_auto and not is_text and len(labels) > n_labelled / 2 > MIN_LABELLED / 2:
         warn_user(
-            f"y has {len(labels)} classes among {n_labelled} labelled samples. If whole "
-            "numbers are not labels, set target_type='numbers'; if they are, 'labels'."
+            f"y has {len(labels)} classes among {n_labelled} labelled samples. If they "
+            "are numbers, set target_type='numbers'; if labels, 'labels'."
         )
     if is_auto and n_unlabelled and labels.tolist() in ([0, 1], ["0", "1"]):
         warn_user(
