@@ -158,7 +158,7 @@ def roughness(X, axis):
 
     Their median over the other axes of masked X, NaN if X is constant.
     """
-    ratios = (np.ma.diff(X, axis=axis) ** 2).mean(axis) / (2 * X.var(axis))
+    ratios = (np.diff(X, axis=axis) ** 2).mean(axis) / (2 * X.var(axis))
     return np.median(ratios.compressed()) if ratios.count() else np.nan
 
 
