@@ -17,8 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae.batches import finite, map_batches, resolve_device
 from skvae.distributed import check_group, from_first, n_processes, shared_errors
-from skvae.inputs.as_given import as_frame, fill_in, reconstructed
-from skvae.inputs.containers import is_frame, is_list
+from skvae.inputs.as_given import as_frame
 from skvae.inputs.signals import (
     check_latents,
     check_signals,
@@ -598,13 +597,9 @@ class ConvVAETransformer(
             table of cells for signals in such.
         """
         module = self._module_in_use()
-        signals, places = read_signals(self, X)
+        signals, given = read_signals(self, X)
         signals = self._inverse_transform(self._encode(module, signals))
-        shape = self.n_channels_in_, self.n_timepoints_in_
-        signals = places.restore(signals.reshape(-1, *shape))
-        if is_list(X):
-            return as_frame(self, reconstructed(X, signals), X)
-        return as_frame(self, unfold(self, signals), X, getattr(X, "columns", None))
+        return given.reconstructed(self, signals)
 
     def posterior(self, X):
         """Mean and standard deviation of q(z|x), in units of `transform`.
@@ -648,7 +643,7 @@ class ConvVAETransformer(
         module, likelihood, weight = self._model()
         decoder_std = partial(likelihood.std, weight)
         fill = partial(module.impute, decoder_std=decoder_std, return_std=return_std)
-        signals, places = read_signals(self, X)
+        signals, given = read_signals(self, X)
         missing = np.isnan(signals)
         rows = np.flatnonzero(missing.any(axis=(1, 2)))
         filled = np.zeros(signals.shape, self.scaler_.dtype_)
@@ -660,14 +655,10 @@ class ConvVAETransformer(
             if likelihood.is_unit_range:
                 values = values.clip(0, 1)
             filled[rows] = self.scaler_.inverse_transform(values)
-
-        def as_X(missing, values):
-            imputed = fill_in(X, places.restore(missing), places.restore(values))
-            return imputed if is_list(X) or is_frame(X) else as_frame(self, imputed, X)
-
+        imputed = given.filled(self, missing, filled)
         if return_std:
-            return as_X(missing, filled), as_X(np.ones_like(missing), std)
-        return as_X(missing, filled)
+            return imputed, given.filled(self, np.ones_like(missing), std)
+        return imputed
 
     def sample(self, n_samples=1, *, noise=False, random_state=None):
         """Signals decoded from latents drawn from N(0, I).

@@ -141,9 +141,9 @@ REFUSED = {
         [np.ones(9), np.ones((1, 9))],
         r"sample 0 has shape \(9,\), sample 1",
     ),
-    "empty": ([X[0], []], r"Sample 1 of X is empty"),
-    "numbers": ([1.0, 2.0], r"Sample 0 of X has 0 dimensions.*\[signal\]"),
-    "cubes": ([np.ones((2, 2, 2))], r"Sample 0 of X has 3 dimensions"),
+    "empty": ([X[0], []], r"Sample 1 of X, .* is empty .*leave it out"),
+    "numbers": ([1.0, 2.0], r"Sample 0 of X, .* has 0 dimensions.*\[signal\]"),
+    "cubes": ([np.ones((2, 2, 2))], r"Sample 0 of X, .* has 3 dimensions"),
     "text": ([X[0], ["a", "b"]], r"Sample 1 of X, of type list, is .*no numbers"),
     "words": (["one", "two"], r"Sample 0 of X, of type \w+, is not a signal"),
     "ragged channels": ([[[1, 2], [3]]], r"Sample 0 of X.*channels of unequal lengths"),
@@ -192,7 +192,7 @@ def test_other_columns_are_reindexed(named):
     for other in others:
         with pytest.raises(ValueError, match="feature names") as error:
             named.transform(other)
-        line = re.search(r"Pass (X\.reindex\(.*?\)),", str(error.value)).group(1)
+        line = re.search(r"pass (X\.reindex\(.*?\)),", str(error.value)).group(1)
         again = eval(line, {"X": other, "vae": named})
         expected = frame.copy()
         expected.loc[:, ~frame.columns.isin(other.columns)] = np.nan
@@ -203,13 +203,13 @@ def test_other_columns_are_reindexed(named):
 
 def test_latents_and_targets_that_are_refused(vae):
     for Z, message in [
-        ([[1.0, 2.0], [3.0]], "Z is a list whose rows have unequal lengths"),
-        ([[1.0, np.nan, 0.0, 0.0]], "Z has the value nan in row 0, column 1"),
-        ([[1.0, 0.0, 0.0, np.inf]], "Z has the value inf in row 0, column 3"),
+        ([[1.0, 2.0], [3.0]], "inhomogeneous shape"),
+        ([[1.0, np.nan, 0.0, 0.0]], "Input Z contains NaN"),
+        ([[1.0, 0.0, 0.0, np.inf]], "Input Z contains infinity"),
     ]:
         with pytest.raises(ValueError, match=message):
             vae.inverse_transform(Z)
-    with pytest.raises(ValueError, match="y is a list whose rows have unequal lengths"):
+    with pytest.raises(ValueError, match="inhomogeneous shape"):
         check_target([[1.0, 2.0], [3.0]], 2)
 
 

@@ -46,7 +46,7 @@ def test_names_of_a_dataframe_are_kept_and_those_of_an_older_fit_are_not():
 @pytest.mark.parametrize(
     ("X", "n_channels", "message"),
     [
-        (np.ones((2, 2, 2, 2)), None, r"4 dimensions.*Reshape"),
+        (np.ones((2, 2, 2, 2)), None, r"4D array instead, .*Reshape"),
         (np.ones(5), None, r"Reshape"),
         (np.float64(3.0), None, r"Expected 2D array, got scalar"),
         (np.ones((0, 5)), None, r"0 sample\(s\)"),

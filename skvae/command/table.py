@@ -14,6 +14,7 @@ from skvae.command.text import CODE, MISSING, NUMBERISH, PLAIN, pattern
 from skvae.inputs import containers
 from skvae.inputs.columns import layout, not_numbered, out_of_order, positions
 from skvae.inputs.long_frames import MAX_READINGS, refuse_long
+from skvae.inputs.signals import pad
 
 # In lower case, as all names that are looked for.
 LABEL_NAMES = ("y", "class", "classes", "label", "labels", "target", "targets")
@@ -377,7 +378,7 @@ class Columns:
                 )
         if "cells" in self.kinds:
             signals, _ = containers.read(frame.set_axis(self.given[columns], axis=1))
-            X = containers.pad(signals, 1, None, "")
+            X = pad(signals, 1)
             X = X.reshape(len(X), -1, X.shape[-1])
         else:
             X = frame.to_numpy(float)[:, None]

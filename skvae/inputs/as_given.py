@@ -1,65 +1,79 @@
-"""Signals back in the container that X came in."""
+"""The way back: results in the container that X came in."""
+
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from skvae.inputs.columns import Layout
 from skvae.inputs.containers import (
     is_arrow,
     is_frame,
-    is_list,
     is_series,
     is_tensor,
     of_arrow,
-    read,
-    read_array_like,
     to_numpy,
 )
 from skvae.inputs.long_frames import column
 from skvae.sklearn_private import container_adapter
 
 
-def reconstructed(X, signals):
-    """Signals (n, c, t) in the container of X, which holds signals.
+@dataclass
+class Given:
+    """X as it came, what was read of it, and the way back."""
 
-    As an array for a list of signals that are all as long.
-    """
-    parts = cut(read(X)[0], signals)
-    if isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.ndim == 1):
-        is_whole = all(part.size == signals[0].size for part in parts)
-        return np.stack(parts) if is_whole else parts
-    return in_cells(X, parts)
+    X: object
+    values: object  # and channels: as from `read`
+    channels: list | None
+    layout: Layout = field(default_factory=Layout)
+
+    @property
+    def is_table(self):
+        """Whether X is a DataFrame of numbers."""
+        return hasattr(self.values, "columns")
+
+    def reconstructed(self, estimator, signals):
+        """Signals in the layout of the fitted X, as X where that holds signals.
+
+        A list of signals that are all as long as the fitted ones gives an array.
+        """
+        X, values = self.X, self.values
+        signals = self.layout.restore(signals)
+        if not (isinstance(values, list) or is_series(X)):
+            return as_frame(estimator, signals, X, getattr(X, "columns", None))
+        shape = estimator.n_channels_in_, estimator.n_timepoints_in_
+        parts = cut(values, signals.reshape(-1, *shape))
+        if isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.ndim == 1):
+            is_whole = all(part.size == signals[0].size for part in parts)
+            return as_frame(estimator, np.stack(parts), X) if is_whole else parts
+        return in_cells(X, parts)
+
+    def filled(self, estimator, missing, filled):
+        """Copy of X with the values (n, c, t) of `filled` where they are missing."""
+        arrays = map(self.layout.restore, (missing, filled))
+        return as_frame(estimator, fill_in(self.X, self.values, *arrays), self.X)
 
 
 def cut(parts, signals):
-    """Signals (n, c, t) as a list, each of the shape of that in a list."""
+    """Signals (n, c, t), each cut to the length and the shape of that in a list."""
     return [
         signal[:, : np.size(x) // len(signal)].reshape(np.shape(x))
         for x, signal in zip(parts, signals, strict=True)
     ]
 
 
-def fill_in(X, missing, filled):
-    """Copy of X, in its own container, with other values where they are missing.
-
-    Parameters
-    ----------
-    X : as for `read`
-    missing : ndarray of bool, shape (n_samples, n_channels, n_timepoints)
-    filled : ndarray of that shape
-    """
+def fill_in(X, values, missing, filled):
+    """Copy of X, whose values were read, with those of `filled` where missing."""
     if is_arrow(X):
-        return as_arrow(fill_in(of_arrow(X), missing, filled))
-    if is_list(X):
-        parts = list(read(X)[0])
-        given = X if isinstance(X, (list, tuple)) else parts
-        arrays = zip(given, cut(parts, missing), cut(parts, filled), strict=True)
+        return as_arrow(fill_in(of_arrow(X), values, missing, filled))
+    if isinstance(values, list) or is_series(X):
+        given = X if isinstance(X, (list, tuple)) else values
+        arrays = zip(given, cut(values, missing), cut(values, filled), strict=True)
         return in_cells(X, [fill_array(*array) for array in arrays])
     if is_frame(X):
         return fill_frame(X, missing.reshape(X.shape), filled.reshape(X.shape))
-    if not isinstance(X, (np.ndarray, torch.Tensor)):
-        X = read_array_like(X)
-    shape = np.shape(to_numpy(X))
-    return fill_array(X, missing.reshape(shape), filled.reshape(shape))
+    X = X if isinstance(X, (np.ndarray, torch.Tensor)) else values
+    return fill_array(X, missing.reshape(X.shape), filled.reshape(X.shape))
 
 
 def as_arrow(X):
@@ -72,62 +86,39 @@ def as_arrow(X):
 
 
 def in_cells(X, parts):
-    """Signals, of the shapes that `read` gives those of X, in the container of X."""
+    """Signals, of the shapes of those that were read, in the container of X."""
     if is_arrow(X):
         return as_arrow(in_cells(of_arrow(X), parts))
     if is_frame(X):
-        cells = [parts] if X.shape[1] == 1 else zip(*parts, strict=True)
-        columns = [
-            in_cells(column(X, k), list(signals)) for k, signals in enumerate(cells)
-        ]
-        if not hasattr(X, "iloc"):
-            return type(X)(columns)
-        result = X.copy()
-        for k, of_channel in enumerate(columns):
-            result.isetitem(k, of_channel)
-        return result
+        cells = [parts] if X.shape[1] == 1 else map(list, zip(*parts, strict=True))
+        columns = [in_cells(column(X, k), c) for k, c in enumerate(cells)]
+        return type(X)(dict(zip(X.columns, columns, strict=True)))
     if is_series(X):
-        arrow_type = getattr(X.dtype, "pyarrow_dtype", None)
-        # Of lists of whole numbers with gaps the numbers filled in are none.
-        keeps_type = not ("int" in str(X.dtype).lower() or is_tensor(arrow_type))
-        cells = [part.tolist() for part in parts]
+        # Values filled into gaps of whole numbers are not whole.
+        is_whole = "int" in str(X.dtype).lower()
+        is_of_tensors = is_tensor(getattr(X.dtype, "pyarrow_dtype", None))
+        dtype = None if is_whole or is_of_tensors else X.dtype
+        cells = [x.tolist() for x in parts]
+        if X.dtype == "O":
+            cells = np.fromiter(parts, object, len(parts))
         if hasattr(X, "iloc"):
-            cells = objects(parts) if X.dtype == object else cells
-            dtype = X.dtype if keeps_type else None
             return type(X)(cells, name=X.name, index=X.index, dtype=dtype)
-        dtype = X.dtype
-        if not keeps_type:
-            import polars as pl
-
-            dtype = pl.Float64
-            for _ in range(parts[0].ndim):
-                dtype = pl.List(dtype)
         return type(X)(X.name, cells, dtype=dtype)
     if isinstance(X, np.ndarray):
         if X.ndim == 2 and 1 not in X.shape:
             parts = [channel for part in parts for channel in part]
-        shaped = [
-            part.reshape(np.shape(x)) if len(np.shape(x)) == 2 else part
-            for x, part in zip(X.flat, parts, strict=True)
-        ]
-        return objects(shaped).reshape(X.shape)
+        for i, x in enumerate(X.flat):
+            if np.ndim(x) == 2:  # (1, t_i) was read as (t_i,)
+                parts[i] = parts[i].reshape(np.shape(x))
+        return np.fromiter(parts, object, len(parts)).reshape(X.shape)
     return parts
-
-
-def objects(values):
-    """A one-dimensional array of objects, arrays or others."""
-    result = np.empty(len(values), object)
-    for i, value in enumerate(values):
-        result[i] = value
-    return result
 
 
 def fill_array(X, missing, filled):
     """Copy of an array, Tensor or list, with arrays of its shape, as `fill_in`."""
     if isinstance(X, torch.Tensor):
-        result = X.detach().clone()
-        values = torch.as_tensor(filled).to(result)
-        return torch.where(torch.as_tensor(missing, device=X.device), values, result)
+        missing, filled = torch.as_tensor(missing).to(X.device), torch.as_tensor(filled)
+        return torch.where(missing, filled.to(X), X.detach())
     result = np.array(X)
     if missing.any() and result.dtype.kind in "biu":  # of standard deviations
         result = result.astype(np.float64)
@@ -138,31 +129,26 @@ def fill_array(X, missing, filled):
 
 def fill_frame(X, missing, filled):
     """Copy of a DataFrame; whole numbers with gaps become floating ones."""
-    gaps = np.flatnonzero(missing.any(axis=0))
-    if hasattr(X, "iloc"):
-        result = X.copy()
-        for k in gaps:
-            if getattr(X.dtypes.iloc[k], "kind", "O") in "biu":
-                result.isetitem(k, result.iloc[:, k].astype("Float64"))
-        return result.mask(missing, filled) if len(gaps) else result
-    result = X.clone()
+    gaps = np.flatnonzero(missing.any(axis=0)).tolist()
+    if not hasattr(X, "iloc"):
+        floats = {name: kind for name, kind in X.schema.items() if kind.is_float()}
+        columns = ((k, X.to_series(k)) for k in gaps)
+        return X.with_columns(
+            type(c)(c.name, np.where(missing[:, k], filled[:, k], c.cast(float)))
+            for k, c in columns
+        ).cast(floats)
+    result = X.copy()
     for k in gaps:
-        column, rows = X.to_series(k).clone(), np.flatnonzero(missing[:, k])
-        if not column.dtype.is_float():
-            column = column.cast(float)
-        values = filled[rows, k].astype(float).tolist()
-        result.replace_column(int(k), column.scatter(rows, values))
-    return result
+        if getattr(X.dtypes.iloc[k], "kind", "O") in "biu":
+            result.isetitem(k, result.iloc[:, k].astype("Float64"))
+    return result.mask(missing, filled) if gaps else result
 
 
 def as_frame(estimator, X, like, columns=None):
-    """X as a DataFrame where `set_output`, or the global configuration, says so.
+    """X as a DataFrame if `set_output`, or the global configuration, asks for one.
 
-    Parameters
-    ----------
-    X : ndarray or Tensor of signals; what is no table, or one already, stays as it is
-    like : what it came from, for its index
-    columns : names, by default those of the fitted DataFrame
+    Only an array or a Tensor of two dimensions becomes one, with the index of `like`,
+    by default with the columns of the fitted DataFrame.
     """
     adapter = container_adapter("transform", estimator)
     is_table = getattr(X, "ndim", 1) == 2 and not is_frame(X) and X.dtype != object

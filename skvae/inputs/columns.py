@@ -1,9 +1,9 @@
-"""Names of columns: which channel each is of, and at which position in time."""
+"""Names of columns: the channel and the time step of each."""
 
 import re
 from collections import Counter
 from contextlib import suppress
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
 from numbers import Real
 from typing import NamedTuple
@@ -12,47 +12,26 @@ import numpy as np
 
 NUMBER = re.compile(r"\s*[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 DIGITS = re.compile(r"\d+(?:[.,]\d+)?", re.ASCII)
-CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?", re.ASCII)
+CLOCK = re.compile(r"\s*(\d{1,2}):(\d\d)(?::(\d\d(?:[.,]\d+)?))?\s*", re.ASCII)
 DATE = re.compile(r"(\d{1,4})[-./](\d{1,2})[-./](\d{1,4})(?!\d)", re.ASCII)
 DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(?!\d)", re.ASCII)  # without a year
-# Stems of names that are numbers or times, and no more.
-TIMES = "", "date", "time", "hours", "#:#", "#:#:#"
+HALF_DAYS = re.compile(r"[ap]\.?m\.?\W*$", re.IGNORECASE)
 TIME_NAMES = re.compile(
     r"(t|time.*|.*_time|.*steps?|date.*|wave.*|freq.*)$", re.IGNORECASE
 )
-HALF_DAYS = re.compile(r"[ap]\.?m\.?\W*$", re.IGNORECASE)
-
-
-class Place(NamedTuple):
-    """What one name says: its text without figures, and the figures in it.
-
-    `keys` are those figures, of a date in each order of year, month and day, or None.
-    """
-
-    stem: str
-    keys: tuple
+NUMBERS, DATES = "", "#-#-#"  # stems of names that are numbers, hours or dates
 
 
 class Layout(NamedTuple):
-    """Which channel and time step each column of a DataFrame is.
+    """The channel and the time step of each column of X."""
 
-    Attributes
-    ----------
-    order : ndarray of int, shape (n_channels, n_timepoints), or None
-        Numbers of the columns, (n_channels, 1) where these hold signals. None: there
-        are no columns.
-    channels : list of str, or None
-        Names of the channels; None: names do not say.
-    positions : ndarray of float64, shape (n_timepoints,), or None
-        Of the time steps; times of day and durations in hours, dates in days.
-    """
-
+    # Numbers of the columns, (c, t), or (c, 1) of cells; None: X has no columns.
     order: np.ndarray | None = None
-    channels: list | None = None
-    positions: np.ndarray | None = None
+    channels: list | None = None  # names, if the columns have them
+    positions: np.ndarray | None = None  # (t,): numbers, hours or days
 
     def restore(self, signals):
-        """Signals (n, c, t), or (n, c * t), in the order of the columns of X."""
+        """Signals (n, c, t) in the order of the columns of X."""
         if self.order is None:
             return signals
         columns = signals.reshape(len(signals), self.order.size, -1)
@@ -62,106 +41,99 @@ class Layout(NamedTuple):
 
 
 def layout(columns, n_channels=None):
-    """`Layout` of columns by their names, or of so many channels after each other."""
-    order = np.arange(len(columns))
-    if len(set(columns)) < len(columns):
-        again = next(name for name, n in Counter(columns).items() if n > 1)
+    """`Layout` of columns from their names, or by a given number of channels."""
+    if again := [name for name, n in Counter(columns).items() if n > 1]:
         raise ValueError(
-            f"X has several columns of the name {again!r}. Name each by its time step, "
-            "or pass X.to_numpy()."
+            f"X has several columns of the name {again[0]!r}. Name each by its time "
+            "step, or pass X.to_numpy()."
         )
     if getattr(columns, "nlevels", 1) > 1:
-        names = [columns.get_level_values(k) for k in range(columns.nlevels)]
-        levels = [level for level in names if level.nunique() > 1] or names[-1:]
+        levels = [columns.get_level_values(k) for k in range(columns.nlevels)]
+        levels = [level for level in levels if level.nunique() > 1] or levels[-1:]
         if len(levels) > 1:
-            called = [level.name for level in levels]
-            return layout_of_levels(columns, [list(level) for level in levels], called)
+            return layout_of_levels(levels)
         columns = levels[0]
-    if n_channels is None or len(order) % n_channels:
+    if n_channels is None or len(columns) % n_channels:
         n_channels = 1
-    order = order.reshape(n_channels, -1)
+    order = np.arange(len(columns)).reshape(n_channels, -1)
     first, *others = (positions([columns[k] for k in block]) for block in order)
     is_same = all(np.array_equal(first, other) for other in others)
     return Layout(order, None, first if is_same else None)
 
 
-def layout_of_levels(columns, levels, called):
-    """`Layout` of columns of two levels of names, channels and time steps."""
-    level = find_channel_level(levels, called) if len(levels) == 2 else None
-    if level is None:
+def layout_of_levels(levels):
+    """`Layout` of columns with a level of channels and one of time steps."""
+    pairs = {pair: k for k, pair in enumerate(zip(*levels, strict=True))}
+    is_time = time_levels(levels) if len(levels) == 2 else []
+    sizes = [level.nunique() for level in levels]
+    if sorted(is_time) != [False, True] or not (
+        len(pairs) == len(levels[0]) == sizes[0] * sizes[1]
+    ):
         raise ValueError(
-            f"The columns of X have {len(levels)} levels, first {columns[0]}. Expected "
-            "one of names of channels, and one of the same numbers or times for each "
-            "channel. Pass such columns, or X.to_numpy() and n_channels."
+            f"The columns of X have {len(levels)} levels, first {next(iter(pairs))}. "
+            "Expected one of names of channels, and one of the same numbers or times "
+            "for each channel. Pass such columns, or X.to_numpy() and n_channels."
         )
-    channels, steps = (list(dict.fromkeys(levels[k])) for k in (level, 1 - level))
-    place = {pair: k for k, pair in enumerate(zip(*levels, strict=True))}
-    order = [[place[(c, t) if level == 0 else (t, c)] for t in steps] for c in channels]
+    axis = is_time.index(False)
+    channels, steps = (list(dict.fromkeys(levels[k])) for k in (axis, 1 - axis))
+    order = [[pairs[(t, c) if axis else (c, t)] for t in steps] for c in channels]
     return Layout(np.array(order), [str(c) for c in channels], positions(steps))
 
 
-def find_channel_level(levels, names):
-    """Number of the level that holds the channels, of two; None: nothing tells.
+def time_levels(levels):
+    """Whether each of two levels is time, by the first rule that tells them apart.
 
-    The other one has the same names for each channel, which are numbers or times; or
-    texts that end in numbers, if only it has such; or it is called as time is.
+    Its names are numbers or times, or end in numbers; or the level has time's name.
     """
-    sizes = [len(set(level)) for level in levels]
-    n_pairs = len({*zip(*levels, strict=True)})
-    if not len(levels[0]) == n_pairs == sizes[0] * sizes[1]:
-        return None
-    found = [[place(name) for name in dict.fromkeys(level)] for level in levels]
-    for is_time in (
-        [all(p.keys and p.stem in TIMES for p in places) for places in found],
-        [all(p.keys for p in places) for places in found],
-        [bool(TIME_NAMES.match(str(name))) for name in names],
-    ):
-        if is_time[0] != is_time[1]:
-            return is_time.index(False)
-    return None
+    places = [[place(name) for name in level.unique()] for level in levels]
+    rules = (
+        [all(k and stem in (NUMBERS, DATES) for stem, k in level) for level in places],
+        [all(keys for _, keys in level) for level in places],
+        [bool(TIME_NAMES.match(str(level.name))) for level in levels],
+    )
+    return next((rule for rule in rules if rule[0] != rule[1]), [])
 
 
 @lru_cache(maxsize=100_000, typed=True)
 def place(name):
-    """The `Place` of a name: a number, a time, or a text with figures."""
-    if isinstance(name, (Real, np.number)) and not isinstance(name, bool):
-        return Place("", ((float(name),),))
+    """The text of a name without figures, and the figures, in each order of a date."""
     if hasattr(name, "to_timestamp"):  # a period of pandas
         name = name.to_timestamp()
+    if isinstance(name, (Real, np.number)) and not isinstance(name, bool):
+        return (NUMBERS, ((float(name),),))
     if isinstance(name, datetime):
-        moment = name.timestamp() if name.tzinfo else name.isoformat()
-        return Place("date", ((moment,),))
-    if isinstance(name, (date, time)):
-        return Place(type(name).__name__, ((name.isoformat(),),))
+        start = datetime(1970, 1, 1, tzinfo=name.tzinfo and timezone.utc)
+        return (DATES, (((name - start) / timedelta(days=1),),))
+    if isinstance(name, date):
+        return place(datetime(name.year, name.month, name.day))
     if isinstance(name, timedelta):
-        return Place("hours", ((name.total_seconds() / 3600,),))
-    name = str(name)
+        return (NUMBERS, ((name / timedelta(hours=1),),))
+    name = str(name)  # also of a time of day
     if NUMBER.fullmatch(name):
-        return Place("", ((to_float(name),),))
-    found = DATE.search(name)
-    if found:
-        with suppress(ValueError):  # in summer time or not
+        return (NUMBERS, ((to_float(name),),))
+    if clock := CLOCK.fullmatch(name):
+        hours, minutes, seconds = (to_float(part or "0") for part in clock.groups())
+        return (NUMBERS, ((hours + minutes / 60 + seconds / 3600,),))
+    if found := DATE.search(name):
+        with suppress(ValueError):  # summer time makes an hour come twice
             if (moment := datetime.fromisoformat(name.strip())).tzinfo:
                 return place(moment)
         first, middle, last = map(int, found.groups())
         rest = tuple(map(to_float, DIGITS.findall(name[found.end() :])))
         orders = (first, middle, last), (last, middle, first), (last, first, middle)
-        return Place(
-            "date",
-            tuple(
-                (year, month, day, *rest) if month <= 12 and day <= 31 else None
-                for year, month, day in orders
-            ),
+        keys = (
+            (year, month, day, *rest) if month <= 12 and day <= 31 else None
+            for year, month, day in orders
         )
+        return (DATES, tuple(keys))
     if found := DAY.match(name):
         day, month = map(int, found.groups())
-        return Place("date", ((month, day), (day, month)))
+        return (DATES, ((month, day), (day, month)))
     figures = [to_float(figure) for figure in DIGITS.findall(name)]
     if figures and HALF_DAYS.search(name):
         figures[0] %= 12
-    stem = DIGITS.sub("#", name).strip()
     keys = tuple(figures), tuple(figures[::-1])  # as of "Q4 2000"
-    return Place(stem, keys[: len(figures)])
+    return (DIGITS.sub("#", name).strip(), keys[: len(figures)])
 
 
 def to_float(figure):
@@ -169,55 +141,39 @@ def to_float(figure):
 
 
 def positions(names):
-    """Positions of time steps, float64 (t,), that are named by them; None: unknown.
+    """Positions of the time steps with these names, float64 (t,), or None.
 
-    Numbers, as they are or behind the same text (``"t12"``), times of day and durations
-    in hours, dates in days from the first.
+    Numbers, bare or behind the same text (``"t12"``), times of day and durations in
+    hours, dates in days from the first.
     """
-    if len(names) == 0:
+    stems, keys = zip(*map(place, names), strict=True) if len(names) else ((), ())
+    if len({*stems}) != 1 or any(len(k) != 1 or len(k[0]) != 1 for k in keys):
         return None
-    if all(isinstance(x, (int, float, np.number)) for x in names):
-        return np.array(names, dtype=float)
-    first = names[0]
-    if isinstance(first, (datetime, date)) or hasattr(first, "to_timestamp"):
-        stamps = [x.to_timestamp() if hasattr(x, "to_timestamp") else x for x in names]
-        if not all(isinstance(x, date) for x in stamps):
-            return None
-        return np.array([(x - stamps[0]) / timedelta(days=1) for x in stamps])
-    if all(isinstance(x, time) for x in names):
-        return np.array([x.hour + x.minute / 60 + x.second / 3600 for x in names])
-    if all(isinstance(x, str) and CLOCK.fullmatch(x.strip()) for x in names):
-        parts = [[*map(to_float, x.split(":")), 0.0] for x in names]
-        return np.array([h + m / 60 + s / 3600 for h, m, s, *_ in parts])
-    places = [place(name) for name in names]
-    one = places[0].stem
-    if any(p.stem != one or len(p.keys) != 1 or len(p.keys[0]) != 1 for p in places):
-        return None
-    values = [p.keys[0][0] for p in places]
-    return None if any(isinstance(x, str) for x in values) else np.array(values)
+    values = np.array([figures[0] for (figures,) in keys])
+    return values - values[0] if stems[0] == DATES else values
 
 
 def out_of_order(columns):
-    """Two names, one after the other, at which names of a kind go back; or None.
+    """Two successive names whose figures are out of order, or None.
 
-    Each kind, as "ax_#" and "ay_#", is looked at for itself. It may rise or fall, and
-    start anew once, as hours that begin at noon do.
+    Names with the same text, as "ax_#", rise or fall. All but dates may start anew
+    once, as hours from noon to noon.
     """
     kinds = {}
     for name in columns:
-        what = place(name)
-        kinds.setdefault(what.stem, []).append((name, what.keys))
+        stem, keys = place(name)
+        kinds.setdefault(stem, []).append((name, keys))
     for stem, places in kinds.items():
         names, keys = zip(*places, strict=True)
         orders = [order for order in zip(*keys, strict=False) if None not in order]
-        breaks = [first_break(order, stem != "date") for order in orders]
+        breaks = [first_break(order, stem != DATES) for order in orders]
         if breaks and None not in breaks:
             return names[breaks[0]], names[breaks[0] + 1]
     return None
 
 
 def first_break(keys, may_start_anew):
-    """Number of the first key that the next one goes back from, or None."""
+    """Number of the last key before the direction changes, or None."""
     if len({len(key) for key in keys}) > 1:
         return None
     pairs = list(zip(keys, keys[1:] + keys[:1] * may_start_anew, strict=False))
@@ -228,18 +184,16 @@ def first_break(keys, may_start_anew):
 
 
 def not_numbered(columns):
-    """Names without a figure, where most have one and nothing else like them has.
+    """Names without figures, unlike most others and any of these, or None.
 
-    As of a meter beside "Mon 00:00"; but "kWh" is the first of "kWh.1", "kWh.2". None:
-    most have no figure.
+    "price" beside "Mon 00:00", but not "kWh" beside "kWh.1". None: most names have no
+    figure.
     """
     places = [place(name) for name in columns]
-    numbered = [p for p in places if p.keys]
-    if len(numbered) <= max(2, len(places) / 2):
+    letters = [re.sub(r"[\W_]", "", stem) for stem, _ in places]
+    numbered = {text for text, (_, keys) in zip(letters, places, strict=True) if keys}
+    if sum(bool(keys) for _, keys in places) <= max(2, len(places) / 2):
         return None
-    kinds = {re.sub(r"[\W_]", "", p.stem) for p in numbered} - {""}
-    return [
-        name
-        for name, p in zip(columns, places, strict=True)
-        if not p.keys and re.sub(r"[\W_]", "", p.stem) not in kinds
-    ]
+    parts = zip(columns, letters, places, strict=True)
+    kinds = numbered - {""}
+    return [name for name, text, (_, keys) in parts if not keys and text not in kinds]

@@ -1,4 +1,4 @@
-"""What signals come in: arrays, lists, DataFrames, cells of tables."""
+"""Frames, lists, tensors, cells of tables and array-likes, as arrays."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -15,20 +15,11 @@ READERS = "collect", "compute", "toPandas", "to_pandas", "df", "read_all", "get_
 
 
 def read(X):
-    """X as an array, a DataFrame of numbers or a list of signals.
+    """X as values, and names of channels or None.
 
-    Parameters
-    ----------
-    X : array-like, DataFrame, or signals in a list, a Series or the cells of a table
-        Cells are of pandas, polars, pyarrow or an array of objects. Several columns of
-        signals are a channel each.
-
-    Returns
-    -------
-    X : ndarray, DataFrame or list of ndarray of shape (t_i,) or (c, t_i)
-        Or what scikit-learn refuses.
-    channels : list of str, or None
-        Names of several columns of signals.
+    Values are an array, a DataFrame of numbers, or a list of signals (t_i,) or
+    (c, t_i). A table of pandas, polars or pyarrow, or an array of objects, may hold
+    signals in its cells, and a channel in each of several columns.
     """
     refuse_masked(X)
     if is_arrow(X):
@@ -37,19 +28,16 @@ def read(X):
         columns = cell_columns(X)
         return read_cells(X, columns) if columns else (read_frame(X), None)
     if is_series(X):
-        X = cells_of(X)
-        X = X.to_numpy() if is_series(X) else X
+        X = np.asarray(cells_of(X))
     if is_list(X):
-        rows = X
         if isinstance(X, np.ndarray) and X.ndim == 2 and 1 in X.shape:
             # A cell array of MATLAB, of (1, t_i) or (t_i, 1).
-            rows = [np.squeeze(to_numpy(x)) for x in X.flat]
-        return [read_signal(x, i) for i, x in enumerate(rows)], None
+            X = [np.squeeze(to_numpy(x)) for x in X.flat]
+        return [read_signal(x, i) for i, x in enumerate(X)], None
     if not isinstance(X, (np.ndarray, torch.Tensor)):
         X = read_array_like(X)
         return read(X) if isinstance(X, np.ndarray) else (X, None)
-    X = to_numpy(X)
-    return read_objects(X) if isinstance(X, np.ndarray) else X, None
+    return read_objects(to_numpy(X)), None
 
 
 def is_of(X, *libraries):
@@ -58,26 +46,23 @@ def is_of(X, *libraries):
 
 
 def is_arrow(X):
-    """Whether X is a Table, or another column or batch, of pyarrow."""
     return is_of(X, "pyarrow") and hasattr(X, "to_pandas")
 
 
 def of_arrow(X):
     """X of pyarrow as a DataFrame or a Series; tensors in cells keep their type."""
-    import pandas as pd
+    from pandas import ArrowDtype
 
-    return X.to_pandas(
-        types_mapper=lambda kind: pd.ArrowDtype(kind) if is_tensor(kind) else None
-    )
+    return X.to_pandas(types_mapper=lambda t: ArrowDtype(t) if is_tensor(t) else None)
 
 
 def is_tensor(arrow_type):
-    """Whether pyarrow's type is that of tensors, whose shape is in the type alone."""
+    """Whether a type is of pyarrow's tensors, whose shape is in the type alone."""
     return getattr(arrow_type, "extension_name", "") == "arrow.fixed_shape_tensor"
 
 
 def cells_of(values):
-    """Cells of a Series, those that are pyarrow's tensors as an array (n, ...)."""
+    """A Series, or the array (n, ...) of a Series of pyarrow's tensors."""
     if is_tensor(getattr(values.dtype, "pyarrow_dtype", None)):
         return values.array.__arrow_array__().combine_chunks().to_numpy_ndarray()
     return values
@@ -95,33 +80,25 @@ def is_series(X):
 
 
 def is_list(X):
-    """Whether X has a signal, of any length, in each element, row or cell."""
+    """Whether X, no table, is a sequence or an array of signals."""
     if isinstance(X, np.ndarray):
         return X.dtype == object and (X.ndim == 1 or holds_signals(X.flat))
-    if is_frame(X):
-        return bool(cell_columns(X))
-    if is_arrow(X):
-        return is_list(of_arrow(X))
-    if is_series(X):
-        return True
-    is_sequence = all(
-        hasattr(X, name) for name in ("__len__", "__iter__", "__getitem__")
-    )
-    others = str, bytes, memoryview, Mapping, torch.Tensor
-    is_other = any(hasattr(X, name) for name in ("__array__", "toarray", "array_keys"))
-    return is_sequence and not is_other and not isinstance(X, others)
+    if isinstance(X, (str, bytes, memoryview, Mapping, torch.Tensor)):
+        return False
+    is_sequence = all(hasattr(X, f"__{name}__") for name in ("len", "iter", "getitem"))
+    others = "__array__", "toarray", "array_keys"
+    return is_sequence and not any(hasattr(X, name) for name in others)
+
+
+def first_known(values):
+    return next((value for value in values if not is_missing(value)), None)
 
 
 def holds_signals(values):
     """Whether the first value that is not missing is a signal rather than a number."""
     first = first_known(values)
-    others = str, bytes, Mapping
     is_long = hasattr(first, "__len__") and getattr(first, "ndim", 1) > 0
-    return is_long and not isinstance(first, others)
-
-
-def first_known(values):
-    return next((value for value in values if not is_missing(value)), None)
+    return is_long and not isinstance(first, (str, bytes, Mapping))
 
 
 def cell_columns(X):
@@ -134,178 +111,137 @@ def cell_columns(X):
 
 
 def read_cells(X, columns):
-    """Signals in cells of a DataFrame, and names of several such columns."""
+    """Signals in the cells of these columns of a DataFrame, and names of channels."""
     names = [X.columns[k] for k in columns]
     if len(columns) < len(X.columns):
-        others = [name for k, name in enumerate(X.columns) if k not in columns]
+        others = shortened([n for k, n in enumerate(X.columns) if k not in columns])
         raise ValueError(
             f"X has signals in the cells of its columns {shortened(names)}, and none "
-            f"in {shortened(others)}. Pass the signals alone: X[{shortened(names)}]."
+            f"in {others}. Pass the signals alone: X[{shortened(names)}]."
         )
     cells = [cells_of(column(X, k)) for k in columns]
     if len(cells) == 1:
         return [read_signal(x, i) for i, x in enumerate(cells[0])], None
-    return [
-        read_channels(row, i, names) for i, row in enumerate(zip(*cells, strict=True))
-    ], [str(name) for name in names]
+    rows = enumerate(zip(*cells, strict=True))
+    signals = [read_channels(row, i, names) for i, row in rows]
+    return signals, [str(name) for name in names]
 
 
 def read_channels(cells, i, names):
     """Sample i, (c, t_i), of cells that hold a channel each; a missing one is NaN."""
-    are_missing = [is_missing(x) for x in cells]
-    known = [
-        np.squeeze(read_signal(x, i))
-        for x, is_missing in zip(cells, are_missing, strict=True)
-        if not is_missing
-    ]
-    shapes = sorted({x.shape for x in known})
-    if len(shapes) != 1 or len(shapes[0]) != 1:
-        found = ", ".join(
-            f"{name!r}: {'nothing' if gone else np.shape(x)}"
-            for name, x, gone in zip(names, cells, are_missing, strict=True)
-        )
+    channels = [None if is_missing(x) else np.squeeze(read_signal(x, i)) for x in cells]
+    known = [x for x in channels if x is not None]
+    if len({x.shape for x in known}) != 1 or known[0].ndim != 1:
+        shapes = ["nothing" if x is None else x.shape for x in channels]
         raise ValueError(
-            f"Sample {i} of X has channels of several shapes, {shortened(found)[1:-1]}."
-            " Expected as many time steps in each column. Resample them, or pass the "
-            "columns one by one."
+            f"Sample {i} of X has channels of several shapes, {shortened(shapes)} in "
+            f"{shortened(names)}. Expected as many time steps in each column. Resample "
+            "them, or pass the columns one by one."
         )
-    filled = np.full((len(cells), *shapes[0]), np.nan)
-    filled[~np.array(are_missing)] = known
-    return np.stack(known) if len(known) == len(cells) else filled
+    missing = np.full(known[0].shape, np.nan)
+    return np.stack([missing if x is None else x for x in channels])
 
 
 def read_signal(x, i):
     """Sample i of a list as an array of numbers, of one or two dimensions."""
     refuse_masked(x)
-    if isinstance(x, Mapping):
-        raise ValueError(
-            f"Sample {i} of X is a {type(x).__name__} of {shortened([*x])}. Pass the "
-            "one of these that is the signal, as [x[key] for x in X]."
-        )
-    if is_missing(x):
-        raise ValueError(f"Sample {i} of X is missing: {x}. Leave it out.")
-    refuse_reference(x)
     try:
         signal = np.asarray(to_numpy(x))
         if signal.dtype == object and signal.ndim == 1 and holds_signals(signal):
             signal = np.stack([np.asarray(to_numpy(channel)) for channel in signal])
         signal = read_objects(signal) if signal.ndim else signal
     except (TypeError, ValueError):
-        signal = np.empty(0, object)
-    if signal.dtype.kind not in "biufc":
-        raise ValueError(
-            f"Sample {i} of X, of type {type(x).__name__}, is not a signal: it has "
-            "values that are no numbers, or channels of unequal lengths. Expected "
-            "numbers, (t_i,) or (n_channels, t_i), and NaN where nothing was measured."
-            f"{remedy_for(x)}"
-        )
-    if signal.ndim not in (1, 2):
-        raise ValueError(
-            f"Sample {i} of X has {signal.ndim} dimensions, shape {signal.shape}. "
-            "Expected (t_i,) or (n_channels, t_i); one signal alone is [signal]."
-        )
-    if not signal.size:
-        raise ValueError(
-            f"Sample {i} of X is empty, shape {signal.shape}. Leave it out."
-        )
-    return signal
-
-
-def refuse_reference(x):
-    """A ValueError for one of h5py's references to what is elsewhere in its file."""
-    if is_of(x, "h5py") and type(x).__name__ == "Reference":
-        raise ValueError(
-            "X holds references of HDF5, as to cells of MATLAB, no signals. Pass what "
-            "they refer to: [numpy.squeeze(file[x][()].T) for x in X[()].flat]."
-        )
+        signal = np.empty(1, object)
+    if is_missing(x) or not signal.size:
+        fault = "is empty or missing: leave it out"
+    elif signal.dtype.kind not in "biufc":
+        fault = "is not a signal: it has no numbers, or channels of unequal lengths"
+    elif signal.ndim not in (1, 2):
+        fault = f"has {signal.ndim} dimensions, shape {signal.shape}"
+    else:
+        return signal
+    raise ValueError(
+        f"Sample {i} of X, of type {type(x).__name__}, {fault}. Expected numbers, "
+        "(t_i,) or (n_channels, t_i), and NaN where nothing was measured; one signal "
+        f"alone is [signal].{remedy_for(x)}"
+    )
 
 
 def remedy_for(x):
-    """What to do with a text that is a signal, or an object that holds one; or ""."""
-    if isinstance(x, str) and x.lstrip()[:1] in ("[", "("):
-        if "..." in x:
-            return " It is an array as NumPy prints it, shortened: save it otherwise."
+    """What to do with a value that is no number, but may hold a signal; or ""."""
+    is_text = isinstance(x, str)
+    if isinstance(x, Mapping):
+        return f" Pass [x[key] for x in X], key being one of {shortened([*x])}."
+    if is_of(x, "h5py"):
+        return (
+            " Pass what HDF5's references, as to cells of MATLAB, refer to: "
+            "[numpy.squeeze(file[x][()].T) for x in X[()].flat]."
+        )
+    if is_text and x.lstrip()[:1] in ("[", "("):
         return f" It is the text {shortened(x)}: read it first, as by json.loads."
-    if isinstance(x, str) and DECIMAL_COMMA.fullmatch(x):
+    if is_text and DECIMAL_COMMA.fullmatch(x):
         return " If it is a number with a decimal comma, pass decimal=',' to read_csv."
-    if isinstance(x, (np.ndarray, np.generic, list, tuple, str, bytes)):
-        return ""
-    for name in ("samples", "get_data", "data"):
-        if hasattr(x, name):
-            call = "()" if callable(getattr(x, name)) else ""
-            return f" It may be what [x.{name}{call} for x in X] gives."
     return ""
 
 
 def read_array_like(X):
-    """What NumPy makes of X, which may be lazy; what it cannot read is refused."""
-    kind = f"{type(X).__module__.partition('.')[0]}.{type(X).__name__}"
-    kind = kind.removeprefix("builtins.")
-    if hasattr(X, "toarray"):  # sparse: scikit-learn's to refuse
+    """An array of X, which may be lazy, or sparse X, which scikit-learn refuses."""
+    if hasattr(X, "toarray"):
         return X
-    is_buffer = isinstance(X, memoryview)
-    if (hasattr(X, "__array__") or is_buffer) and not isinstance(X, Mapping):
-        try:
-            return np.asanyarray(X)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"X is a {kind}, which NumPy cannot read: {shortened(str(error))}. If "
-                "its signals have unequal lengths, pass list(X)."
-            ) from error
     remedy = "Pass an array, a DataFrame or a list of signals."
+    is_array = hasattr(X, "__array__") or isinstance(X, memoryview)
     if isinstance(X, Mapping) or hasattr(X, "array_keys"):  # or a Group of zarr
         remedy = f"Pass the one of {shortened([*X])} that holds signals, as X[key]."
+    elif is_array:
+        try:
+            return np.asanyarray(X)
+        except (TypeError, ValueError):
+            remedy = "If its signals have unequal lengths, pass list(X)."
     elif readers := [name for name in READERS if hasattr(X, name)]:
         remedy = f"Pass X.{readers[0]}(), and of it the signals alone."
     elif isinstance(X, (str, bytes)) or hasattr(X, "__fspath__"):
         remedy = "Read the file first, as by numpy.load or pandas.read_csv."
     elif isinstance(X, Iterable):
         remedy = "Pass list(X), a list of signals."
-    raise ValueError(f"X is a {kind}, which is no array. {remedy}")
+    kind = f"{type(X).__module__.partition('.')[0]}.{type(X).__name__}"
+    raise ValueError(
+        f"X is a {kind.removeprefix('builtins.')}, which is no array. {remedy}"
+    )
 
 
 def to_numpy(X, name="X"):
-    """Lists and tensors, from any device, as arrays; the rest is scikit-learn's."""
-    if isinstance(X, torch.Tensor):
-        return of_tensor(X, name)
-    if isinstance(X, np.ndarray) and X.dtype.name == "bfloat16":  # of ml_dtypes
-        return X.astype(np.float32)
-    if not isinstance(X, (list, tuple)):
-        return X
-    try:
+    """Lists and tensors as arrays; anything else is left to scikit-learn."""
+    if isinstance(X, (list, tuple)):
         return np.asarray(X)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} is a list whose rows have unequal lengths. Expected rows of one "
-            "length."
-        ) from error
+    if isinstance(X, torch.Tensor):
+        if X.is_nested:
+            raise ValueError(f"{name} is a nested Tensor. Pass list({name}.unbind()).")
+        if X.layout != torch.strided:
+            raise ValueError(f"{name} is a sparse Tensor. Pass {name}.to_dense().")
+        X = X.detach().cpu().resolve_conj().resolve_neg()
+        try:
+            return X.numpy()
+        except TypeError:  # bfloat16 and narrower ones
+            return X.float().numpy()
+    is_bfloat16 = isinstance(X, np.ndarray) and X.dtype.name == "bfloat16"
+    return X.astype(np.float32) if is_bfloat16 else X  # of ml_dtypes
 
 
-def of_tensor(X, name="X"):
-    """A Tensor as an array; what NumPy has no type for as float32."""
-    if X.is_nested:
-        raise ValueError(f"{name} is a nested Tensor. Pass list({name}.unbind()).")
-    if X.layout != torch.strided:
-        raise ValueError(f"{name} is a sparse Tensor. Pass {name}.to_dense().")
-    X = X.detach().cpu().resolve_conj().resolve_neg()
-    try:
-        return X.numpy()
-    except TypeError:  # bfloat16 and narrower ones
-        return X.float().numpy()
-
-
-def read_objects(X):
+def read_objects(X, where=""):
     """An array of objects as one of float64, NaN for None and pandas.NA."""
     if X.dtype.names:
         raise ValueError(
             f"X is an array of records with the fields {shortened(X.dtype.names)}. "
-            "Pass numbers, for example of some fields: numpy.array(X[fields].tolist())."
+            "Pass numbers: numpy.array(X[fields].tolist())."
         )
-    if X.dtype.kind in "SUO":
-        for x in X.flat:
-            refuse_reference(x)
-            break
-        refuse_text(X)
+    for position, value in np.ndenumerate(X) if X.dtype.kind in "SUO" else ():
+        if isinstance(value, (str, bytes)) or is_of(value, "h5py"):
+            kind = "text" if isinstance(value, (str, bytes)) else "references"
+            raise ValueError(
+                f"X has {kind}, first {shortened(str(value))} in {where}sample "
+                f"{position[0]}. Expected numbers, and NaN where nothing was measured."
+                f"{remedy_for(value)}"
+            )
     if X.dtype != object:
         return X
     missing = np.frompyfunc(is_na, 1, 1)(X).astype(bool)
@@ -313,7 +249,7 @@ def read_objects(X):
 
 
 def is_na(value):
-    """Whether it is pandas.NA, of which no comparison is true or false."""
+    """Whether it is pandas.NA, whose comparisons have no truth value."""
     return type(value).__name__ == "NAType"
 
 
@@ -325,109 +261,26 @@ def is_missing(value):
 
 
 def read_frame(X):
-    """A DataFrame of numbers, NaN where they are missing.
-
-    An error if it holds text, or a reading in each row.
-    """
+    """A DataFrame of numbers, NaN where they are missing; long ones are refused."""
     refuse_long(X)
     if hasattr(X, "sparse"):  # of pandas, where all columns are
         return X.sparse.to_dense()
     others = not_of_numbers(X)
-    for _, name, values in others:
-        refuse_text(values.to_numpy(), f"column {shortened(name)}, ")
-    if not others:
-        return X
-    if not hasattr(X, "iloc"):
-        decimals = [c.cast(float) for _, _, c in others if c.dtype.is_numeric()]
-        return X.with_columns(decimals)
-    X = X.copy(deep=False)
-    for k, _, values in others:
-        if values.dtype.kind not in "Mm":
-            numbers = values.astype(object).where(values.notna(), np.nan)
-            X.isetitem(k, numbers.astype(float))
+    X = X.copy(deep=False) if others and hasattr(X, "iloc") else X
+    for k, name, values in others:
+        numbers = read_objects(values.to_numpy(), f"column {shortened(name)}, ")
+        if hasattr(X, "iloc"):
+            X.isetitem(k, numbers)
+        else:
+            X = X.with_columns(type(values)(name, numbers))
     return X
 
 
 def refuse_masked(X, name="X"):
-    """A ValueError for masked values of X, y or Z."""
-    remedy = {
-        "X": "Pass X.astype(float).filled(numpy.nan): NaN is a missing value.",
-        "y": "Pass y.astype(float).filled(numpy.nan) if y holds numbers, y.filled(-1) "
-        "if labels: these are unlabelled.",
-        "Z": "Leave out such rows.",
-    }
+    """Refuse masked values of X, y or Z."""
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        labels = f", or {name}.filled(-1) if labels" if name == "y" else ""
         raise ValueError(
             f"{name} has masked values, which would be read as if they were measured. "
-            f"{remedy[name]}"
+            f"Replace them by NaN, {name}.astype(float).filled(numpy.nan){labels}."
         )
-
-
-def refuse_text(X, where=""):
-    """A ValueError for the first string in an array, of strings or objects."""
-    for position, value in np.ndenumerate(X):
-        if isinstance(value, (str, bytes)):
-            raise ValueError(
-                f"X has text, first {shortened(str(value))} in {where}sample "
-                f"{position[0]}. Expected numbers, and NaN where nothing was measured. "
-                f"Convert or leave out what is text.{remedy_for(value)}"
-            )
-        if X.dtype != object:
-            return
-
-
-def pad(signals, n_channels, n_timepoints, name):
-    """One array of a list of signals, NaN after the end of each shorter one.
-
-    Parameters
-    ----------
-    signals : list of ndarray of shape (c, t_i), or (t_i,), of c channels (c * t_i,)
-        As from `read`.
-    n_channels : int
-        Of signals (c * t_i,), which hold one channel after the other.
-    n_timepoints : int or None
-        Of the fitted signals; None: the longest of X.
-    name : str
-        The estimator's.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, c, n_timepoints) or (n_samples, c * n_timepoints)
-    """
-    if not signals:
-        raise ValueError("X is an empty list. Expected at least one signal.")
-    first = signals[0].shape
-    for i, signal in enumerate(signals):
-        if signal.ndim != len(first) or signal.shape[:-1] != first[:-1]:
-            raise ValueError(
-                f"X has signals of several kinds: sample 0 has shape {first}, sample "
-                f"{i} {signal.shape}. Expected (t_i,) for all, or (n_channels, t_i) "
-                "with as many channels in all. If time comes first, pass "
-                "[x.T for x in X]."
-            )
-        if signal.ndim == 1 and signal.size % n_channels:
-            raise ValueError(
-                f"Sample {i} of X has {signal.size} values, which are not divided by "
-                f"{n_channels} channels. Expected one channel after the other."
-            )
-    if len(first) == 2:
-        n_channels = first[0]
-    lengths = [signal.size // n_channels for signal in signals]
-    longest = int(np.argmax(lengths))
-    if n_timepoints is None:
-        n_timepoints = lengths[longest]
-    elif lengths[longest] > n_timepoints:
-        raise ValueError(
-            f"Sample {longest} of X has {lengths[longest]} time steps, but this {name} "
-            f"was fitted on at most {n_timepoints}. Cut it to {n_timepoints} time "
-            "steps, or refit with it."
-        )
-    dtype = np.result_type(*{signal.dtype for signal in signals})
-    if min(lengths) < n_timepoints and dtype.kind not in "fc":
-        dtype = np.float64
-    padded = np.empty((len(signals), n_channels, n_timepoints), dtype)
-    if min(lengths) < n_timepoints:
-        padded[:] = np.nan
-    for row, signal, length in zip(padded, signals, lengths, strict=True):
-        row[:, :length] = signal.reshape(n_channels, length)
-    return padded if len(first) == 2 else padded.reshape(len(signals), -1)

@@ -1,4 +1,4 @@
-"""What latents are taught: y as class indicators, or as standardised numbers."""
+"""Targets y, as class indicators or as standardised numbers."""
 
 import logging
 from collections.abc import Mapping
@@ -15,75 +15,41 @@ from skvae.inputs.suspicions import FAR, sentinels
 from skvae.messages import warn_user
 
 LOGGER = logging.getLogger("skvae")
-# float64 holds the variance of such numbers.
-MAX_NUMBER = 1e150
-# A column whose standard deviation is less, or less of its mean, is constant: that of
+MAX_NUMBER = 1e150  # float64 holds the variance of such numbers
+# A column is constant if its standard deviation is less, or less of its mean: that of
 # 0.1, in binary, comes out as 1e-17.
 MIN_STD, MIN_RELATIVE_STD = 1e-300, 1e-14
-# Fewer labels say nothing of how many classes there are; scikit-learn's number.
-MIN_LABELLED = 20
-# What says that a sample has no label, by `target_type`.
-UNLABELLED = {"auto": "-1", "labels": "None or NaN"}
+MIN_LABELLED = 20  # labels, to count their classes; scikit-learn's number
+UNLABELLED = {"auto": "-1", "labels": "None or NaN"}  # by `target_type`
 
 
 class Target(NamedTuple):
-    """What latents are taught.
+    """y, as the latents learn it."""
 
-    Attributes
-    ----------
-    values : ndarray of float32, shape (n_samples, n_targets)
-        Class indicators, or numbers standardised by column; NaN where unknown.
-    classes : ndarray of shape (n_classes,) or None
-        None: y holds numbers.
-    offset, scale : ndarray of shape (n_targets,) or None
-        Of numbers: ``values = (y - offset) / scale``; a scale of 0 marks a column that
-        is left out, since it is constant.
-    """
-
-    values: np.ndarray
-    classes: np.ndarray | None
+    values: np.ndarray  # (n, n_targets) float32, NaN where unknown
+    classes: np.ndarray | None  # of the indicators; None: y holds numbers
+    # Of numbers (n_targets,): values = (y - offset) / scale; a scale of 0 marks a
+    # constant column, which is left out.
     offset: np.ndarray | None
     scale: np.ndarray | None
 
     @property
     def n_dims(self):
-        """Dimensions that a linear map needs to tell all there is."""
+        """Number of dimensions in which a linear map can hold y."""
         if self.classes is not None:
             return len(self.classes) - 1
         return int((self.scale > 0).sum())
 
 
 def check_target(y, n_samples, before=None, classes=None, target_type="auto"):
-    """`Target` of class labels or numbers.
+    """`Target` of class labels or numbers y, (n_samples,) or (n_samples, n_targets).
 
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,) or (n_samples, n_targets)
-        Class labels, numbers or strings, or numbers, each NaN where it is unknown.
-    n_samples : int
-    before : Target, optional
-        Of an earlier fit that goes on: its classes, or its units.
-    classes : array-like of shape (n_classes,), optional
-        The classes that will come.
-    target_type : {"auto", "labels", "numbers"}
-        "auto": as `type_of_target` tells them apart, so that whole numbers in one
-        column are labels, and -1 (or "-1") is unlabelled, scikit-learn's convention for
-        semi-supervised learning. "labels": None and NaN are unlabelled, -1 is a class.
-
-    Returns
-    -------
-    Target
+    The target of the first fit, `before`, fixes the classes or the units, `classes`
+    all labels that will come. `target_type`: as of `ConvVAETransformer`.
     """
     with shared_errors():
         names = list(getattr(y, "columns", ()))
-        y = target_array(y)
-        if y.ndim not in (1, 2) or len(y) != n_samples:
-            raise ValueError(
-                f"X has {n_samples} samples and y has shape {y.shape}. Expected one "
-                "label or one row of numbers per sample: (n_samples,) or (n_samples, "
-                "n_targets)."
-            )
-        check_size(y)
+        y = target_array(y, n_samples)
         if before is not None and classes is None:
             classes = before.classes
         is_numbers = classes is None and (
@@ -93,81 +59,64 @@ def check_target(y, n_samples, before=None, classes=None, target_type="auto"):
         )
         if target_type == "numbers" and not is_numbers:
             raise ValueError(
-                "target_type='numbers', but there are classes, passed or of the first "
-                "fit. Leave `classes` out, or fit anew."
+                "There are classes, passed or of the first fit, but target_type is "
+                "'numbers'. Leave `classes` out, or fit anew."
             )
     is_text = y.dtype.kind in "OSU"
-    if any(from_all(is_text)) and not is_text and y.ndim == 1:
-        unlabelled = is_unlabelled(y, target_type)
-        if unlabelled.all():  # beside labels of text
-            y, is_text = np.full(len(y), "-1" if target_type == "auto" else None), True
-    refuse_differences(
-        {
-            "Whether y is text": is_text,
-            "classes": None if classes is None else np.unique(classes).tolist(),
-        }
-    )
+    is_text_elsewhere = any(from_all(is_text)) and not is_text and y.ndim == 1
+    if is_text_elsewhere and is_unlabelled(y, target_type).all():
+        y, is_text = np.full(len(y), "-1" if target_type == "auto" else None), True
+    given = None if classes is None else np.unique(classes).tolist()
+    refuse_differences({"Whether y is text": is_text, "classes": given})
     if any(from_all(is_numbers)):
         return encode_numbers(y, before, names)
     return encode_labels(y, classes, target_type)
 
 
-def target_array(y):
-    """y as an array, of objects only where there is text among them.
-
-    NaN where numbers are missing: None, or missing in a DataFrame or Series.
-    """
+def target_array(y, n_samples):
+    """y as an array, of objects if it holds text, with NaN for missing numbers."""
     refuse_masked(y, "y")
     is_array = hasattr(y, "__len__") or hasattr(y, "__array__")
     if isinstance(y, (Mapping, str)) or not is_array:
         raise ValueError(
-            f"y is of type {type(y).__name__}. Expected an array, a Series or a list "
-            "of labels or numbers, one for each signal."
+            f"y is of type {type(y).__name__}. Expected an array of labels or numbers."
         )
     missing = np.asarray(y.isna() if hasattr(y, "isna") else False)
     y = np.asarray(to_numpy(y, "y"))
     if y.dtype.kind not in "biufSUO":
+        raise ValueError(f"y has dtype {y.dtype}. Expected labels or numbers.")
+    if y.ndim not in (1, 2) or len(y) != n_samples:
         raise ValueError(
-            f"y has dtype {y.dtype}. Expected labels or numbers: convert it, for "
-            "example with y.astype(str)."
+            f"X has {n_samples} samples and y has shape {y.shape}. Expected one label "
+            "or one row of numbers for each sample."
         )
-    is_text = y.dtype != object or any(isinstance(value, str) for value in y.ravel())
-    if is_text:
-        return y
-    missing = missing | np.frompyfunc(is_missing, 1, 1)(y).astype(bool)
-    is_numbers = all(isinstance(value, Number) for value in y[~missing].ravel())
-    if not missing.any() and not (is_numbers and y.dtype == object):
-        return np.array(y.tolist())
-    return np.where(missing, np.nan, y).astype(np.float64)
-
-
-def check_size(y):
-    """Refuse infinity, and numbers whose variance float64 does not hold."""
-    largest = 0.0
-    if y.dtype.kind in "fiu":
-        largest = np.nanmax(np.abs(y, dtype=np.float64), initial=0.0)
+    if y.dtype == object and not any(isinstance(value, str) for value in y.ravel()):
+        missing = missing | np.frompyfunc(is_missing, 1, 1)(y).astype(bool)
+        is_numbers = all(isinstance(value, Number) for value in y[~missing].ravel())
+        if not is_numbers and not missing.any():
+            return np.array(y.tolist())
+        y = np.where(missing, np.nan, y).astype(np.float64)
+    is_number = y.dtype.kind in "fiu"
+    largest = np.nanmax(np.abs(y, dtype=float), initial=0.0) if is_number else 0
     if largest > MAX_NUMBER:
         raise ValueError(
             f"y has values as large as {largest:.0e}. Expected finite numbers, of at "
             f"most {MAX_NUMBER:.0e}, or NaN where a sample is unlabelled."
         )
+    return y
 
 
 def is_continuous(y):
-    """Whether y holds numbers rather than labels, missing ones left out."""
+    """Whether y holds numbers rather than labels."""
     if y.dtype.kind not in "fiu":
         return False
     known = y[~np.isnan(y)]
-    if (y.ndim == 2 and y.shape[1] > 1) or not len(known):
-        return True
-    return type_of_target(known) == "continuous"
+    is_wide = y.ndim == 2 and y.shape[1] > 1
+    return is_wide or not len(known) or type_of_target(known) == "continuous"
 
 
 def encode_numbers(y, before=None, names=()):
-    """`Target` of numbers y, NaN where one is unknown.
-
-    A constant column is left out, with a warning that gives its name or number.
-    """
+    """`Target` of numbers y, of columns with these names, NaN where one is unknown."""
     with shared_errors():
         if y.dtype.kind not in "biuf":
             raise ValueError(
@@ -178,61 +127,60 @@ def encode_numbers(y, before=None, names=()):
         if message := sentinels(values[:, :, None], "y", "column"):
             warn_user(message)
     refuse_differences({"The number of columns of y": values.shape[1]})
-    if before is not None:
+    if before is None:
+        offset, scale = offset_and_scale(values, names)
+    else:
         offset, scale = before.offset, before.scale
         if len(offset) != values.shape[1]:
             raise ValueError(
-                f"y has {values.shape[1]} columns, but that of the first fit had "
+                f"y has {values.shape[1]} columns, that of the first fit had "
                 f"{len(offset)}. Expected as many."
-            )
-    else:
-        offset, scale, n_known = mean_and_std(values)
-        # Of so small a spread that a number divided by it is none.
-        is_constant = scale <= np.maximum(MIN_STD, MIN_RELATIVE_STD * np.abs(offset))
-        if is_constant.all():
-            raise ValueError(
-                f"y has {n_known.max()} numbers besides NaN, which means unlabelled, "
-                f"and each column of them is constant: standard deviation {scale}. "
-                "Expected at least 2 that differ for label_weight > 0."
-            )
-        scale = np.where(is_constant, 0.0, scale)
-        if is_constant.any():
-            left_out = np.flatnonzero(is_constant).tolist()
-            left_out = [names[k] if names else k for k in left_out]
-            warn_user(
-                f"y is constant, or known nowhere, in its columns {left_out}, which "
-                "are left out."
             )
     is_used = scale > 0
     values = np.where(is_used, (values - offset) / np.where(is_used, scale, 1), np.nan)
     return Target(values.astype(np.float32), None, offset, scale)
 
 
-def mean_and_std(values):
-    """Of known values (n, d), these (d,), and their number (d,), over all processes."""
-    is_known = ~np.isnan(values)
-    n_known = is_known.sum(axis=0)
-    n = np.maximum(1, n_known)
-    mean = np.where(is_known, values, 0).sum(axis=0) / n
-    variance = np.square(np.where(is_known, values - mean, 0)).sum(axis=0) / n
-    parts = from_all((n_known, mean, variance))
-    n_known, mean, variance = pooled(*zip(*parts, strict=True))
-    return mean, np.sqrt(variance), n_known
+def offset_and_scale(values, names):
+    """Mean and standard deviation of known values (n, d), over all processes.
+
+    The latter is 0 for a column that is constant, with a warning.
+    """
+    n_known = (~np.isnan(values)).sum(axis=0)
+    known = np.ma.masked_invalid(values)
+    moments = [part.filled(0.0) for part in (known.mean(axis=0), known.var(axis=0))]
+    parts = from_all((n_known, *moments))
+    n_known, offset, variance = pooled(*zip(*parts, strict=True))
+    scale = np.sqrt(variance)
+    is_constant = scale <= np.maximum(MIN_STD, MIN_RELATIVE_STD * np.abs(offset))
+    if is_constant.all():
+        raise ValueError(
+            f"y has {n_known.max()} numbers besides NaN, and each column of them is "
+            f"constant: standard deviation {scale}. Expected at least 2 that differ."
+        )
+    if is_constant.any():
+        columns = np.flatnonzero(is_constant).tolist()
+        columns = [names[k] if names else k for k in columns]
+        warn_user(
+            f"y is constant, or known nowhere, in its columns {columns}, which are "
+            "left out."
+        )
+    return offset, np.where(is_constant, 0.0, scale)
 
 
 def is_unlabelled(y, target_type):
-    """Which labels y (n,) say that there is none."""
-    labels = y.tolist()
-    if target_type == "labels":
-        return np.array([is_missing(label) for label in labels], dtype=bool)
+    """Whether each label of y (n,) means that there is none."""
     # An array of strings turns the -1 among them into "-1".
-    return np.array(
-        [not is_missing(label) and label in (-1, "-1") for label in labels], dtype=bool
+    is_mark = (
+        is_missing
+        if target_type == "labels"
+        else lambda label: not is_missing(label) and label in (-1, "-1")
     )
+    return np.array([is_mark(label) for label in y.tolist()], dtype=bool)
 
 
 def encode_labels(y, classes=None, target_type="auto"):
-    """`Target` of class labels y; see `check_target` for what is unlabelled."""
+    """`Target` of class labels y."""
     with shared_errors():
         y = column_or_1d(y, warn=True)
         unlabelled = is_unlabelled(y, target_type)
@@ -240,66 +188,58 @@ def encode_labels(y, classes=None, target_type="auto"):
         if any(is_missing(label) for label in known.tolist()):
             raise ValueError(
                 "y has missing labels, None or NaN. Expected -1 for an unlabelled "
-                "sample, or target_type='labels', where None and NaN are unlabelled. "
-                "If y holds numbers, set target_type='numbers'."
+                "sample, or target_type='labels', or 'numbers' if y holds these."
             )
         kind = type_of_target(known)
         if kind not in ("binary", "multiclass"):
             raise ValueError(
-                f"y is {kind}, as type_of_target of scikit-learn says. Expected class "
-                f"labels of one type, or {UNLABELLED[target_type]} for unlabelled; "
-                "numbers are learned with target_type='numbers'."
+                f"y is {kind}, by type_of_target of scikit-learn. Expected labels of "
+                f"one type, {UNLABELLED[target_type]} for unlabelled, or numbers and "
+                "target_type='numbers'."
             )
     parts = from_all((np.unique(known), len(known), int(unlabelled.sum())))
-    found = np.unique(np.concatenate([labels for labels, *_ in parts]))
-    n_labelled, n_unlabelled = (sum(part[i] for part in parts) for i in (1, 2))
+    labels, n_labelled, n_unlabelled = zip(*parts, strict=True)
+    labels = np.unique(np.concatenate(labels))
     if classes is None:
-        warn_of_labels(found, n_labelled, n_unlabelled, target_type)
-    if target_type == "auto" and n_unlabelled:
-        LOGGER.info(
-            "%d of %d samples, of label -1, are taken for unlabelled",
-            n_unlabelled,
-            n_labelled + n_unlabelled,
-        )
-    classes = found if classes is None else np.unique(classes)
-    unknown = np.setdiff1d(found, classes)
+        warn_of_labels(labels, sum(n_labelled), sum(n_unlabelled), target_type)
+    if target_type == "auto" and (n := sum(n_unlabelled)):
+        total = n + sum(n_labelled)
+        LOGGER.info("%d of %d samples, of label -1, are taken for unlabelled", n, total)
+    classes = labels if classes is None else np.unique(classes)
+    unknown = np.setdiff1d(labels, classes)
     if len(unknown):
         raise ValueError(
             f"y has the labels {unknown.tolist()}, which the first fit did not see. "
-            f"Expected {classes.tolist()}, or {UNLABELLED[target_type]} for "
-            "unlabelled. Pass all labels that will come as `classes` to the first call "
-            "of partial_fit."
+            f"Expected {classes.tolist()}, or {UNLABELLED[target_type]}. Pass all that "
+            "will come as `classes` to the first call of partial_fit."
         )
     if len(classes) < 2:
         raise ValueError(
-            f"y has {len(classes)} class(es) besides {UNLABELLED[target_type]}, which "
-            "means unlabelled. Expected at least 2 for label_weight > 0. If -1 is one "
-            "of your classes, set target_type='labels'."
+            f"y has {len(classes)} class(es) besides {UNLABELLED[target_type]}. "
+            "Expected at least 2 for label_weight > 0. If -1 is a class, set "
+            "target_type='labels'."
         )
     values = np.full((len(y), len(classes)), np.nan, np.float32)
     values[~unlabelled] = known[:, None] == classes
     return Target(values, classes, None, None)
 
 
-def warn_of_labels(found, n_labelled, n_unlabelled, target_type):
+def warn_of_labels(labels, n_labelled, n_unlabelled, target_type):
     """Warn of classes that may be numbers, or marks of what is unlabelled."""
-    is_auto = target_type == "auto"
-    is_text = found.dtype.kind in "OSU"
-    is_many = len(found) > n_labelled / 2 > MIN_LABELLED / 2
-    if is_auto and is_many and not is_text:
+    is_auto, is_text = target_type == "auto", labels.dtype.kind in "OSU"
+    if is_auto and not is_text and len(labels) > n_labelled / 2 > MIN_LABELLED / 2:
         warn_user(
-            f"y has {len(found)} classes among {n_labelled} labelled samples: whole "
-            "numbers are taken for labels. If they are numbers, set "
-            "target_type='numbers'; if not, 'labels'."
+            f"y has {len(labels)} classes among {n_labelled} labelled samples. If they "
+            "are numbers, set target_type='numbers'; if labels, 'labels'."
         )
-    if is_auto and n_unlabelled and found.tolist() in ([0, 1], ["0", "1"]):
+    if is_auto and n_unlabelled and labels.tolist() in ([0, 1], ["0", "1"]):
         warn_user(
             f"y has -1, 0 and 1, of which -1, in {n_unlabelled} samples, is taken for "
             "unlabelled. If it is a class, set target_type='labels', if these are "
             "numbers, 'numbers'. If it is not, put NaN in its place and set 'labels'."
         )
-    if found.dtype.kind in "if" and len(found) > 2:
-        least, low, high = float(found[0]), float(found[1]), float(found[-1])
+    if labels.dtype.kind in "if" and len(labels) > 2:
+        least, low, high = float(labels[0]), float(labels[1]), float(labels[-1])
         if low >= 0 and -least > FAR * (high - low):
             warn_user(
                 f"y has the class {least:.9g}, far below all others, {low:.9g} to "
