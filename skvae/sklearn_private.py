@@ -1,6 +1,7 @@
 """What scikit-learn keeps private, or has only in newer versions, and skvae uses."""
 
 from sklearn.base import _fit_context as fit_context
+from sklearn.preprocessing._data import _is_constant_feature as is_constant_feature
 from sklearn.utils._param_validation import (
     Interval,
     StrOptions,
@@ -26,6 +27,7 @@ __all__ = [
     "StrOptions",
     "container_adapter",
     "fit_context",
+    "is_constant_feature",
     "parse_version",
     "validate_parameter_constraints",
 ]
