@@ -49,15 +49,7 @@ class RandomConvolutions(nn.Module):
     sums are exact: responses are whole numbers of 16 bits, levels and spreads whole
     numbers below 2**53 in float64.
 
-    Parameters
-    ----------
-    n_channels, n_timepoints : int
-        Shape of the signals. torch's global generator draws kernels and channels.
-
-    Attributes
-    ----------
-    n_features : int
-        ``32 * n_dilations * 4``.
+    torch's global generator draws the kernels and the channels that they read.
 
     References
     ----------
@@ -95,6 +87,7 @@ class RandomConvolutions(nn.Module):
 
     @property
     def n_features(self):
+        """``32 * n_dilations * 4``."""
         return self.thresholds.numel()
 
     @property

@@ -34,16 +34,9 @@ class GapFiller(nn.Module):
     by ``correlation**d`` over d time steps, and e is white with variances ``white``. So
     the edges and the other channels bridge a short gap, and a long one is filled by
     the usual course of such signals. Where training signals have gaps, filling them and
-    learning from them take turns, as in expectation and maximisation.
-
-    Parameters
-    ----------
-    n_channels, n_timepoints : int
-
-    References
-    ----------
-    Roweis (1998), EM algorithms for PCA, section 4,
-    https://papers.nips.cc/paper/1398-em-algorithms-for-pca-and-spca
+    learning from them take turns, as in expectation and maximisation (Roweis 1998, EM
+    algorithms for PCA, section 4,
+    https://papers.nips.cc/paper/1398-em-algorithms-for-pca-and-spca).
     """
 
     def __init__(self, n_channels, n_timepoints):
@@ -62,12 +55,13 @@ class GapFiller(nn.Module):
         self.float()  # whatever the default dtype is
 
     def set(self, **arrays):
+        """Set buffers."""
         for name, values in arrays.items():
             self.get_buffer(name).copy_(torch.as_tensor(values))
 
     @torch.no_grad()
     def fit(self, x, seed=0):
-        """Learn from signals x (n, c, t), each channel of which is measured."""
+        """Learn from signals x (n, c, t), in each channel of which values are known."""
         x = x.double().cpu()
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(x))
@@ -87,9 +81,9 @@ class GapFiller(nn.Module):
         return self
 
     def excess_in_blocks(self, x):
-        """Ratio of errors to expected ones, in a part of whole signals x (n, c, t).
+        """The `excess` in a part of whole signals x (n, c, t), learned from the others.
 
-        They lose a fifth of their time steps, and are filled by what the rest taught.
+        The part loses a fifth of its time steps.
         """
         self.set(excess=1.0)
         n_tests = min(len(x) // 4, n_tried(x[0].numel()))
@@ -97,30 +91,38 @@ class GapFiller(nn.Module):
             return 1.0
         tests, x = x[:n_tests], x[n_tests:]
         self.learn(x, np.arange(len(x)))
-        gaps = without_blocks(tests)
-        filled, std = self(gaps, return_std=True).unbind(1)
-        return excess((filled - tests)[gaps.isnan()], std[gaps.isnan()])
+        return self.errors(tests, without_blocks(tests))[1]
 
     def choose_rounds(self, x, rng):
-        """The best number of rounds, and the ratio of errors to expected ones there.
+        """The best number of rounds, and its `excess`, for signals x (n, c, t).
 
-        Both are those in values that signals x (n, c, t), in random order, lose beyond
-        their own gaps.
+        These, in random order, lose values beyond their own gaps.
         """
         less = with_more_gaps(x, rng)
-        is_held_out = less.isnan() & ~x.isnan()
-        rows = is_held_out.flatten(1).any(dim=1)
-        is_held_out = is_held_out[rows]
+        is_tested = (less.isnan() & ~x.isnan()).flatten(1).any(dim=1)
         self.start(less)
         errors, excesses = [], []
         for n_components in ROUNDS:
             self.learn(less, np.arange(len(x)), n_components)
-            filled, std = self(less[rows], return_std=True).unbind(1)
-            error = torch.where(is_held_out, filled - x[rows], 0.0)
-            errors.append(error.square().sum(dim=(1, 2)))
-            excesses.append(excess(error[is_held_out], std[is_held_out]))
+            of_round, excess = self.errors(x[is_tested], less[is_tested])
+            errors.append(of_round.square().sum(dim=(1, 2)))
+            excesses.append(excess)
         last = last_of_best(torch.stack(errors).numpy())
         return 1 + last, excesses[last]
+
+    def errors(self, x, less):
+        """Errors (n, c, t) in values of x that `less` has not, 0 elsewhere; the excess.
+
+        The excess is their root mean square, in units of the expected one, within
+        limits: it would be infinite where a channel was constant in training.
+        """
+        filled, std = self(less, return_std=True).unbind(1)
+        is_lost = less.isnan() & ~x.isnan()
+        errors = torch.where(is_lost, filled - x, 0.0)
+        if not is_lost.any():
+            return errors, 1.0
+        excess = float((errors / std)[is_lost].square().mean().sqrt())
+        return errors, min(max(excess, 1 / MAX_EXCESS), MAX_EXCESS)
 
     def start(self, x):
         """Set the model to noise around the mean of signals x (n, c, t)."""
@@ -144,16 +146,11 @@ class GapFiller(nn.Module):
         """
         is_missing, x = x.isnan().numpy(), self(x).numpy()
         n_samples, *shape = x.shape
-        rows = x.reshape(n_samples, -1)
-        n_components = min(
-            n_components, self.loadings.shape[-1], n_samples // SIGNALS_PER_COMPONENT
-        )
-        n_components = max(1, n_components)
-        mean = rows.mean(axis=0)
-        repeats = REPEATED * repeated((rows - mean).reshape(x.shape)).reshape(
-            rows.shape
-        )
-        _, _, directions = thin_svd(rows - mean + repeats, n_components)
+        limits = self.loadings.shape[-1], n_samples // SIGNALS_PER_COMPONENT
+        n_components = max(1, min(n_components, *limits))
+        rows, mean = x.reshape(n_samples, -1), x.mean(axis=0)
+        repeats = REPEATED * repeated(x - mean).reshape(rows.shape)
+        _, _, directions = thin_svd(rows - mean.ravel() + repeats, n_components)
 
         noise = np.zeros_like(rows)
         explained = np.zeros(n_components)
@@ -175,7 +172,7 @@ class GapFiller(nn.Module):
         mixing, correlation, white = sources_of(noise)
         floor = max((MIN_STD * rows.std()) ** 2, 1e-30)
         self.set(
-            mean=mean.reshape(shape),
+            mean=mean,
             loadings=loadings,
             mixing=mixing,
             correlation=correlation,
@@ -275,17 +272,6 @@ def with_more_gaps(x, rng):
     n_staying = (~is_missing & ~more).sum(axis=(1, 2))
     more[2 * n_staying < (~is_missing).sum(axis=(1, 2))] = False
     return torch.where(torch.from_numpy(more), torch.nan, x)
-
-
-def excess(errors, std):
-    """Root mean square of errors in units of std, within limits; 1 if there are none.
-
-    It would be infinite where a channel was constant in training.
-    """
-    if not len(errors):
-        return 1.0
-    ratio = float((errors / std).square().mean().sqrt())
-    return min(max(ratio, 1 / MAX_EXCESS), MAX_EXCESS)
 
 
 def last_of_best(errors):

@@ -108,21 +108,11 @@ class Sums:
 
 
 def gather(read, width, known, seed):
-    """Read signals once, into `Rows` of random folds, the same for any processes.
+    """Read signals once, into a list of `Rows` of random folds.
 
-    Parameters
-    ----------
-    read : callable
-        Indices, an ndarray of int, to values as in `Rows`, of any float dtype.
-    width : int
-        Columns of these values.
-    known : ndarray of bool, shape (n_samples, n_targets)
-        Of this process, as are the signals that it reads.
-    seed : int
-
-    Returns
-    -------
-    list of Rows
+    ``read(index)`` gives values as in `Rows`, with `width` columns, of any float dtype.
+    It reads the signals of this process, of which the targets `known` (n_samples,
+    n_targets) are known. The folds of all signals do not depend on the processes.
     """
     counts = from_all(len(known))
     n_before, n_all = sum(counts[: rank()]), sum(counts)

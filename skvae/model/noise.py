@@ -10,14 +10,9 @@ MIN_WHITE_STD = 3e-3  # least standard deviation of white noise, of a channel's 
 class Sources:
     """Expected sources s of ``x = mixing @ s + e``, e ~ N(0, I), over time.
 
-    Their precision matrix is a band: it links each time step to its neighbours only.
-
-    Parameters
-    ----------
-    mixing : ndarray of shape (n_samples, n_timepoints, n_channels, n_sources)
-        Zero where nothing was measured.
-    correlation : ndarray of shape (n_sources,)
-        Of each source, of variance 1, over one time step.
+    Mixing (n, t, c, s) is 0 where nothing was measured. The sources have variance 1,
+    and `correlation` (s,) over one time step. Their precision matrix is a band, as it
+    links each time step to its neighbours only.
     """
 
     def __init__(self, mixing, correlation):

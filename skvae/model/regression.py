@@ -48,12 +48,12 @@ def choose(blocks, views, scale):
         if are_signals:
             left_out = partial(leave_one_out, *rows)
             step = math.ceil(len(folds) / MAX_EXACT)
-            some_left_out = partial(leave_one_out, *(part[::step] for part in rows))
+            of_part = partial(leave_one_out, *(part[::step] for part in rows))
         else:
             grams = np.stack([gram(*rows, folds == fold) for fold in parts])
             left_out = partial(leave_folds_out, grams)
-            some_left_out = partial(leave_folds_out, grams, n_left_out=1)
-        options, *_ = search(some_left_out, MIXES, views)
+            of_part = partial(leave_folds_out, grams, n_left_out=1)
+        options, *_ = search(of_part, MIXES, views)
         mixes = np.unique(options[:, :2], axis=0)
         options, errors, errors_of_mean = search(left_out, mixes, views)
         choice.options[columns] = options
