@@ -114,14 +114,11 @@ def fit_components(blocks, views, n_components, seed, choice=None):
     """
     rows, mean, n_samples = centre([block.values for block in blocks])
     n_values, n_inputs = views.n_values, views.n_values + views.n_features
-    inputs, x, features = (
-        rows[:, :n_inputs],
-        rows[:, :n_values],
-        rows[:, n_values:n_inputs],
-    )
+    inputs = rows[:, :n_inputs]
+    x, features = np.split(inputs, [n_values], axis=1)
     dof = max(n_samples - 1, 1.0)
 
-    # Each view is divided by the root of its total variance, then weighted.
+    # A view is divided by the root of its total variance, and weighted.
     variance = np.square(x).sum() / dof
     is_constant = variance <= MIN_VARIANCE * np.square(mean[:n_values]).sum()
     of_x = np.full(n_values, 0.0 if is_constant else 1 / np.sqrt(variance))
