@@ -202,18 +202,19 @@ class RandomConvolutions(nn.Module):
             summed = whole_sums(scaled, inputs)
             q[: len(inputs), edge : edge + n_timepoints] = as_array(summed)
             xp.multiply(q, 3, out=tripled)
-            kernels = np.array(list(itertools.chain(*members)))
+            kernels = np.array([kernel for group in members for kernel in group])
             rows = np.repeat(np.arange(len(members)), [len(group) for group in members])
-            taps = self.taps.cpu().numpy()[kernels].T - N_TAPS // 2
+            taps = self.taps.cpu().numpy()[kernels] - N_TAPS // 2
+            windows = edge + np.multiply.outer(self.dilations, taps)  # (d, k, 3)
             for i, dilation in enumerate(self.dilations):
                 ends = edge - N_TAPS // 2 * dilation
                 three = threes[:, : n_timepoints + 6 * dilation]
                 sum_of_three(xp, q[:, ends : q.shape[1] - ends], dilation, three)
                 sum_of_three(xp, three, 3 * dilation, nine)
-                index = np.stack([rows, *(edge + dilation * taps)])
                 for start in range(0, len(kernels), n_at_once):
                     part = slice(start, start + n_at_once)
-                    responses = sum_of_taps(xp, at, nine, index[:, part], out)
+                    index = rows[part], windows[i, part]
+                    responses = sum_of_taps(xp, at, nine, *index, out)
                     yield kernels[part], i, responses
 
     def find_gains(self, x):
@@ -313,20 +314,21 @@ def sum_of_three(xp, q, step, out):
     out += q[:, 2 * step :]
 
 
-def sum_of_taps(xp, at, nine, index, out):
-    """Responses (k, t, n): three windows of the inputs, less the sum of nine taps.
+def sum_of_taps(xp, at, nine, rows, windows, out):
+    """Responses (k, t, n): three windows of each row, less the sum of its nine taps.
 
-    `index` (4, k) has a kernel's row, and its windows in ``at[row]``.
+    Rows (k,) are those of `at` and `nine`, and windows (k, 3) those in ``at[row]``.
     """
     if at.shape[2] * at.shape[3] <= FEW_STEPS:
-        row, a, b, c = index
-        responses = at[row, a]
-        responses += at[row, b]
-        responses += at[row, c]
-        responses -= nine[row]
+        a, b, c = windows.T
+        responses = at[rows, a]
+        responses += at[rows, b]
+        responses += at[rows, c]
+        responses -= nine[rows]
         return responses
-    responses, common, before = out[: index.shape[1]], out[-1], None
-    for response, (row, a, b, c) in zip(responses, index.T.tolist(), strict=True):
+    responses, common, before = out[: len(rows)], out[-1], None
+    index = zip(responses, rows.tolist(), windows.tolist(), strict=True)
+    for response, row, (a, b, c) in index:
         if (row, a) != before:
             xp.subtract(at[row, a], nine[row], out=common)
             before = row, a
