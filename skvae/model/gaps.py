@@ -223,18 +223,18 @@ def fill(x, mean, loadings, mixing, correlation, white, excess, return_std=False
 
     pull = mixed.swapaxes(2, 3) @ measured  # (n, t, n_sources, n_components + 1)
     sources = Sources(mixed, correlation)
-    noise = sources.solve(pull)  # the sources that are expected in each column
-    products = inner(measured, measured) - inner(pull, noise)
+    expected = sources.solve(pull)  # sources of each column
+    products = inner(measured, measured) - inner(pull, expected)
     precision = products[:, :-1, :-1] + np.eye(n_components)
     covariance = np.linalg.inv(precision)[:, None]
     z = covariance @ products[:, None, :-1, -1:]  # (n, 1, n_components, 1)
 
     signal = columns[..., :-1] @ z
-    signal += mixing @ (noise[..., -1:] - noise[..., :-1] @ z)
+    signal += mixing @ (expected[..., -1:] - expected[..., :-1] @ z)
     filled = np.where(is_missing, mean + signal.squeeze(3), x)
     if not return_std:
         return filled
-    unexplained = columns[..., :-1] - mixing @ noise[..., :-1]
+    unexplained = columns[..., :-1] - mixing @ expected[..., :-1]
     of_z = (unexplained @ covariance * unexplained).sum(axis=3)
     of_noise = (mixing @ sources.covariances() * mixing).sum(axis=3)
     std = np.where(is_missing, excess * np.sqrt(of_noise + of_z + white), 0.0)

@@ -118,8 +118,8 @@ def leave_one_out(inputs, y, weights):
     for penalty in PENALTIES:
         shrinkage = s**2 / (s**2 + penalty * total)
         residuals = y - u @ (shrinkage[:, None] * projected)
-        others = 1 - 1 / len(y) - own @ shrinkage
-        yield penalty, np.square(residuals / np.maximum(others, TINY)[:, None])
+        of_others = np.maximum(1 - 1 / len(y) - own @ shrinkage, TINY)
+        yield penalty, np.square(residuals / of_others[:, None])
 
 
 def leave_folds_out(grams, weights, n_left_out=None):
@@ -131,8 +131,8 @@ def leave_folds_out(grams, weights, n_left_out=None):
     n = len(weights)
     errors = []
     for fold in grams[:n_left_out]:
-        others = grams.sum(axis=0) - fold
-        xx, xy = others[:n, :n] * np.outer(weights, weights), others[:n, n:]
+        rest = grams.sum(axis=0) - fold
+        xx, xy = rest[:n, :n] * np.outer(weights, weights), rest[:n, n:]
         squares, vectors = eigh(xx, check_finite=False)
         squares = squares.clip(0)
         total = max(squares.sum(), TINY)
