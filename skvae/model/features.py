@@ -159,12 +159,14 @@ class RandomConvolutions(nn.Module):
         words = mask.view(*shape[:2], n_rows, fold * n_samples).view(torch.int64)
         parts = words.split(MAX_BYTE, dim=2)
         sums = words.new_empty(len(parts), *self.thresholds.shape, words.shape[3])
+        if n_samples == 1:  # NumPy adds up single words faster than PyTorch
+            parts = [as_array(part) for part in parts]
         sums_of_parts = as_array(sums)
         for kernels, i, responses in self.responses(x):
             k = len(kernels)
             greater(responses[:, None], thresholds[kernels, i], out=above[:k])
             for part, summed in zip(parts, sums_of_parts, strict=True):
-                summed[kernels, i] = as_array(part[:k].sum(dim=2))
+                summed[kernels, i] = part[:k].sum(2)
         counts = sums.view(torch.uint8).unflatten(4, (fold, n_samples))
         return counts.sum(dim=(0, 4), dtype=torch.int32)
 
