@@ -1,7 +1,6 @@
 """Per-channel scaling of signals, batch by batch."""
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils import gen_batches
 
@@ -10,36 +9,34 @@ from skvae.sklearn_private import is_constant_feature
 
 SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler}
 
-# Of signals: float32, in which results are, ends at 3e38, and latents are sums.
-MAX_VALUE = 1e35
-MAX_SCALED = 1e15  # so that sums of squares fit
+MAX_VALUE = 1e35  # float32 ends at 3e38, and latents are sums of signals
+MAX_SCALED = 1e15  # so that sums of squares fit float32
 # Values held in float64 at a time: 8 MiB, memory that is not mapped anew each time.
 BLOCK_VALUES = 2**20
-# Of a channel's scale: steps of float32 up to it leave a signal as it is, rounded by
-# half of them, where no decoder is so exact.
+# Largest step of float32, in a channel's scale: no decoder is as exact as half of it.
 MAX_STEP = 1e-3
 
 
 class ChannelScaler:
     """Scale each channel by one offset and one factor, over samples and time.
 
-    Statistics and differences are taken in float64, so a large offset does not eat
-    a small signal; scikit-learn's scalers keep them. NaN, a missing value, stays NaN.
+    scikit-learn's scalers learn them in float64, so that a large offset does not eat a
+    small signal. NaN, a missing value, stays NaN.
 
     Parameters
     ----------
     kind : {"standard", "minmax"} or None
-        Mean 0 and variance 1, range [0, 1], or leave as is, but for a mean that float32
-        is too coarse at. A constant channel has no scale of its own, and gets the root
-        mean square of the others', or 1: all that is in units of X stays in theirs.
+        Mean 0 and variance 1, range [0, 1], or X as is, less a mean at which float32 is
+        too coarse. A constant channel gets the root mean square of the others' scales,
+        or 1, so that results in units of X stay in these.
 
     Attributes
     ----------
     offset_, scale_ : ndarray of shape (n_channels, 1)
         In the units of X: ``scaled = (X - offset_) / scale_``.
     dtype_ : {"float32", "float64"}
-        Of `inverse_transform`: float64 where float32, at the offset of any channel that
-        varies, has steps above a thousandth of its scale.
+        Type that `inverse_transform` returns. It is float64 where float32 has steps
+        above a thousandth of the scale, at the offset of a channel that varies.
     """
 
     dtype_ = "float32"  # of one that an older version fitted
@@ -51,10 +48,9 @@ class ChannelScaler:
         return f"ChannelScaler({self.kind!r})"
 
     def fit(self, X, may_shift=True):
-        """Learn offset and scale of X of shape (n_samples, n_channels, n_timepoints).
+        """Learn offset and scale of X (n_samples, n_channels, n_timepoints), in blocks.
 
-        X is read in blocks: it is never copied whole. Without scaling it is shifted
-        only if that is allowed: a decoder that ends in a sigmoid needs X in [0, 1].
+        Without `may_shift`, ``kind=None`` has no offset: sigmoids need X in [0, 1].
         """
         scalers = [SCALERS[self.kind or "standard"]() for _ in range(X.shape[1])]
         with shared_errors():
@@ -72,22 +68,27 @@ class ChannelScaler:
                     values = values[~np.isnan(values)].astype(np.float64)
                     if len(values):
                         scaler.partial_fit(values[:, None])
-        scalers = [merged(parts) for parts in zip(*from_all(scalers), strict=True)]
-        missing = [i for i, s in enumerate(scalers) if not hasattr(s, "scale_")]
+        by_channel = zip(*from_all(scalers), strict=True)
+        by_channel = [
+            [s for s in parts if hasattr(s, "scale_")] for parts in by_channel
+        ]
+        missing = [i for i, parts in enumerate(by_channel) if not parts]
         if missing:
             raise ValueError(
                 f"X has no measured value in the channels {missing}, only NaN. Leave "
                 "these channels out."
             )
 
-        offset, scale = np.array([statistics(scaler) for scaler in scalers]).T
+        offset, scale = np.array([offset_and_scale(parts) for parts in by_channel]).T
         varies = scale > 0
         is_coarse = varies & (float32_step(offset) > MAX_STEP * scale)
         if self.kind is None:
             offset = np.where(is_coarse & may_shift, offset, 0.0)
             scale = np.ones(len(scalers))
         elif varies.any():
-            scale[~varies] = root_mean_square(scale[varies])
+            largest = scale.max()  # so that no square is 0
+            mean_square = np.mean(np.square(scale[varies] / largest))
+            scale[~varies] = largest * np.sqrt(mean_square)
         else:
             scale[:] = 1.0
         self.offset_ = offset[:, None]
@@ -116,62 +117,29 @@ class ChannelScaler:
         return converted(X, self.dtype_, np.inf, reason, allow_nan=False)
 
     def log_det(self, n_measured):
-        """Log-determinant of `transform`, in nats, of each signal.
+        """Log-determinant (n_samples,) of `transform`, in nats.
 
-        ``log p(X) = log p(transform(X)) + log_det``.
-
-        Parameters
-        ----------
-        n_measured : ndarray of int, shape (n_samples, n_channels)
-            Time steps that were measured.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
+        ``log p(X) = log p(transform(X)) + log_det``, with `n_measured` (n_samples,
+        n_channels) time steps that are not NaN.
         """
         return -n_measured @ np.log(self.scale_[:, 0])
 
 
-def statistics(scaler):
-    """Offset and scale that one of scikit-learn's scalers has learned; 0: constant."""
-    if isinstance(scaler, MinMaxScaler):
-        # Its scale_ takes a range below 2e-15 for a constant channel.
-        return scaler.data_min_[0], scaler.data_range_[0]
-    n, mean, variance = scaler.n_samples_seen_, scaler.mean_, scaler.var_
+def offset_and_scale(scalers):
+    """Offset and scale of one channel, by its scalers in all processes; 0: constant."""
+    if isinstance(scalers[0], MinMaxScaler):
+        low = min(scaler.data_min_[0] for scaler in scalers)
+        return low, max(scaler.data_max_[0] for scaler in scalers) - low
+    names = ("n_samples_seen_", "mean_", "var_")
+    parts = ([getattr(scaler, name) for scaler in scalers] for name in names)
+    n, mean, variance = pooled(*parts)
     is_constant = is_constant_feature(variance, mean, n)[0]
-    return mean[0], 0.0 if is_constant else scaler.scale_[0]
-
-
-def root_mean_square(values):
-    """Of values so small that their squares are 0, too."""
-    largest = np.max(values)
-    return largest * np.sqrt(np.mean(np.square(values / largest)))
+    return mean[0], 0.0 if is_constant else np.sqrt(variance[0])
 
 
 def float32_step(values):
     """Distances from values to the next number of float32."""
     return np.spacing(np.abs(values).astype(np.float32))
-
-
-def merged(scalers):
-    """One of scikit-learn's scalers for what those of several processes have seen."""
-    known = [scaler for scaler in scalers if hasattr(scaler, "scale_")]
-    if len(known) < 2:
-        return known[0] if known else scalers[0]
-    result = clone(known[0])
-    if isinstance(result, MinMaxScaler):
-        for scaler in known:
-            result.partial_fit([scaler.data_min_, scaler.data_max_])
-        return result
-    n, mean, variance = pooled(
-        [scaler.n_samples_seen_ for scaler in known],
-        [scaler.mean_ for scaler in known],
-        [scaler.var_ for scaler in known],
-    )
-    is_constant = is_constant_feature(variance, mean, n)
-    result.n_samples_seen_, result.mean_, result.var_ = n, mean, variance
-    result.scale_ = np.where(is_constant, 1.0, np.sqrt(variance))
-    return result
 
 
 def has_gaps(X):

@@ -18,13 +18,9 @@ from sklearn.utils import get_tags
 
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
-from skvae.model.gaps import (
-    GapFiller,
-    conditioned_on_measured,
-    last_of_best,
-    sources_of,
-)
+from skvae.model.gaps import GapFiller, conditioned_on_measured, last_of_best
 from skvae.model.likelihoods import LIKELIHOODS
+from skvae.model.noise import sources_of
 
 NAN = float("nan")
 X, Y = make_load_profiles(90, n_timepoints=48, random_state=0)

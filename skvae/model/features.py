@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections import Counter
 
 import numpy as np
 import torch
@@ -12,32 +11,25 @@ N_TAPS = 9
 # 16 take half the time, and cost .02 of accuracy with a tenth of the labels.
 N_KERNELS = 32
 QUANTILES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)
-# Channels that one kernel sums, at most.
-MAX_SUMMED = 9
-# Inputs are whole numbers up to this limit, which a kernel's weights multiply by up to
-# 12: sums fit 16 bits. The limit stands for 8 standard deviations.
-LIMIT = 2730
-LIMIT_STD = 8.0
-# Standard deviation of the logarithms of signals' spreads above which their gains are
-# unequal: between what signals of one gain have (load profiles .2), and gains that move
-# the thresholds' shares (a factor of e^.5). And of those of a channel's spread, to that
-# of all: between sensors of one gain (.5) and loose electrodes (gains of e^1: .8).
-UNEQUAL = 1 / 3
-UNEQUAL_CHANNELS = 2 / 3
+MAX_SUMMED = 9  # channels that one kernel sums
+# Inputs are whole numbers up to LIMIT, which stands for LIMIT_STD standard deviations.
+# Kernels multiply them by up to 12: sums fit 16 bits.
+LIMIT, LIMIT_STD = 2730, 8.0
+# Gains are unequal where the logarithms of the signals' spreads have a larger standard
+# deviation: load profiles have .2, and gains that move the features .5. The second is
+# that of a channel's spread to the mean of all: sensors have .5, loose electrodes .8.
+UNEQUAL, UNEQUAL_CHANNELS = 1 / 3, 2 / 3
 # Whole numbers in a typical spread, and the least spread that a signal has in them.
-SPREAD_STEPS = 2**12
-MIN_SPREAD = 2**4
-# Of a signal's largest value, the spread below which it is constant but for rounding.
+SPREAD_STEPS, MIN_SPREAD = 2**12, 2**4
+# A signal whose spread is smaller, relative to its largest value, is constant.
 MIN_VARIATION = 1e-6
-# Of so many kernels, one makes room for level and spread.
-MAKES_ROOM = 8
-# Time steps that are counted in 8 bits, eight counts in a word.
-MAX_BYTE = 2**8 - 1
-# Masks side by side that are added up fast.
-LONG_ROW = 512
+MAKES_ROOM = 8  # one in so many kernels makes room for level and spread
+MAX_BYTE = 2**8 - 1  # time steps that are counted in 8 bits, eight counts in a word
+LONG_ROW = 512  # masks side by side that are added up fast
 # Time steps of the signals that a CPU reads at once: few enough for its cache, and
-# enough that two threads seldom wait for each other between calls (GIL).
-BLOCK_STEPS = 2**18
+# enough that two threads seldom wait for each other between calls (GIL). Of so few as
+# the second, copies for all kernels at once are faster than more calls.
+BLOCK_STEPS, FEW_STEPS = 2**18, 2**12
 
 
 class RandomConvolutions(nn.Module):
@@ -45,27 +37,19 @@ class RandomConvolutions(nn.Module):
 
     A kernel has nine taps, three of weight 2 and six of weight -1, with zero padding,
     at the dilations 1, 2, 4, ... up to an eighth of the signal. It reads the sum of a
-    random subset of the channels and of their first differences, each in units of its
+    random subset of the channels and their first differences, each divided by its
     standard deviation. The four thresholds of a kernel and dilation are quantiles of
-    its responses on training signals.
+    its responses to training signals.
 
-    Where the training signals are of unequal gain, each is read in units of its own
-    spread, about its own level. What level and spread are, they then say themselves, in
-    the place of every eighth kernel: whether they exceed thresholds, quantiles too.
+    Training signals of unequal gain are each centred on their own level and divided by
+    their own spread. Every eighth kernel is then replaced: its features say whether
+    level and spread exceed quantiles.
 
-    All of it is whole numbers of 16 bits, those of level and spread below 2**53 in
-    float64, so that sums are exact: a signal has the same features in any batch, order,
-    thread and device.
+    A signal has the same features in any batch, order, thread and device, because all
+    sums are exact: responses are whole numbers of 16 bits, levels and spreads whole
+    numbers below 2**53 in float64.
 
-    Parameters
-    ----------
-    n_channels, n_timepoints : int
-        Of the signals. Kernels and channels are drawn from torch's global generator.
-
-    Attributes
-    ----------
-    n_features : int
-        ``32 * n_dilations * 4``.
+    torch's global generator draws the kernels and the channels that they read.
 
     References
     ----------
@@ -85,33 +69,35 @@ class RandomConvolutions(nn.Module):
             largest = math.log2(1 + min(n_inputs, MAX_SUMMED))
             n_summed = int(2 ** (largest * torch.rand((), dtype=torch.float32).item()))
             row[torch.randperm(n_inputs)[: max(1, n_summed)]] = True
-        thresholds = torch.zeros(
-            N_KERNELS, n_dilations, len(QUANTILES), dtype=torch.int16
-        )
-        self.register_buffer("taps", triples[drawn])
-        self.register_buffer("inputs", inputs)
-        self.register_buffer("thresholds", thresholds)
-        self.register_buffer("offset", torch.zeros(n_inputs, 1, 1, dtype=torch.float32))
-        self.register_buffer("scale", torch.zeros(n_inputs, 1, 1, dtype=torch.float32))
-        # Of signals of unequal gain: the typical spread of each channel, all 0 of those
-        # of equal gain, and whether channels have gains of their own.
-        self.register_buffer("typical", torch.zeros(n_channels, 1, dtype=torch.float64))
-        self.register_buffer("by_channel", torch.zeros((), dtype=torch.bool))
-        n_bounds = thresholds[::MAKES_ROOM].numel()
-        self.register_buffer("bounds", torch.zeros(n_bounds, dtype=torch.float64))
+        shape = (N_KERNELS, n_dilations, len(QUANTILES))
+        n_bounds = len(range(0, N_KERNELS, MAKES_ROOM)) * math.prod(shape[1:])
+        buffers = {
+            "taps": triples[drawn],
+            "inputs": inputs,
+            "thresholds": torch.zeros(shape, dtype=torch.int16),
+            "offset": torch.zeros(n_inputs, 1, 1, dtype=torch.float32),
+            "scale": torch.zeros(n_inputs, 1, 1, dtype=torch.float32),
+            # The typical spread of each channel, 0 where gains are equal.
+            "typical": torch.zeros(n_channels, 1, dtype=torch.float64),
+            "by_channel": torch.zeros((), dtype=torch.bool),  # whether each has a gain
+            "bounds": torch.zeros(n_bounds, dtype=torch.float64),
+        }
+        for name, values in buffers.items():
+            self.register_buffer(name, values)
 
     @property
     def n_features(self):
+        """``32 * n_dilations * 4``."""
         return self.thresholds.numel()
 
     @property
     def has_own_units(self):
-        """Whether signals are read in units of their own spread."""
+        """Whether each signal is divided by its own spread."""
         return bool(self.typical.any())
 
     @torch.no_grad()
     def fit(self, x):
-        """Learn units and thresholds from signals x (n, c, t); some of many suffice."""
+        """Learn units and thresholds from signals x (n, c, t), a part of many."""
         self.find_gains(x)
         if self.has_own_units:
             x, measures = self.in_own_units(x)
@@ -131,8 +117,8 @@ class RandomConvolutions(nn.Module):
             values = torch.as_tensor(responses).flatten(1).cpu().numpy()
             values = np.sort(values, axis=1, kind="stable")
             positions = [int(q * (values.shape[1] - 1)) for q in QUANTILES]
-            chosen = torch.from_numpy(values[:, positions])
-            self.thresholds[kernels, i] = chosen.to(self.thresholds.device)
+            quantiles = torch.from_numpy(values[:, positions])
+            self.thresholds[kernels, i] = quantiles.to(self.thresholds.device)
         return self
 
     @torch.no_grad()
@@ -144,14 +130,12 @@ class RandomConvolutions(nn.Module):
         return torch.cat([self.shares(block) for block in x.split(size)])
 
     def shares(self, x):
-        """`forward` of one block of signals."""
+        """Features of one block of signals."""
         n_timepoints = x.shape[2]
-        has_own_units = self.has_own_units
-        if has_own_units:
+        if self.has_own_units:
             x, measures = self.in_own_units(x)
-        is_one = len(x) == 1 and x.device.type == "cpu"
-        counts = self.counts_of_one(x) if is_one else self.counts(x)
-        if has_own_units:
+        counts = self.counts(x)
+        if self.has_own_units:
             above = (measures > self.bounds).T * n_timepoints
             counts[::MAKES_ROOM] = above.view_as(counts[::MAKES_ROOM])
         # Times the reciprocal: a division is one on a CPU, but not on a GPU.
@@ -165,7 +149,8 @@ class RandomConvolutions(nn.Module):
         # Masks are added up as words of eight, fast where a row is long: `fold` steps
         # make one. What fills up the last row is never above.
         fold = 8 // math.gcd(8, n_samples)
-        fold *= -(-LONG_ROW // (fold * n_samples))
+        if n_samples > 1:
+            fold *= -(-LONG_ROW // (fold * n_samples))
         n_rows = -(-n_timepoints // fold)
         shape = (self.kernels_at_once(x), len(QUANTILES), n_rows * fold, n_samples)
         mask = torch.empty(shape, dtype=torch.bool, device=x.device)
@@ -174,72 +159,65 @@ class RandomConvolutions(nn.Module):
         words = mask.view(*shape[:2], n_rows, fold * n_samples).view(torch.int64)
         parts = words.split(MAX_BYTE, dim=2)
         sums = words.new_empty(len(parts), *self.thresholds.shape, words.shape[3])
+        if n_samples == 1:  # NumPy adds up single words faster than PyTorch
+            parts = [as_array(part) for part in parts]
+        sums_of_parts = as_array(sums)
         for kernels, i, responses in self.responses(x):
             k = len(kernels)
-            greater(responses, thresholds[kernels, i], out=above[:k])
-            for part, summed in zip(parts, as_array(sums), strict=True):
-                summed[kernels, i] = as_array(part[:k].sum(dim=2))
+            greater(responses[:, None], thresholds[kernels, i], out=above[:k])
+            for part, summed in zip(parts, sums_of_parts, strict=True):
+                summed[kernels, i] = part[:k].sum(2)
         counts = sums.view(torch.uint8).unflatten(4, (fold, n_samples))
         return counts.sum(dim=(0, 4), dtype=torch.int32)
 
-    def counts_of_one(self, x):
-        """`counts` of one signal x (1, c, t), all kernels at once: fewer calls.
+    def kernels_at_once(self, x):
+        """Number of kernels whose responses to signals x (n, c, t) are in memory."""
+        return min(len(self.taps), max(1, 2 * BLOCK_STEPS // (len(x) * x.shape[2])))
 
-        Each kernel has its own copy of what it reads.
+    def responses(self, x):
+        """Yield indices of k kernels and of a dilation, and responses (k, t, n).
+
+        They are whole numbers, in memory that the next ones take.
         """
-        n_timepoints, edge = x.shape[2], N_TAPS // 2 * self.dilations[-1]
-        groups = self.kernels_of()
-        group_of = np.empty(len(self.inputs), int)
-        for group, kernels in enumerate(groups.values()):
-            group_of[kernels] = group
-        q = nn.functional.pad(self.whole_sums(x, np.array(list(groups))), (edge, edge))
-        q, shifted = q.numpy(), q.unfold(1, n_timepoints, 1).numpy()
-        taps = self.taps.numpy().T - N_TAPS // 2
-        thresholds = self.thresholds.numpy()[..., None]
-        # Masks of time steps as words of eight, which are counted side by side.
-        n_words = -(-n_timepoints // 8)
-        above = np.zeros((*thresholds.shape[::2], 8 * n_words), bool)
-        words = above.view(np.uint64)
-        parts = range(0, n_words, MAX_BYTE)
-        sums = np.empty((*thresholds.shape[:3], len(parts)), np.uint64)
-        for i, dilation in enumerate(self.dilations):
-            a, b, c = edge + dilation * taps
-            response = shifted[group_of, a]
-            response += shifted[group_of, b]
-            response += shifted[group_of, c]
-            response *= 3
-            ends = edge - N_TAPS // 2 * dilation
-            three = sum_of_three(np, q[:, ends : q.shape[1] - ends], dilation)
-            nine = sum_of_three(np, three, 3 * dilation)
-            response -= nine[group_of]
-            np.greater(
-                response[:, None], thresholds[:, i], out=above[..., :n_timepoints]
-            )
-            for j, start in enumerate(parts):
-                part = words[..., start : start + MAX_BYTE]
-                np.add.reduce(part, axis=-1, out=sums[:, i, :, j])
-        counts = sums.view(np.uint8).sum(axis=-1, dtype=np.int32)
-        return torch.from_numpy(counts)[..., None]
-
-    @np.errstate(invalid="ignore")  # of infinities of both signs, as PyTorch
-    def whole_sums(self, x, inputs):
-        """`whole_sum` for each row of inputs, (g, t), of one signal x (1, c, t)."""
-        scaled = ((channels_and_differences(x) - self.offset) * self.scale).squeeze(2)
-        scaled = np.concatenate([scaled.numpy(), np.zeros((1, x.shape[2]), np.float32)])
-        n_summed = inputs.sum(axis=1)
-        read = np.argsort(~inputs, axis=1, kind="stable")
-        summed = scaled[read[:, 0]]
-        for i in range(1, n_summed.max()):
-            summed += scaled[np.where(i < n_summed, read[:, i], -1)]  # or zeros
-        summed *= (1 / np.sqrt(n_summed)).astype(np.float32)[:, None]
-        return as_whole(torch.from_numpy(summed))
-
-    def kernels_of(self):
-        """Lists of kernels by the inputs that they sum, a tuple of bool."""
-        groups = {}
+        n_samples, _, n_timepoints = x.shape
+        xp, n_at_once = functions(x), self.kernels_at_once(x)
+        scaled = channels_and_differences(x).sub_(self.offset).mul_(self.scale)
+        groups = {}  # kernels by the inputs that they sum
         for kernel, inputs in enumerate(self.inputs.tolist()):
             groups.setdefault(tuple(inputs), []).append(kernel)
-        return groups
+        groups = list(groups.items())
+        n_groups = min(len(groups), max(1, BLOCK_STEPS // (n_samples * n_timepoints)))
+        edge = N_TAPS // 2 * self.dilations[-1]
+        shape = (n_groups, n_timepoints + 2 * edge, n_samples)
+        memory = scaled.new_empty(3, *shape, dtype=torch.int16)
+        q, tripled, threes = as_array(memory)
+        q[:, :edge] = q[:, edge + n_timepoints :] = 0
+        # Windows of the same memory, one from each time step on.
+        shape = (n_groups, 2 * edge + 1, n_timepoints, n_samples)
+        strides = (memory.stride(1), n_samples, n_samples, 1)
+        at = as_array(memory[1].as_strided(shape, strides))
+        shape = (n_groups + n_at_once + 1, n_timepoints, n_samples)
+        memory = as_array(memory.new_empty(shape))
+        nine, out = memory[:n_groups], memory[n_groups:]
+        for first in range(0, len(groups), n_groups):
+            inputs, members = zip(*groups[first : first + n_groups], strict=True)
+            summed = whole_sums(scaled, inputs)
+            q[: len(inputs), edge : edge + n_timepoints] = as_array(summed)
+            xp.multiply(q, 3, out=tripled)
+            kernels = np.array([kernel for group in members for kernel in group])
+            rows = np.repeat(np.arange(len(members)), [len(group) for group in members])
+            taps = self.taps.cpu().numpy()[kernels] - N_TAPS // 2
+            windows = edge + np.multiply.outer(self.dilations, taps)  # (d, k, 3)
+            for i, dilation in enumerate(self.dilations):
+                ends = edge - N_TAPS // 2 * dilation
+                three = threes[:, : n_timepoints + 6 * dilation]
+                sum_of_three(xp, q[:, ends : q.shape[1] - ends], dilation, three)
+                sum_of_three(xp, three, 3 * dilation, nine)
+                for start in range(0, len(kernels), n_at_once):
+                    part = slice(start, start + n_at_once)
+                    index = rows[part], windows[i, part]
+                    responses = sum_of_taps(xp, at, nine, *index, out)
+                    yield kernels[part], i, responses
 
     def find_gains(self, x):
         """Learn whether signals x (n, c, t) have unequal gains, and typical spreads."""
@@ -260,10 +238,9 @@ class RandomConvolutions(nn.Module):
         self.typical.copy_((typical * is_unequal)[:, None])
 
     def in_own_units(self, x):
-        """Signals x (n, c, t) about their levels, in units of their spreads; and these.
+        """Signals x (n, c, t), less their levels, over their spreads; and these.
 
-        Spreads and levels are whole numbers (n, n_bounds): of either as many columns,
-        in which channels follow one another.
+        Spreads and levels are whole numbers (n, n_bounds), the channels in turns.
         """
         is_alive = self.typical > 0
         steps = torch.where(is_alive, SPREAD_STEPS / self.typical, 0.0)
@@ -284,68 +261,9 @@ class RandomConvolutions(nn.Module):
         measures = torch.cat([spread[:, channels, 0], level[:, channels, 0]], dim=1)
         return own.float(), measures
 
-    def kernels_at_once(self, x):
-        """Number of kernels whose responses to signals x (n, c, t) are in memory."""
-        return min(len(self.taps), max(1, 2 * BLOCK_STEPS // (len(x) * x.shape[2])))
-
-    def responses(self, x):
-        """Yield a list of k kernels, a dilation's index, and responses (k, 1, t, n).
-
-        They are whole numbers, in memory that the next ones take.
-        """
-        n_samples, _, n_timepoints = x.shape
-        xp, n_at_once = functions(x), self.kernels_at_once(x)
-        taps = self.taps.tolist()
-        scaled = channels_and_differences(x).sub_(self.offset).mul_(self.scale)
-        edge = N_TAPS // 2 * self.dilations[-1]
-        length = n_timepoints + 2 * edge
-        groups = [
-            (inputs, kernels_that_share({k: taps[k] for k in kernels}, n_at_once))
-            for inputs, kernels in self.kernels_of().items()
-        ]
-        n_groups = min(len(groups), max(1, BLOCK_STEPS // (n_samples * n_timepoints)))
-        # In one piece: the next block takes it again, where pieces were mapped anew.
-        shapes = [(n_groups, length)] * 3
-        shapes += [(n_groups, n_timepoints), (n_at_once, n_timepoints)]
-        sizes = [k * n_rows for k, n_rows in shapes]
-        memory = scaled.new_empty(sum(sizes), n_samples, dtype=torch.int16)
-        q, tripled, threes, nine, responses = (
-            as_array(part.view(*shape, n_samples))
-            for part, shape in zip(memory.split(sizes), shapes, strict=True)
-        )
-        q[:, :edge] = q[:, length - edge :] = 0
-        for some in in_lists(groups, n_groups):
-            for row, (inputs, _) in zip(q, some, strict=False):
-                row[edge : length - edge] = as_array(whole_sum(scaled, inputs))
-            xp.multiply(q, 3, out=tripled)
-            for i, dilation in enumerate(self.dilations):
-                ends = edge - N_TAPS // 2 * dilation
-                three = threes[:, : n_timepoints + 6 * dilation]
-                sum_of_three(xp, q[:, ends : length - ends], dilation, out=three)
-                sum_of_three(xp, three, 3 * dilation, out=nine)
-                ready = []
-                for (_, shared), row, minus in zip(some, tripled, nine, strict=False):
-                    starts = range(ends, length, dilation)[:N_TAPS]
-                    at = [row[start : start + n_timepoints] for start in starts]
-                    for tap, kernels, others in shared:
-                        if len(ready) + len(kernels) > n_at_once:
-                            yield ready, i, responses[: len(ready), None]
-                            ready = []
-                        # What kernels share becomes the response of the last. It is
-                        # 10 times the limit at most, and 11 and 12 with their taps.
-                        *outs, common = responses[len(ready) :][: len(kernels)]
-                        xp.subtract(at[tap], minus, out=common)
-                        for out, (a, b) in zip(outs, others, strict=False):
-                            xp.add(common, at[a], out=out)
-                            out += at[b]
-                        for t in others[-1]:
-                            common += at[t]
-                        ready += kernels
-                yield ready, i, responses[: len(ready), None]
-
 
 def functions(x):
-    """The module for `as_array`: into bool NumPy compares ten times as fast."""
+    """The module for `as_array`: NumPy compares into bool ten times as fast."""
     return np if x.device.type == "cpu" else torch
 
 
@@ -354,41 +272,29 @@ def as_array(tensor):
     return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
 
-def kernels_that_share(taps, n_most):
-    """Lists of a tap, kernels that have it, `n_most` at most, and their other taps."""
-    left, shared = dict(taps), []
-    while left:
-        [(tap, _)] = Counter(itertools.chain(*left.values())).most_common(1)
-        some = [kernel for kernel in left if tap in left[kernel]][:n_most]
-        others = [[t for t in left.pop(kernel) if t != tap] for kernel in some]
-        shared.append((tap, some, others))
-    return shared
-
-
 def std_of_known(values):
-    """Standard deviation of each column that is not NaN; 0 if all of it is."""
+    """Standard deviation of each column without its NaN; 0 if all are NaN."""
     is_known = ~values.isnan()
     n_known = is_known.sum(dim=0).clamp(min=1)
     centred = values - values.nansum(dim=0) / n_known
     return (centred.square().nansum(dim=0) / n_known).sqrt()
 
 
-def in_lists(items, size):
-    """The items in lists of `size`; the last may be shorter."""
-    return [items[i : i + size] for i in range(0, len(items), size)]
+@np.errstate(over="ignore", invalid="ignore")  # as PyTorch
+def whole_sums(scaled, groups):
+    """What kernels read, (g, t, n), whole numbers: sums of rows of scaled (2c, t, n).
 
-
-def whole_sum(scaled, is_read):
-    """What a kernel reads, (t, n), whole numbers: the sum of some of scaled (2c, t, n).
-
-    One by one, in order: a sum whose last bit no library chooses.
+    One by one, in order: sums whose last bits no library chooses.
     """
-    summed = sum(scaled[c] for c, reads in enumerate(is_read) if reads)
-    return as_whole(summed * (1 / math.sqrt(sum(is_read))))
-
-
-def as_whole(summed):
-    """Whole numbers of 16 bits, of what is summed, which is overwritten."""
+    summed = scaled.new_empty(len(groups), *scaled.shape[1:])
+    arrays = as_array(scaled)
+    for total, inputs in zip(as_array(summed), groups, strict=True):
+        first, *others = itertools.compress(arrays, inputs)
+        total[:] = first
+        for each in others:
+            total += each
+    factors = [1 / math.sqrt(sum(inputs)) for inputs in groups]
+    summed *= summed.new_tensor(factors)[:, None, None]
     return summed.round_().clamp_(-LIMIT, LIMIT).short()
 
 
@@ -403,9 +309,31 @@ def channels_and_differences(x):
     return inputs
 
 
-def sum_of_three(xp, q, step, out=None):
-    """Sum of q (g, t + 2 steps, n) shifted by 0, 1 and 2 steps, (g, t, n)."""
+def sum_of_three(xp, q, step, out):
+    """Sum of q (g, t + 2 steps, n) shifted by 0, 1 and 2 steps, into out (g, t, n)."""
     n_timepoints = q.shape[1] - 2 * step
-    out = xp.add(q[:, :n_timepoints], q[:, step : step + n_timepoints], out=out)
+    xp.add(q[:, :n_timepoints], q[:, step : step + n_timepoints], out=out)
     out += q[:, 2 * step :]
-    return out
+
+
+def sum_of_taps(xp, at, nine, rows, windows, out):
+    """Responses (k, t, n): three windows of each row, less the sum of its nine taps.
+
+    Rows (k,) are those of `at` and `nine`, and windows (k, 3) those in ``at[row]``.
+    """
+    if at.shape[2] * at.shape[3] <= FEW_STEPS:
+        a, b, c = windows.T
+        responses = at[rows, a]
+        responses += at[rows, b]
+        responses += at[rows, c]
+        responses -= nine[rows]
+        return responses
+    responses, common, before = out[: len(rows)], out[-1], None
+    index = zip(responses, rows.tolist(), windows.tolist(), strict=True)
+    for response, row, (a, b, c) in index:
+        if (row, a) != before:
+            xp.subtract(at[row, a], nine[row], out=common)
+            before = row, a
+        xp.add(common, at[row, b], out=response)
+        response += at[row, c]
+    return responses

@@ -11,45 +11,32 @@ from sklearn.utils import gen_batches, murmurhash3_32
 
 from skvae.distributed import from_all, rank, shared_errors, sum_over_processes
 
-# Values that are kept as rows; of more, sums of products are taken, if a signal has
-# few enough, or else a random part of the signals.
-MAX_VALUES = 2**23
-MAX_WIDTH = 2048
-# Combinations of known targets, each with sums of its own in each fold.
-MAX_PATTERNS = 4
-# Signals whose products are added up at a time.
-N_ADDED = 4096
+# Values that are kept as rows. Of more, sums of products are taken, or a random part
+# where a signal has more columns than the second number.
+MAX_VALUES, MAX_WIDTH = 2**23, 2**11
+MAX_PATTERNS = 4  # combinations of known targets, each with sums of its own in a fold
+N_ADDED = 4096  # signals whose products are added up at a time
 N_FOLDS = 5
-# Variance of a component, of the largest one's, below which it is rounding; of a
-# signal, of its mean square.
+# Variance that is rounding: of a component, relative to the largest one's; of a
+# signal, to its mean square.
 MIN_VARIANCE = 1e-12
-# Rows or columns up to which decompositions are exact.
-MAX_EXACT = 600
+MAX_EXACT = 600  # rows or columns up to which decompositions are exact
 
 
 class Rows(NamedTuple):
-    """Signals of one fold, of which the same targets are known, of all processes.
+    """Signals, of all processes, of one fold and with the same known targets."""
 
-    Attributes
-    ----------
-    values : ndarray of float64, shape (n_rows, 1 + n_values)
-        A constant 1 and what is known of a signal; or any rows with the same sums of
-        products, as `Sums.rows` gives.
-    fold : int
-    known : tuple of bool
-        Which columns of the target are known; these are last, 0 where unknown.
-    """
-
-    values: np.ndarray
+    values: np.ndarray  # (n_rows, 1 + n_values), float64: 1 and what is known of a
+    # signal, or any rows with the same sums of products
     fold: int
-    known: tuple
+    known: tuple  # of bool: which targets, the last columns, are known; others are 0
 
 
 def merge(blocks, others):
-    """`Rows` with the sums of both lists, no more than there are columns of each kind.
+    """`Rows` with the sums of both lists, at most as many as columns of each kind.
 
-    The triangular factor of rows has their sums of products. Of wide rows a random part
-    is kept, which then counts for all.
+    The triangular factor of rows has the same sums of products. Of wide rows a random
+    part is kept, which then counts for all.
     """
     merged = {}
     for values, *kind in (*blocks, *others):
@@ -63,13 +50,13 @@ def merge(blocks, others):
             values = values[kept] * np.sqrt(len(values) / limit)
         elif len(values) > width:
             [values] = qr(values, mode="r", overwrite_a=True, check_finite=False)
-            values = values[: values.shape[1]]
+            values = values[:width]
         merged[kind] = values
     return [Rows(values, *kind) for kind, values in merged.items()]
 
 
 class Sums:
-    """Count, mean and products of what is centred, of `Rows` (n, d), in float64.
+    """Count, mean and products of centred rows (n, d), in float64.
 
     References
     ----------
@@ -82,7 +69,7 @@ class Sums:
         self.products = np.zeros((width, width))  # (d, d), of which the upper triangle
 
     def add(self, values):
-        """Add those of more rows (n, d)."""
+        """Add more rows (n, d)."""
         values = values.astype(np.float64)
         mean = values.mean(axis=0)
         values -= mean
@@ -96,7 +83,7 @@ class Sums:
         return self
 
     def over_processes(self):
-        """The sum of those of all processes."""
+        """`Sums` of the rows of all processes."""
         total = Sums(len(self.mean))
         sums = sum_over_processes(self.n * np.append(1.0, self.mean))
         total.n, total.mean = sums[0], sums[1:] / max(sums[0], 1.0)
@@ -110,32 +97,22 @@ class Sums:
         scale = np.sqrt(np.maximum(self.products.diagonal(), 0.0))
         inverse = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1.0), 0.0)
         correlations = self.products * np.outer(inverse, inverse)
-        root, order, n_found, _ = dpstrf(correlations.T, lower=True, overwrite_a=True)
+        root, order, rank, _ = dpstrf(correlations.T, lower=True, overwrite_a=True)
         order -= 1
         rows = np.zeros_like(correlations)
         rows[0] = np.sqrt(self.n) * self.mean
         # One less than there are columns: the constant has no variance.
         rows[1:, order] = np.triu(root.T)[:-1] * scale[order]
-        rows[1 + n_found :] = 0.0
+        rows[1 + rank :] = 0.0
         return rows
 
 
 def gather(read, width, known, seed):
-    """Read signals once, into `Rows` of random folds, the same for any processes.
+    """Read signals once, into a list of `Rows` of random folds.
 
-    Parameters
-    ----------
-    read : callable
-        Indices, an ndarray of int, to values there, ndarray of shape (b, width) as in
-        `Rows`, of any float dtype.
-    width : int
-    known : ndarray of bool, shape (n_samples, n_targets)
-        Of the signals of this process, and so is what it reads.
-    seed : int
-
-    Returns
-    -------
-    list of Rows
+    ``read(index)`` gives values as in `Rows`, with `width` columns, of any float dtype.
+    It reads the signals of this process, of which the targets `known` (n_samples,
+    n_targets) are known. The folds of all signals do not depend on the processes.
     """
     counts = from_all(len(known))
     n_before, n_all = sum(counts[: rank()]), sum(counts)
@@ -161,34 +138,34 @@ def gather(read, width, known, seed):
         index = np.flatnonzero(folds[own] == fold)
         with shared_errors():
             values = read(index)
-        values, of = map(
-            np.concatenate, zip(*from_all((values, kinds[index])), strict=True)
-        )
-        blocks += [
-            Rows(values[of == kind].astype(np.float64), fold, patterns[kind])
-            for kind in np.unique(of)
-        ]
+        parts = zip(*from_all((values, kinds[index])), strict=True)
+        values, kinds_of_rows = map(np.concatenate, parts)
+        for kind in np.unique(kinds_of_rows):
+            rows = values[kinds_of_rows == kind].astype(np.float64)
+            blocks.append(Rows(rows, fold, patterns[kind]))
     return blocks
 
 
 def patterns_of(known):
-    """Which targets are known together, tuples, and the number of each row's (n,)."""
+    """Which targets are known together, tuples, and the index of each row's (n,)."""
     rows = np.column_stack([np.ones(len(known), dtype=bool), known])
     own, kinds = np.unique(rows, axis=0, return_inverse=True)
     own = [tuple(pattern) for pattern in own[:, 1:].tolist()]
     patterns = sorted(set().union(*from_all(own)))
-    numbers = np.array([patterns.index(pattern) for pattern in own], dtype=int)
-    return patterns, numbers[kinds.reshape(-1)]
+    index = np.array([patterns.index(pattern) for pattern in own], dtype=int)
+    return patterns, index[kinds.reshape(-1)]
 
 
 def gather_sums(read, width, patterns, kinds, folds):
     """`Rows` with the sums of all signals, which are read in batches.
 
-    One thread adds up the products of a batch while the next is read.
+    A thread adds up the products of one batch while the next is read.
     """
     kinds = len(patterns) * folds + kinds
-    found = sorted(set().union(*from_all(np.unique(kinds).tolist())))
-    sums = {kind: Sums(width) for kind in found}
+    sums = {
+        kind: Sums(width)
+        for kind in sorted(set().union(*from_all(set(kinds.tolist()))))
+    }
 
     def add(values, kinds):
         numbers, starts = np.unique(kinds, return_index=True)
@@ -196,23 +173,18 @@ def gather_sums(read, width, patterns, kinds, folds):
             sums[kind].add(part)
 
     with shared_errors(), ThreadPoolExecutor(1) as adder:
-        added = None
+        added = adder.submit(int)  # nothing, for the first batch to wait for
         for rows in gen_batches(len(kinds), N_ADDED):
             index = rows.start + np.argsort(kinds[rows], kind="stable")
             values = read(index)
-            if added is not None:
-                added.result()
-            added = adder.submit(add, values, kinds[index])
-        if added is not None:
             added.result()
-    return [
-        Rows(
-            part.over_processes().rows(),
-            int(kind // len(patterns)),
-            patterns[kind % len(patterns)],
-        )
-        for kind, part in sums.items()
-    ]
+            added = adder.submit(add, values, kinds[index])
+        added.result()
+    blocks = []
+    for kind, part in sums.items():
+        fold, pattern = divmod(int(kind), len(patterns))
+        blocks.append(Rows(part.over_processes().rows(), fold, patterns[pattern]))
+    return blocks
 
 
 def centre(blocks):
@@ -221,7 +193,7 @@ def centre(blocks):
     ones = rows[:, 0].copy()
     n_samples = ones @ ones
     mean = ones @ rows / n_samples
-    # In place: of sums of many columns, rows are a large part of the memory.
+    # In place: rows may be a large part of the memory.
     dger(-1.0, mean, ones, a=rows.T, overwrite_a=True)
     return rows[:, 1:], mean[1:], n_samples
 
