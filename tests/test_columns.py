@@ -224,7 +224,7 @@ def test_a_column_that_is_no_signal_is_warned_of(times):
         make_vae().fit(polars)
 
 
-# Time in rows, padding, marks
+# Time in rows, interleaved channels, padding, marks
 
 
 def recording(n_channels=3):
@@ -262,6 +262,18 @@ def test_dimensions_that_say_time_are_warned_of():
         make_vae().fit(rng.normal(size=(30, 6)).view(Labelled))
 
 
+@pytest.mark.parametrize("n_channels", [None, 2])
+def test_interleaved_channels_are_warned_of(n_channels):
+    turns = np.stack([SMOOTH, PRESSURE], axis=2).reshape(40, -1)
+    with pytest.warns(UserWarning, match="looks like 2 channels.*transpose"):
+        make_vae(n_channels=n_channels).fit(turns)
+    np.testing.assert_array_equal(
+        turns.reshape(40, -1, 2).transpose(0, 2, 1)[:, 0], SMOOTH
+    )
+    fit(X, n_channels=2)
+    fit(np.sin(np.arange(96) * np.pi / 2 + rng.normal(size=(40, 1))))  # of period 4
+
+
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.int16])
 def test_small_integers_do_not_overflow_where_smoothness_is_told(dtype):
     """Steps of uint8 below 0, and squares of int16, would come round."""
@@ -272,6 +284,9 @@ def test_small_integers_do_not_overflow_where_smoothness_is_told(dtype):
     fit(np.hstack([one, two]), n_channels=2)
     fit(one)
     if dtype is not bool:
+        turns = np.stack([one, two], axis=2).reshape(40, -1)
+        with pytest.warns(UserWarning, match="looks like 2 channels"):
+            make_vae(n_channels=2).fit(turns)
         with pytest.warns(UserWarning, match="as if a row were a time step"):
             make_vae().fit(one.T)
 

@@ -17,6 +17,7 @@ MANY_ROWS, FEW_VALUES = 1000, 5  # so many rows of so few values are readings
 FAR, FAR_END, FAR_SCALED = 5, 0.05, 100
 LOOKED_AT, FEW_LOOKED_AT = 2**22, 2**18  # values, for these and for `roughness`
 SMOOTH, ROUGH, MIN_ROWS, MIN_COLUMNS = 0.1, 0.5, 20, 8  # for `roughness`
+TIMES_SMOOTHER = 4  # are interleaved channels over the time steps of one of them
 MAX_ZEROS, MIN_PADDED = 0.01, 0.1  # of values, and of signals that end in zeros
 REMEDY = "What marks the missing, or is an error, should be NaN."
 
@@ -63,6 +64,11 @@ def amiss(estimator, X, columns, unmeasured):
         yield (
             f"X has {n_channels} channels of {n_timepoints} time steps: if time is "
             "the second axis, as in Keras, pass X.transpose(0, 2, 1)."
+        )
+    if estimator.n_dims_in_ == 2 and (k := interleaved(X)):
+        yield (
+            f"X looks like {k} channels that take turns. Expected one channel after "
+            f"the other: pass X.reshape(len(X), -1, {k}).transpose(0, 2, 1)."
         )
     # Another process may have measured them; the scaler refuses a channel of none.
     is_known = n_processes() > 1 or unmeasured.all(axis=1).any()
@@ -151,6 +157,26 @@ def is_smooth_down(X):
         along = min(roughness(X, axis=2), roughness(centred, axis=2))
         # Over few rows nothing is smoother.
         return roughness(centred, axis=0) < SMOOTH + 1 / len(X) and along > ROUGH
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def interleaved(X):
+    """Number of channels that take turns in X (n, c, t), which was folded, or 0.
+
+    Values are then closer to those of the same channel than to those beside them. If X
+    is said to have one channel, its mean signal decides: a short period is no channel.
+    """
+    n_channels, X = X.shape[1], X[:: math.ceil(X.size / FEW_LOOKED_AT)]
+    X = np.ma.masked_invalid(X.astype(float)).reshape(len(X), -1)
+    noise, numbers = SMOOTH * X.var(), (n_channels,)
+    if n_channels == 1:
+        X, numbers = X.mean(axis=0)[None], (2, 3)  # more may be a period
+    for k in numbers:
+        if X.shape[1] % k == 0 and X.shape[1] >= 3 * k:
+            step, stride = (np.mean((X[:, n:] - X[:, :-n]) ** 2) for n in (1, k))
+            if step > TIMES_SMOOTHER * max(stride, noise):
+                return k
+    return 0
 
 
 def roughness(X, axis):
