@@ -35,7 +35,7 @@ SEARCH = re.search(
 
 
 def blocks(folder):
-    """The recipe in `skvae.command.transform`, with files in a folder that all workers see."""
+    """The recipe of `command.transform`, its files in a folder of all workers."""
     recipe = re.search(r"::\n\n(.*?)\n\n\S", transform.__doc__, re.DOTALL)[1]
     code = dedent(recipe)
     code = f"import numpy as np\n{code}"

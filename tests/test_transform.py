@@ -159,10 +159,13 @@ def test_what_a_killed_process_left_is_removed(folder):
         ("model short.npy Z.npy", "short.npy: X has 47 features, but .* 48 features"),
         ("model empty.npy Z.npy", r"empty.npy: Found array with 0 sample"),
         ("model inf.npy Z.npy", "inf.npy: X contains inf"),
-        ("model X.npy none/Z.npy", "none/Z.npy is no file in a folder that exists"),
-        ("model X.npy folder", "folder is no file in a folder that exists"),
-        ("model X.npy Z.csv", "Z.csv: latents are written as .npy"),
-        ("model X.npy X.npy", "X.npy holds the signals. Name another file"),
+        (
+            "model X.npy none/Z.npy",
+            "none/Z.npy cannot hold the latents. Name a .npy file in a folder",
+        ),
+        ("model X.npy folder", "folder cannot hold the latents"),
+        ("model X.npy Z.csv", "Z.csv cannot hold the latents. Name a .npy file"),
+        ("model X.npy X.npy", "X.npy cannot hold the latents. .*other than X.npy"),
     ],
 )
 def test_what_is_no_use_is_refused_in_a_sentence(

@@ -4,20 +4,10 @@ import numpy as np
 
 
 def draw(path, vae, X, y, *, titles, names=(), **of_signals):
-    """Write the figure, and return a line that says so, or how to get matplotlib.
+    """Write the figure; return what to print of it, or of missing matplotlib.
 
-    Parameters
-    ----------
-    path : Path
-    vae : fitted ConvVAETransformer
-    X : ndarray of shape (n_samples, n_channels, n_timepoints)
-    y : ndarray of shape (n_samples,), or None
-        Labels or numbers that colour the latents.
-    titles : pair of str
-        Titles of the latents and of the signals.
-    names : sequence of str
-        Names of the signals that are drawn.
-    **of_signals : as for `ReconstructionDisplay.from_estimator`
+    Titles are those of the latents, which y colours, and of the signals. Names are
+    those of the signals; **of_signals as for `ReconstructionDisplay.from_estimator`.
     """
     try:
         import matplotlib

@@ -28,7 +28,6 @@ def read_frame(path, *of_text):
         raise ValueError(f"{suffix} is not read. {EXPECTED}")
     if suffix not in READERS:
         return read_text(path, *of_text)
-    path.stat()  # OSError in plain words
     reader, needed = READERS[suffix]
     try:
         frame = reader(path)
@@ -105,7 +104,7 @@ def from_arrays(arrays):
         if isinstance(x, list):  # of signals of unequal lengths
             arrays[name] = np.empty(len(x), object)
             arrays[name][:] = x
-    arrays = {name: np.asarray(x) for name, x in arrays.items()}
+        arrays[name] = np.asarray(arrays[name])
     likely = [name for name, x in arrays.items() if x.ndim > 1 or holds_arrays(x)]
     named = [name for name in arrays if name.lower() == "x"]
     if not named and len(likely) != 1:

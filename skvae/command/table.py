@@ -95,13 +95,13 @@ class Columns:
         frame = self.frame.iloc[rows]
         y, of_group = (None if j is None else known(frame[j]) for j in (target, group))
         said = ["no labels" if target is None else f"labels in {self.called(target)}"]
-        if target is not None and label is None and not self.is_label(target):
+        if target is not None and label is None and not is_label(self.names[target]):
             said[0] += " (--label none if these are none)"
         if group is not None:
             said.append(f"groups in {self.called(group)}")
         ends = dict.fromkeys([self.called(signals[0]), self.called(signals[-1])])
         said.append(f"signals in {len(signals)} column(s), {' to '.join(ends)}")
-        if self.are_named and (pair := out_of_order([self.names[j] for j in signals])):
+        if pair := out_of_order([self.names[j] for j in signals]):
             said.append(f"they are out of order, {pair[0]!r} before {pair[1]!r}")
         said += listed([f"{self.called(j)} left out, {left_out[j]}" for j in left_out])
         if n_empty := len(self.frame) - len(rows):
@@ -115,18 +115,13 @@ class Columns:
         keys = [j for j in keys if frame[j].nunique() > 1]
         index = frame.index
         if keys and isinstance(index, pd.RangeIndex):
-            names = [self.names[j] for j in keys]
-            index = pd.MultiIndex.from_frame(frame[keys], names=names)
-            index = index.get_level_values(0) if len(keys) == 1 else index
+            index = frame.set_index(keys).index.set_names([self.names[j] for j in keys])
         has_times = self.are_named and self.given.nlevels == 1
         timepoints = positions([self.given[j] for j in signals]) if has_times else None
         return Table(X, y, of_group, index, timepoints), said
 
     def called(self, j):
         return f"column {j}" + (f" ({self.names[j]!r})" if self.are_named else "")
-
-    def is_label(self, j):
-        return self.are_named and is_label(self.names[j])
 
     def is_key(self, j):
         """Whether its name says whose or when, as "meter_id" or "Sensor No." do."""
@@ -135,13 +130,13 @@ class Columns:
 
     def find(self, column, option):
         """The number of the column that an option names."""
-        names, n_columns = self.names if self.are_named else [], len(self.names)
-        for known_names in (names, [name.lower() for name in names]):
-            if column in known_names:
-                return known_names.index(column)
+        n_columns = len(self.names)
+        for names in (self.names, [name.lower() for name in self.names]):
+            if column in names:
+                return names.index(column)
         if is_whole(column) and -n_columns <= int(column) < n_columns:
             return int(column) % n_columns
-        shown = shorten(", ".join(names), 60, placeholder=" ...") or "none there"
+        shown = shorten(", ".join(self.names), 60, placeholder=" ...")
         raise ValueError(
             f"no column {column!r} for --{option}. Expected a name ({shown}), or a "
             f"number from 0 to {n_columns - 1}, or from -1 at the end."
@@ -153,7 +148,7 @@ class Columns:
         Its name says so, or it alone stands beside signals that are known; else the
         last or the first column, if one of them can be.
         """
-        if named := [j for j in columns if self.is_label(j)]:
+        if named := [j for j in columns if is_label(self.names[j])]:
             return named[-1]
         signals, last = self.known_signals(columns), columns[-1]
         others = [last, columns[0]] if signals is None else {*columns} - {*signals}
@@ -240,12 +235,9 @@ class Columns:
                 left_out[j] = f"it holds {self.kinds[j]}"
         signals = [j for j in signals if j not in left_out]
         if not signals:
-            names = ", ".join(listed(list(map(self.called, left_out))))
-            texts = [j for j in left_out if self.kinds[j] == "texts"][:1]
-            cells = [self.frame[j].dropna().iloc[0] for j in texts]
-            why = f"{self.called(texts[0])} holds {short(cells[0])}. " if texts else ""
-            names = names or "labels and groups alone"
-            raise ValueError(f"no column of signals beside {names}. {why}{PIVOT}")
+            others = [f"{self.called(j)}, {left_out[j]}" for j in left_out]
+            others = "; ".join(listed(others, 3)) or "labels and groups alone"
+            raise ValueError(f"no column of signals beside {others}. {PIVOT}")
         return signals, left_out
 
     def holds_times(self, j):
@@ -260,7 +252,7 @@ class Columns:
     def is_index(self, columns):
         """Why the first of the columns is an index, not a part of a signal, or None."""
         j, values = columns[0], self.frame[columns[0]]
-        if self.are_named and (not self.names[j] or self.is_key(j)):
+        if not self.names[j] or self.is_key(j):
             return "named as an index is"
         others = [k for k in columns[1:51] if self.kinds[k] == "numbers"]
         if self.kinds[j] != "numbers" or len(values) < 3 or not others:

@@ -32,10 +32,10 @@ import numpy as np
 from skvae.saving.files import header_size, remove_temporary_files, replacing
 from skvae.transformer import ConvVAETransformer
 
-MODEL_HELP = (
-    "an estimator written by `save`, or an estimator or a pipeline dumped by joblib; "
-    "a file of joblib can run any code when it is opened: open only your own"
-)
+MODEL = """an estimator written by `save`, or an estimator or a pipeline dumped by joblib;
+a file of joblib can run any code when it is opened: open only your own"""
+X = "signals, (n, t) or (n, c, t), as numpy.save writes them"
+Z = "file of their latents; it is replaced when all are computed"
 
 
 def main(arguments):
@@ -45,11 +45,9 @@ def main(arguments):
         description="Write the latents of the signals in X to Z. An estimator reads X "
         "batch by batch, so X may be larger than memory.",
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
-    x_help = "signals, (n, t) or (n, c, t), as numpy.save writes them"
-    parser.add_argument("x", type=Path, metavar="X.npy", help=x_help)
-    z_help = "file of their latents; it is replaced when all are computed"
-    parser.add_argument("z", type=Path, metavar="Z.npy", help=z_help)
+    parser.add_argument("model", type=Path, metavar="MODEL", help=MODEL)
+    parser.add_argument("x", type=Path, metavar="X.npy", help=X)
+    parser.add_argument("z", type=Path, metavar="Z.npy", help=Z)
     options = parser.parse_args(arguments)
     try:
         transform_file(read_model(options.model), options.x, options.z)
@@ -101,12 +99,13 @@ def transform_file(model, x_path, z_path):
         raise ValueError(
             f"{x_path} has shape {X.shape}. Expected (n, t) or (n, c, t). Reshape it."
         )
-    if z_path.is_dir() or not z_path.parent.is_dir():
-        raise ValueError(f"{z_path} is no file in a folder that exists. Name another.")
-    if z_path.suffix != ".npy":
-        raise ValueError(f"{z_path}: latents are written as .npy. Name such a file.")
-    if z_path.exists() and z_path.samefile(x_path):
-        raise ValueError(f"{z_path} holds the signals. Name another file for latents.")
+    is_signals = z_path.exists() and z_path.samefile(x_path)
+    is_file = z_path.suffix == ".npy" and z_path.parent.is_dir()
+    if is_signals or not is_file or z_path.is_dir():
+        raise ValueError(
+            f"{z_path} cannot hold the latents. Name a .npy file in a folder that "
+            f"exists, other than {x_path}."
+        )
     remove_temporary_files(z_path)
     start = time.perf_counter()
     try:

@@ -58,17 +58,10 @@ def run(signals, options):
 
 
 def oddness(X, reconstructed):
-    """How odd each signal is, (n,), by README's recipe; a mean over the channels.
+    """How odd each signal of X (n, c, t) is, by README's recipe: array (n,).
 
-    Parameters
-    ----------
-    X, reconstructed : ndarray of shape (n_samples, n_channels, n_timepoints)
-
-    Returns
-    -------
-    ndarray of shape (n_samples,)
-        1 / p averaged over statistics of the signal and of its residuals; p is the
-        share of signals that are as far out.
+    1 / p averaged over channels and statistics of the signal and of its residuals; p is
+    the share of signals that are as far out.
     """
     residuals = X - reconstructed
     jumps = np.diff(residuals)
