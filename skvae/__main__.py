@@ -15,14 +15,12 @@ except ModuleNotFoundError as error:
         raise
     load = None
 
-DATA = """your signals: a table with a signal and its label a line, as text (.csv, .tsv,
-.txt, also compressed), .parquet or .feather, with or without names of columns and an
-index in front; cells of .parquet may hold signals; .npz or .mat with X (n, t) or (n, c,
-t) and y; .ts; .arff. A quarter of the signals is kept for testing (default: the
-wristwatch recordings)"""
-LABEL = """column that holds the labels, or numbers to predict: its name, or its number
-from 0, or from -1 at the end; none: there are no labels (default: the column named y,
-class, label or target, else the last or the first that can be)"""
+DATA = """your signals: a text with a signal and its label in each line, compressed or
+not; .parquet, .feather, .npz or .mat with X (n, t) or (n, c, t) and y, .ts, .arff. A
+quarter is kept for testing (default: the wristwatch recordings)"""
+LABEL = """column of labels, or numbers to predict: its name, or its number from 0, or
+from -1 at the end; none: there are no labels (default: the column named y, class, label
+or target, else the last or the first that can be)"""
 GROUPS = """column that says whose a signal is, as a person's or a machine's, by name or
 number: those trained on are not tested on (default: of .npz an array `groups`)"""
 DECIMAL_COMMA = """decimals of a text stand after a comma, where this cannot be found:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from skvae.command.text import read_text
+from skvae.inputs import containers
 
 EXPECTED = (
     "Expected a text (.csv, .tsv, .txt), .parquet, .feather, .npz, .npy, .ts, .arff or "
@@ -52,10 +53,10 @@ def read_arrow(path):
     is_parquet = path.suffix.lower() == ".parquet"
     table = (parquet if is_parquet else feather).read_table(path).flatten()
     frame = table.to_pandas()
-    for j, field in enumerate(table.schema):
-        if hasattr(field.type, "shape"):  # pandas loses the shape
+    for j, kind in enumerate(table.schema.types):
+        if containers.is_tensor(kind):  # pandas loses the shape
             arrays = table.column(j).combine_chunks().to_numpy_ndarray()
-            frame[field.name] = list(arrays)
+            frame.isetitem(j, list(arrays))
     if all(isinstance(n, str) and TUPLE.fullmatch(n) for n in frame.columns):
         # pandas writes levels of names so where there is no index.
         frame.columns = pd.MultiIndex.from_tuples(map(literal_eval, frame.columns))

@@ -161,7 +161,8 @@ class Columns:
             are_alike = kinds[:1] == ["numbers"] and np.mean(between or [0]) > 0.5
             is_clear = not are_alike and kinds != ["numbers", "texts"]
         else:
-            targets = [j for j in others if self.can_be_target(j)]
+            targets = [j for j in others if not self.is_whole(j)]
+            targets = [j for j in targets if self.frame[j].nunique() > 1]
             is_clear = targets in ([], [last]) or "cells" in self.kinds
             is_clear &= len(likely + targets) < 2
             ends = [j for j in (last, columns[0]) if j in signals]
@@ -181,27 +182,23 @@ class Columns:
             "none. If a signal goes down a column, transpose the table first."
         )
 
+    def is_whole(self, j):
+        """Whether it holds no number with decimals."""
+        return self.kinds[j] != "numbers" or (self.frame[j].dropna() % 1 == 0).all()
+
     def can_be_labels(self, j):
         """Whether it has few values, each several times: texts, or whole numbers."""
-        if self.kinds[j] in ("cells", "dates"):
+        if self.kinds[j] in ("cells", "dates") or not self.is_whole(j):
             return False
-        values = known(self.frame[j]).dropna().unique()
-        is_number = self.kinds[j] == "numbers"
-        are_few = 1 < len(values) <= max(2, len(self.frame) / (4 if is_number else 2))
-        return are_few and not (is_number and (values % 1 != 0).any())
-
-    def can_be_target(self, j):
-        """Whether it has numbers with decimals, not all the same."""
-        values = self.frame[j].dropna()
-        is_number = self.kinds[j] == "numbers" and values.nunique() > 1
-        return is_number and (values % 1 != 0).any()
+        n_signals = len(self.frame) / (4 if self.kinds[j] == "numbers" else 2)
+        return 1 < known(self.frame[j]).nunique() <= max(2, n_signals)
 
     def is_unlike(self, j, columns):
         """Whether it holds texts or whole numbers, and few other columns do."""
         others = [k for k in columns[:50] if k != j and self.kinds[k] == "numbers"]
         others = self.frame[others].dropna(axis=1, how="all")
-        is_whole = self.kinds[j] != "numbers" or (self.frame[j].dropna() % 1 == 0).all()
-        return is_whole and ((others % 1 == 0) | others.isna()).all().mean() < 0.5
+        are_whole = [self.is_whole(k) for k in others]
+        return self.is_whole(j) and np.mean(are_whole or [1]) < 0.5
 
     def known_signals(self, columns):
         """Columns with signals in cells, or figures in their names, as most have them.

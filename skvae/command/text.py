@@ -64,8 +64,8 @@ def read_text(path, decimal_comma=False, is_named=False):
             del rows[start], at[start]
     if start == len(rows):
         raise ValueError("no signals below the names of columns. Add a line for each.")
-    notes = [f"names of columns in line {at[n_above]}"]
-    notes = ["no column names"] if names is None else notes
+    at_names = f"names of columns in line {at[n_above]}"
+    notes = ["no column names" if names is None else at_names]
     if n_above:
         notes.append(f"{n_above} line(s) of text above left out")
     if encoding == "cp1252":

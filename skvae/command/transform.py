@@ -32,8 +32,8 @@ import numpy as np
 from skvae.saving.files import header_size, remove_temporary_files, replacing
 from skvae.transformer import ConvVAETransformer
 
-MODEL = """an estimator written by `save`, or an estimator or a pipeline dumped by joblib;
-a file of joblib can run any code when it is opened: open only your own"""
+MODEL = """an estimator written by `save`, or one or a pipeline dumped by joblib; a file
+of joblib can run any code when it is opened: open only your own"""
 X = "signals, (n, t) or (n, c, t), as numpy.save writes them"
 Z = "file of their latents; it is replaced when all are computed"
 

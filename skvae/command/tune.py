@@ -35,10 +35,8 @@ GRIDS = {  # by the name of the file that is written
     "supervised_vae_knn": {"vae__latent_dim": [8, 16, 32], **SUPERVISED},
 }
 QUICK_GRIDS = {name: grid | {"vae__latent_dim": [8]} for name, grid in GRIDS.items()}
-ROWS = {
-    "vae_knn": "tuned VAE + k-NN",
-    "supervised_vae_knn": "supervised VAE + k-NN",
-}
+ROWS = {"vae_knn": "tuned VAE + k-NN", "supervised_vae_knn": "supervised VAE + k-NN"}
+KNN = {"labels": KNeighborsClassifier(), "numbers": KNeighborsRegressor()}
 
 
 def run(signals, options):
@@ -69,10 +67,6 @@ def run(signals, options):
     return table
 
 
-def nearest_neighbours(task):
-    return KNeighborsClassifier() if task == "labels" else KNeighborsRegressor()
-
-
 def tune(signals, grid, n_jobs):
     """The fitted grid search."""
     groups = signals.groups
@@ -82,7 +76,7 @@ def tune(signals, grid, n_jobs):
     elif signals.task == "numbers":
         folds = KFold(N_FOLDS, shuffle=True, random_state=0)
     vae = ConvVAETransformer(random_state=0, target_type=signals.task)
-    pipeline = Pipeline([("vae", vae), ("knn", nearest_neighbours(signals.task))])
+    pipeline = Pipeline([("vae", vae), ("knn", KNN[signals.task])])
     search = GridSearchCV(pipeline, grid, cv=folds, n_jobs=n_jobs, error_score="raise")
     return search.fit(signals.X_train, signals.y_train, groups=groups)
 
@@ -94,11 +88,9 @@ def compare(signals, searches):
     scaled_train, scaled_test = map(scaler.transform, (X_train, X_test))
     latent_dim = searches["vae_knn"].best_estimator_["vae"].latent_dim
     k = min(latent_dim, len(X_train), X_train[0].size)
-    knn = nearest_neighbours(signals.task)
-    methods = {
-        "k-NN on the signals": [knn],
-        f"PCA({k}) + k-NN": [PCA(k, random_state=0), knn],
-    }
+    knn = KNN[signals.task]
+    methods = {"k-NN on the signals": [knn]}
+    methods[f"PCA({k}) + k-NN"] = [PCA(k, random_state=0), knn]
     if signals.task == "numbers":
         methods[f"PLS({k})"] = [PLSRegression(k)]
     rows = []
