@@ -2,6 +2,7 @@
 
 import bz2
 import contextlib
+import csv
 import gzip
 import io
 import lzma
@@ -41,9 +42,9 @@ def read_text(path, decimal_comma=False, is_named=False):
     mark, start = find_cells(rows, at)
 
     def cells(rows):
-        return np.char.strip(
-            parse(rows, mark, dtype=str, na_filter=False).to_numpy(str)
-        )
+        rows = [" ".join(row.split()) if mark == " " else row for row in rows]
+        rows = csv.reader(rows, delimiter=mark, skipinitialspace=True)
+        return np.char.strip(np.array(list(rows), str, ndmin=2))
 
     while is_title(first := cells(rows[start : start + 1])):
         start += 1
@@ -88,7 +89,7 @@ def read_text(path, decimal_comma=False, is_named=False):
 
 def parse(rows, mark, **options):
     """Lines without names as a frame, by pandas."""
-    text = io.StringIO("\n".join(rows))
+    text = io.BytesIO("\n".join(rows).encode())
     sep = r"\s+" if mark == " " else mark
     return pd.read_csv(text, sep=sep, header=None, skipinitialspace=True, **options)
 
@@ -106,9 +107,11 @@ def read_lines(path):
     is_utf16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Excel's "Unicode text"
     for encoding in ("utf-16",) if is_utf16 else ("utf-8-sig", "cp1252"):
         with contextlib.suppress(UnicodeDecodeError):
-            text = raw.decode(encoding).translate(TYPED)
+            text = raw.decode(encoding)
+            text = text if text.isascii() else text.translate(TYPED)
+            text = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a")
             if "\0" not in text:
-                return re.split("\r\n?|\n", text.rstrip("\x1a")), encoding
+                return text.split("\n"), encoding
     raise ValueError("no text. Expected one in UTF-8, in Excel CSV UTF-8.")
 
 
@@ -130,7 +133,7 @@ def find_cells(rows, at):
     ValueError for lines of other numbers of cells, unless they are text above. Marks at
     the end of all lines separate nothing and are cut off, in place.
     """
-    bare = [re.sub('"[^"]*"', "_", row) for row in rows]
+    bare = [re.sub('"[^"]*"', "_", row) if '"' in row else row for row in rows]
     if odd := [i for i, row in zip(at, bare, strict=True) if '"' in row]:
         hint = "a quotation mark is not closed. Remove it, or add another."
         raise ValueError(f"line {odd[0]}: {hint}")
