@@ -224,7 +224,8 @@ class Columns:
             why = "no number in its name, as most have"
             why = "its cells hold no signals" if "cells" in self.kinds else why
             left_out = {j: why for j in columns if j not in signals}
-            times = [j for j in signals if self.holds_times(j)]
+            cells = [j for j in signals if self.kinds[j] == "cells"]
+            times = [j for j in cells if self.holds_times(j)]
             if len(times) < len(signals):
                 left_out |= dict.fromkeys(times, "the same rising values in all rows")
         for j in signals:
@@ -278,7 +279,7 @@ class Columns:
         """X (n, c, t) of the signals that have a value, and which rows these are."""
         frame = self.frame[columns]
         rows = np.flatnonzero(frame.notna().any(axis=1))
-        frame = frame.iloc[rows]
+        frame = frame.iloc[rows] if len(rows) < len(frame) else frame
         for j in columns:
             if self.kinds[j] == "mixed":
                 is_text = pd.to_numeric(frame[j], errors="coerce").isna()
@@ -306,7 +307,7 @@ class Columns:
         if (is_infinite := np.isinf(X).any(axis=(1, 2))).any():
             where = self.where(rows[is_infinite.argmax()])
             raise ValueError(f"{where} holds infinity. Expected numbers, or NaN.")
-        return X[is_known], rows[is_known]
+        return (X, rows) if is_known.all() else (X[is_known], rows[is_known])
 
 
 def is_label(name):

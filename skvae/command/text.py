@@ -58,7 +58,8 @@ def read_text(path, decimal_comma=False, is_named=False):
         names, n_above = [""] * (first.size - len(above)) + above, start - 1
     elif is_named or begins_with_names(sample, numbers):
         names, start, sample = sample[0].tolist(), start + 1, sample[1:]
-    if names and len(sample) > 1 and are_times_of_channels(names, sample[0]):
+    is_repeated = names is not None and len({*names}) < len(names)
+    if is_repeated and len(sample) and are_times_of_channels(names, sample[0]):
         names = pd.MultiIndex.from_arrays([names, sample[0]])
         start, sample = start + 1, sample[1:]
         if is_title(cells(rows[start : start + 1])):  # the name of the index
