@@ -1,14 +1,11 @@
-"""The main job, `python -m skvae`: tune, compare, keep the pipelines and a figure.
-
-What it does is in `skvae.command`; `python -m skvae transform` is in `skvae.apply`.
-"""
+"""The main job, `python -m skvae`, and `python -m skvae transform`."""
 
 import argparse
 import sys
 import warnings
 from pathlib import Path
 
-from skvae import apply
+from skvae.command import transform
 
 try:
     from skvae.command import tune, unlabelled
@@ -18,17 +15,23 @@ except ModuleNotFoundError as error:
         raise
     load = None
 
+DATA = """your signals: a text with a signal and its label in each line, compressed or
+not; .parquet, .feather, .npz or .mat with X (n, t) or (n, c, t) and y, .ts, .arff. A
+quarter is kept for testing (default: the wristwatch recordings)"""
+LABEL = """column of labels, or numbers to predict: its name, or its number from 0, or
+from -1 at the end; none: there are no labels (default: the column named y, class, label
+or target, else the last or the first that can be)"""
+GROUPS = """column that says whose a signal is, as a person's or a machine's, by name or
+number: those trained on are not tested on (default: of .npz an array `groups`)"""
+DECIMAL_COMMA = """decimals of a text stand after a comma, where this cannot be found:
+1.234 is 1234"""
+
 
 def main(arguments=None):
-    """Run the job as the command line asks for.
-
-    Returns
-    -------
-    list of dict, the table; for signals without labels a DataFrame, their latents
-    """
+    """Run the job as the command line asks for; return the table, or the latents."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["transform"]:
-        return apply.main(arguments[1:])
+        return transform.main(arguments[1:])
     options = parse(arguments)
     if load is None:
         raise SystemExit('The job needs pandas: pip install "skvae[job]".')
@@ -40,7 +43,8 @@ def main(arguments=None):
             f"--output {options.output}: {error.strerror}. Expected a folder."
         ) from error
     run = unlabelled.run if signals.task is None else tune.run
-    with warnings.catch_warnings():  # the job hides what `load` has said
+    with warnings.catch_warnings():  # `load` has printed this, each fit would again
+        warnings.filterwarnings("ignore", r"X has (values|the value|\d+ rows,) ")
         return run(signals, options)
 
 
@@ -51,50 +55,17 @@ def parse(arguments):
         "compare it with k-NN on the signals and on PCA. Or apply a fitted model: "
         "python -m skvae transform --help.",
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="FILE",
-        help="your signals: a table with a signal and its label a line, as text (.csv, "
-        ".tsv, .txt, also compressed), .parquet or .feather, with or without names of "
-        "columns and an index in front; cells of .parquet may hold signals; .npz or "
-        ".mat with X (n, t) or (n, c, t) and y; .ts; .arff. A quarter of the signals "
-        "is kept for testing (default: the wristwatch recordings)",
-    )
-    parser.add_argument(
-        "--label",
-        metavar="COLUMN",
-        help="which column holds the labels, or numbers to predict: its name, or its "
-        "number from 0, or from -1 at the end; none: there are no labels (default: "
-        "that named y, class, label or target, else the last or the first that can be)",
-    )
-    parser.add_argument(
-        "--groups",
-        metavar="COLUMN",
-        help="which column says of whom or what a signal is, as a person or a machine, "
-        "by name or number: those trained on are not tested on (default: of .npz an "
-        "array `groups`)",
-    )
-    parser.add_argument(
-        "--decimal-comma",
-        action="store_true",
-        help="decimals of a text stand after a comma, where this cannot be found: "
-        "1.234 is 1234",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("skvae-output"),
-        metavar="FOLDER",
-        help="where pipelines, table and figure go (default: %(default)s)",
-    )
-    parser.add_argument("--quick", action="store_true", help="a small grid")
-    parser.add_argument(
-        "--n-jobs",
-        type=n_jobs,
-        default=2,
-        help="parallel fits, -1 for as many as cores (default: %(default)s)",
-    )
+    add = parser.add_argument
+    add("--data", type=Path, metavar="FILE", help=DATA)
+    add("--label", metavar="COLUMN", help=LABEL)
+    add("--groups", metavar="COLUMN", help=GROUPS)
+    add("--decimal-comma", action="store_true", help=DECIMAL_COMMA)
+    output = "folder for pipelines, table and figure (default: %(default)s)"
+    default = Path("skvae-output")
+    add("--output", type=Path, default=default, metavar="FOLDER", help=output)
+    add("--quick", action="store_true", help="a small grid")
+    jobs = "parallel fits, -1 for as many as cores (default: %(default)s)"
+    add("--n-jobs", type=n_jobs, default=2, help=jobs)
     return parser.parse_args(arguments)
 
 

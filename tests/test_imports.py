@@ -20,12 +20,11 @@ FILES = {
 LAYERS = [
     ("distributed", "messages", "sklearn_private", "threads"),
     ("model.features", "model.layers", "model.likelihoods", "scaling", "batches",
-     "datasets.", "progress"),
+     "datasets."),
     ("inputs.", "model."),
     ("training.",),
     ("saving.", "summary"),
     ("transformer",),
-    ("apply",),
     ("plotting", "plotting."),
     ("onnx",),
     ("__init__",),

@@ -1,10 +1,7 @@
 """The main job on small files: what it writes, and what it says of bad ones."""
 
 import csv
-import io
-import os
 import re
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,14 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import r2_score, root_mean_squared_error
-from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 
 from skvae import __main__ as job
 from skvae.command import tune, unlabelled
 from skvae.command.load import Signals
 from skvae.datasets import make_load_profiles
-from skvae.progress import Progress
 
 
 @pytest.fixture
@@ -57,19 +52,20 @@ def test_job_on_a_file_writes_pipeline_table_and_figure(data, suffix, tmp_path, 
     assert len(table) == 4
     assert (output / "figure.png").stat().st_size > 10_000
     with (output / "table.csv").open() as file:
-        assert [float(r["accuracy"]) for r in csv.DictReader(file)] == [
-            row["accuracy"] for row in table
-        ]
+        found = [float(row["accuracy"]) for row in csv.DictReader(file)]
+    assert found == table["accuracy"].tolist()
     test = job.load(path)
-    for name, row in zip(("vae_knn", "supervised_vae_knn"), table[2:], strict=True):
+    rows = table[2:].to_dict("records")
+    for name, row in zip(("vae_knn", "supervised_vae_knn"), rows, strict=True):
         pipeline = joblib.load(output / f"{name}.joblib")
         assert row["method"] == tune.ROWS[name]
         assert row["accuracy"] == round(pipeline.score(test.X_test, test.y_test), 4)
         assert (pipeline["vae"].label_weight > 0) == (name == "supervised_vae_knn")
-    printed = capsys.readouterr().out
+    printed, stages = capsys.readouterr()
     assert "Best parameters" in printed
     assert "tuned VAE + k-NN" in printed
     assert "a quarter, drawn at random" in printed
+    assert stages == "tuned VAE + k-NN, 5 fits ...\nsupervised VAE + k-NN, 3 fits ...\n"
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".csv"])
@@ -207,41 +203,12 @@ def test_error_of_numbers_is_that_of_scikit_learn():
 
 
 def test_the_largest_standard_error_is_printed(capsys):
-    shared = {"method": "", "fit_seconds": 0, "score_seconds": 0}
-    table = [{**shared, "accuracy": 1.0, "standard_error": e} for e in (0.02, 0.07)]
+    table = pd.DataFrame(
+        {"method": "", "accuracy": 1.0, "standard_error": e} for e in (0.02, 0.07)
+    )
     signals = Signals(*np.ones((2, 15, 1, 3)), [], [0] * 15, "old")
     tune.print_results(table, {}, signals)
     assert "all 15, old. Differences of accuracy below 0.07" in capsys.readouterr().out
-
-
-def test_progress_counts_fits_of_other_processes(data):
-    X, y = data
-    knn = GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 2, 3]}, cv=2)
-    expected = knn.fit(X, y).cv_results_["mean_test_score"]
-    with Progress(7) as progress:
-        knn.set_params(scoring=progress.scoring, n_jobs=2).fit(X, y)
-        progress.step()
-        assert os.path.getsize(progress.path) == 7
-    assert not os.path.exists(progress.path)
-    np.testing.assert_array_equal(knn.cv_results_["mean_test_score"], expected)
-
-
-def test_progress_says_a_line_a_stage_in_a_pipe(capfd):
-    with Progress(2) as progress:
-        progress.stage("search")
-        time.sleep(0.5)
-    assert capfd.readouterr() == ("", "search ...\n")
-
-
-def test_progress_is_a_bar_in_a_terminal(monkeypatch):
-    terminal = io.StringIO()
-    terminal.isatty = lambda: True
-    monkeypatch.setattr("sys.stderr", terminal)
-    with Progress(2) as progress:
-        progress.stage("search")
-        progress.step()
-        time.sleep(0.5)
-    assert re.search(r"search +50%\|.*\| 00:0\d, 00:0\d left", terminal.getvalue())
 
 
 def test_rare_classes_are_left_out_by_name(tmp_path, capsys):
@@ -316,10 +283,10 @@ def test_groups_of_one_class_each_are_refused(data, tmp_path):
 def test_what_to_do_next_depends_on_the_groups(capsys):
     signals = Signals(*np.zeros((4, 3, 1, 5)), "a quarter")
     options = job.parse(["--data", "x.csv"])
-    tune.print_next(options, "vae_knn", signals)
+    tune.print_next(options, signals)
     assert "--groups COLUMN" in capsys.readouterr().out
     signals.groups = np.zeros(3)
-    tune.print_next(options, "vae_knn", signals)
+    tune.print_next(options, signals)
     assert "--groups COLUMN" not in capsys.readouterr().out
 
 
@@ -388,7 +355,8 @@ def test_numbers_as_labels_make_a_regression(data, kind, tmp_path, capsys):
     output = tmp_path / "output"
     arguments = ["--data", tmp_path / "x.npz", "--output", output, "--n-jobs", 1]
     table = job.main([*map(str, arguments), "--quick"])
-    found = {re.sub(r"\d", "k", row["method"]): row["R2"] for row in table}
+    methods = table["method"].str.replace(r"\d", "k", regex=True)
+    found = dict(zip(methods, table["R2"], strict=True))
     assert list(found) == [
         "k-NN on the signals",
         "PCA(k) + k-NN",
@@ -474,16 +442,14 @@ def test_a_model_that_is_no_better_than_chance_is_told(decimals, tmp_path, capsy
 
 def test_a_row_that_is_better_than_the_models_is_named(capsys):
     rows = {"PLS(2)": 0.8, "tuned VAE + k-NN": 5.0, "supervised VAE + k-NN": 1.0}
-    table = [
-        {"method": name, "RMSE": rmse, "standard_error": 0.1}
-        for name, rmse in rows.items()
-    ]
+    table = pd.DataFrame({"method": [*rows], "RMSE": [*rows.values()]})
+    table["standard_error"] = 0.1
     searches = dict.fromkeys(tune.ROWS, SimpleNamespace(best_score_=0.5))
     signals = SimpleNamespace(task="numbers")
     tune.print_doubts(table, searches, "supervised_vae_knn", signals)
     said = capsys.readouterr().out
     assert said == "\nPLS(2) is better on the test signals: RMSE 0.8 against 1.\n"
-    table[0]["RMSE"] = 0.95  # within the standard error
+    table.loc[0, "RMSE"] = 0.95  # within the standard error
     tune.print_doubts(table, searches, "supervised_vae_knn", signals)
     assert not capsys.readouterr().out
 

@@ -14,7 +14,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 
-from skvae import ConvVAETransformer, apply
+from skvae import ConvVAETransformer
+from skvae.command import transform
 from skvae.datasets import make_load_profiles
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -34,8 +35,9 @@ SEARCH = re.search(
 
 
 def blocks(folder):
-    """The recipe in `skvae.apply`, with files in a folder that all workers see."""
-    code = dedent(re.search(r"::\n\n(.*?)\n\n\S", apply.__doc__, re.DOTALL)[1])
+    """The recipe of `command.transform`, its files in a folder of all workers."""
+    recipe = re.search(r"::\n\n(.*?)\n\n\S", transform.__doc__, re.DOTALL)[1]
+    code = dedent(recipe)
     code = f"import numpy as np\n{code}"
     return code.replace('"vae.safetensors"', f'"{folder}/vae.safetensors"')
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from skvae.command.text import read_text
+from skvae.inputs import containers
 
 EXPECTED = (
     "Expected a text (.csv, .tsv, .txt), .parquet, .feather, .npz, .npy, .ts, .arff or "
@@ -15,26 +16,22 @@ EXPECTED = (
 )
 REMEDY = "numpy.savez(file, X=X, y=y.astype(str))"
 TUPLE = re.compile(r"\('.*', *'.*'\)")
-UNREAD = (
-    *(".xlsx", ".xls", ".ods", ".h5", ".hdf5", ".pkl", ".joblib"),
-    *(".edf", ".wav", ".json", ".jsonl"),
-)
+UNREAD = re.compile(r"\.(xlsx?|ods|h5|hdf5|pkl|joblib|edf|wav|jsonl?)")
 
 
-def read_frame(path, **of_text):
+def read_frame(path, *of_text):
     """Frame, its columns a RangeIndex if they have no names; notes; `where` a row was.
 
-    **of_text : as for `read_text`, which reads files of unknown kinds too.
+    *of_text : as for `read_text`, which reads files of unknown kinds too.
     """
     suffix = path.suffix.lower()
-    if suffix in UNREAD:
+    if UNREAD.fullmatch(suffix):
         raise ValueError(f"{suffix} is not read. {EXPECTED}")
     if suffix not in READERS:
-        return read_text(path, **of_text)
-    path.stat()  # OSError in plain words
+        return read_text(path, *of_text)
     reader, needed = READERS[suffix]
     try:
-        found = reader(path)
+        frame = reader(path)
     except ImportError as error:
         raise ImportError(f"{suffix} needs {needed}: pip install {needed}") from error
     except OSError:
@@ -42,9 +39,10 @@ def read_frame(path, **of_text):
     except Exception as error:  # readers of a damaged file raise anything
         said = shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
         remedy = f" Of NumPy, save arrays without objects: {REMEDY}."
-        is_numpy = suffix in (".npz", ".npy")
-        raise ValueError(f"{said.rstrip('.')}.{remedy * is_numpy}") from error
-    frame, notes = from_arrays(found) if isinstance(found, dict) else (found, [])
+        raise ValueError(
+            f"{said.rstrip('.')}.{remedy * (needed == 'numpy')}"
+        ) from error
+    frame, notes = from_arrays(frame) if isinstance(frame, dict) else (frame, [])
     return frame, notes, lambda i: f"row {i}"
 
 
@@ -55,22 +53,19 @@ def read_arrow(path):
     is_parquet = path.suffix.lower() == ".parquet"
     table = (parquet if is_parquet else feather).read_table(path).flatten()
     frame = table.to_pandas()
-    for j, field in enumerate(table.schema):
-        if hasattr(field.type, "shape"):  # pandas has the numbers only
+    for j, kind in enumerate(table.schema.types):
+        if containers.is_tensor(kind):  # pandas loses the shape
             arrays = table.column(j).combine_chunks().to_numpy_ndarray()
-            frame[field.name] = list(arrays)
+            frame.isetitem(j, list(arrays))
     if all(isinstance(n, str) and TUPLE.fullmatch(n) for n in frame.columns):
-        # Levels of names, which pandas writes so where there is no index.
+        # pandas writes levels of names so where there is no index.
         frame.columns = pd.MultiIndex.from_tuples(map(literal_eval, frame.columns))
     return frame
 
 
-def read_npz(path):
+def read_numpy(path):
     file = np.load(path, allow_pickle=False)
-    if isinstance(file, np.ndarray):  # .npy
-        return {"X": file}
-    with file:
-        return {name: file[name] for name in file}
+    return {"X": file} if isinstance(file, np.ndarray) else dict(file)
 
 
 def read_ts(path):
@@ -81,15 +76,15 @@ def read_ts(path):
 
 
 def read_arff(path):
-    """Attributes; of a relation, cells of (n_channels, t)."""
+    """Attributes; the cells of a relation are arrays (n_channels, t)."""
     from scipy.io.arff import loadarff
 
     records, _ = loadarff(path)
-    columns = {name: records[name] for name in records.dtype.names}
-    for name, values in columns.items():
-        if values.dtype == object:
-            columns[name] = [np.array(cell.tolist()) for cell in values]
-    return pd.DataFrame({name: list(values) for name, values in columns.items()})
+    columns = {name: list(records[name]) for name in records.dtype.names}
+    for name in columns:
+        if records[name].dtype == object:
+            columns[name] = [np.array(cell.tolist()) for cell in columns[name]]
+    return pd.DataFrame(columns)
 
 
 def read_mat(path):
@@ -105,12 +100,13 @@ def read_mat(path):
 
 
 def from_arrays(arrays):
-    """Frame of X, a signal in each cell, and of the other arrays, which are as long.
-
-    And notes of those that are not.
-    """
-    arrays = {name: one_array(x) for name, x in arrays.items()}
-    likely = [name for name, x in arrays.items() if x.ndim > 1 or is_of_arrays(x)]
+    """Frame of X, a signal in each cell, and of arrays as long; notes of the others."""
+    for name, x in arrays.items():
+        if isinstance(x, list):  # of signals of unequal lengths
+            arrays[name] = np.empty(len(x), object)
+            arrays[name][:] = x
+        arrays[name] = np.asarray(arrays[name])
+    likely = [name for name, x in arrays.items() if x.ndim > 1 or holds_arrays(x)]
     named = [name for name in arrays if name.lower() == "x"]
     if not named and len(likely) != 1:
         names = shorten(str([*arrays]), 100, placeholder=" ...")
@@ -122,7 +118,7 @@ def from_arrays(arrays):
     X = arrays.pop(name)
     if X.dtype.kind not in "biufO":
         raise ValueError(f"{name} has dtype {X.dtype}. Expected real numbers.")
-    if not X.size or not (X.ndim in (2, 3) or is_of_arrays(X)):
+    if not X.size or not (X.ndim in (2, 3) or holds_arrays(X)):
         raise ValueError(f"{name} has shape {X.shape}. Expected (n, t), (n, c, t).")
     columns, notes = {name: list(X)}, []
     for key, x in arrays.items():
@@ -139,25 +135,15 @@ def from_arrays(arrays):
     return pd.DataFrame(columns), notes
 
 
-def one_array(x):
-    """An array; of a list, of objects, which may have unequal lengths."""
-    if not isinstance(x, list):
-        return np.asarray(x)
-    array = np.empty(len(x), object)
-    for i, value in enumerate(x):
-        array[i] = value
-    return array
-
-
-def is_of_arrays(x):
+def holds_arrays(x):
     return x.ndim == 1 and x.dtype == object and len(x) > 0 and np.ndim(x[0]) > 0
 
 
-READERS = {  # and what has to be installed, if it may be missing
+READERS = {  # by suffix, and the package that may have to be installed
     ".parquet": (read_arrow, "pyarrow"),
     ".feather": (read_arrow, "pyarrow"),
-    ".npz": (read_npz, "numpy"),
-    ".npy": (read_npz, "numpy"),
+    ".npz": (read_numpy, "numpy"),
+    ".npy": (read_numpy, "numpy"),
     ".ts": (read_ts, "aeon"),
     ".arff": (read_arff, "scipy"),
     ".mat": (read_mat, "mat73"),

@@ -12,28 +12,32 @@ from skvae.inputs.long_frames import are_dates
 from skvae.inputs.suspicions import sentinels, warn_of_time_in_rows
 
 N_FOLDS = 2  # of people not trained on, as the test is; more take longer
-MIN_SIGNALS, MIN_FOLD = 16, 6  # of a file, and to fit in a fold: k-NN asks for 5
+MIN_SIGNALS, MIN_FOLD = 16, 6  # of a file, and to fit in a fold: k-NN needs 5
 N_NEEDED = 2 * N_FOLDS  # signals of a class: to train, tune and test on
 
 
 @dataclass
 class Signals:
-    """To train on, X (n, c, t), and to test on.
+    """Signals to train on and to test on."""
 
-    `task`: what y holds, "labels" or "numbers", as the estimator's `target_type`; None:
-    there is no y, and nothing is kept for testing. `groups` are people, None or (n,).
-    """
-
-    X_train: np.ndarray
+    X_train: np.ndarray  # (n_samples, n_channels, n_timepoints)
     X_test: np.ndarray
-    y_train: np.ndarray
-    y_test: np.ndarray
-    test_kind: str
-    groups: np.ndarray | None = None
+    y_train: np.ndarray | None
+    y_test: np.ndarray | None
+    test_kind: str = ""
+    groups: np.ndarray | None = None  # people, of the signals to train on
     channel_names: list | None = None
-    task: str | None = "labels"
+    task: str | None = (
+        "labels"  # or "numbers", the estimator's `target_type`; None: no y
+    )
     index: pd.Index | None = None
     timepoints: np.ndarray | None = None
+
+    @property
+    def shape(self):
+        """Shape of arrays of such signals, as a text."""
+        n_channels, n_timepoints = self.X_train.shape[1:]
+        return f"(n, {n_channels}, {n_timepoints})".replace("(n, 1, ", "(n, ")
 
     def name_time_steps(self, vae):
         """Give a fitted estimator the positions of time steps that the file names."""
@@ -42,7 +46,7 @@ class Signals:
 
 
 def load(path, label=None, decimal_comma=False, groups=None):
-    """The recordings, tested on other people; or a file, of which a quarter is kept.
+    """`Signals` tested on other people, or of a file, of which a quarter is kept.
 
     If the file has groups, signals of those that are trained on are not tested on.
     """
@@ -54,77 +58,66 @@ def load(path, label=None, decimal_comma=False, groups=None):
         kind = f"of {len(np.unique(test.subject))} people not trained on"
         parts = train.data, test.data, y_train, y_test
         return Signals(*parts, kind, train.subject, train.channel_names)
-    X, y, groups, index, times = read(path, label, decimal_comma, groups)
+    X, y, groups, index, timepoints = read(path, label, decimal_comma, groups)
     if message := sentinels(X):
         print(message)
-    warn_of_time_in_rows(as_frame(X, index), X, True, times is not None)
+    frame = pd.DataFrame(X.reshape(len(X), -1), index=index).add_prefix("column ")
+    if index.nlevels == 1 and are_dates(index.to_series()):
+        frame.index = pd.to_datetime(index, errors="coerce", format="mixed")
+    warn_of_time_in_rows(frame, X, True, timepoints is not None)
     if y is None:
-        unknown = np.full(len(X), np.nan)
-        parts = X, X[:0], unknown, unknown[:0]
-        return Signals(*parts, "", task=None, index=index, timepoints=times)
+        unlabelled = {"task": None, "index": index, "timepoints": timepoints}
+        return Signals(X, X[:0], None, None, **unlabelled)
     is_known = y.notna() if groups is None else y.notna() & groups.notna()
-    is_known = is_known.to_numpy()
     if not is_known.all():
         what = "label" if groups is None else "label or a group"
         print(f"Left out, {np.sum(~is_known)} signals without a {what}.")
     X, y = X[is_known], as_array(y[is_known])
-    groups = None if groups is None else as_array(groups[is_known])
     kept, task = check_labels(path, y)
     X, y = X[kept], y[kept]
     if groups is None:
         classes = y if task == "labels" else None
         parts = train_test_split(X, y, test_size=0.25, stratify=classes, random_state=0)
-        kind = "a quarter, drawn at random"
-        return Signals(*parts, kind, task=task, timepoints=times)
-    signals = split_by_groups(path, X, y, groups[kept], task)
-    signals.timepoints = times
+        signals = Signals(*parts, "a quarter, drawn at random", task=task)
+    else:
+        groups = as_array(groups[is_known])[kept]
+        signals = split_by_groups(path, X, y, groups, task)
+    signals.timepoints = timepoints
     return signals
-
-
-def as_frame(X, index):
-    """Signals (n, c, t) as a frame, whose index is of times if it holds dates."""
-    frame = pd.DataFrame(X.reshape(len(X), -1), index=index).add_prefix("column ")
-    if index.nlevels == 1 and are_dates(index.to_series()):
-        frame.index = pd.to_datetime(index, errors="coerce", format="mixed")
-    return frame
 
 
 def as_array(labels):
     """Labels as an array of one type, of integers if they are whole numbers."""
-    values = labels.to_numpy()
-    if values.dtype.kind not in "biuf":
-        return values.astype(str)
-    is_whole = values.dtype.kind == "f" and (values == values.round()).all()
-    return values.astype(int) if is_whole else values
+    if labels.dtype.kind not in "biuf":
+        return labels.to_numpy(str)
+    is_whole = labels.dtype.kind == "f" and (labels % 1 == 0).all()
+    return labels.to_numpy(int if is_whole else None)
 
 
 def check_labels(path, y):
-    """Which of them can be learned, and whether they are labels or numbers."""
-    classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
-    rare = counts < N_NEEDED
-    kept = ~rare[codes]
-    is_few = len(y) < MIN_SIGNALS
-    is_rare = (~rare).sum() < 2 or kept.sum() < MIN_SIGNALS or kept.mean() < 0.5
-    are_decimals = y.dtype.kind == "f" and len(classes) > 1
-    are_many = y.dtype.kind in "iuf" and len(classes) > 2 and is_rare
-    if (are_decimals or are_many) and not is_few:
-        print(f"Labels are {len(classes)} different numbers: a regression.")
+    """Which of the labels can be learned, and whether they are labels or numbers."""
+    counts = pd.Series(y).value_counts(sort=False).sort_index()
+    rare = counts[counts < N_NEEDED]
+    kept = ~np.isin(y, rare.index)
+    is_rare = len(counts) - len(rare) < 2 or kept.sum() < max(MIN_SIGNALS, len(y) / 2)
+    are_decimals = y.dtype.kind == "f" and len(counts) > 1
+    are_many = y.dtype.kind in "iuf" and len(counts) > 2 and is_rare
+    if (are_decimals or are_many) and len(y) >= MIN_SIGNALS:
+        print(f"Labels are {len(counts)} different numbers: a regression.")
         return np.ones(len(y), bool), "numbers"
-    names = [f"{name} ({n})" for name, n in zip(classes, counts, strict=True)]
-    names = [name for name, is_rare in zip(names, rare, strict=True) if is_rare]
+    names = [f"{name} ({n})" for name, n in rare.items()]
     names = ", ".join(names[:5] + ["..."] * (len(names) > 5))
     if is_rare:
-        found = f"{len(y)} signals of {len(classes)} classes"
-        if len(classes) == 1:
-            found += f": all labels are {str(classes[0])!r}"
-        elif names:
-            found += f", of which too few are of {names}"
+        found = f", of which too few are of {names}" if names else ""
+        if len(counts) == 1:
+            found = f": all labels are {str(y[0])!r}"
         raise SystemExit(
-            f"{path}: {found}. Expected {MIN_SIGNALS} signals, and at least {N_NEEDED} "
-            "of each class. If they are no labels, say which column holds them: "
-            "--label COLUMN, or that none does: --label none."
+            f"{path}: {len(y)} signals of {len(counts)} classes{found}. Expected "
+            f"{MIN_SIGNALS} signals, and at least {N_NEEDED} of each class. If they "
+            "are no labels, say which column holds them: --label COLUMN, or that none "
+            "does: --label none."
         )
-    if rare.any():
+    if names:
         print(f"Left out, classes of fewer than {N_NEEDED} signals: {names}.")
     return kept, "labels"
 

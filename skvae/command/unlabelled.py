@@ -20,77 +20,54 @@ def run(signals, options):
     n_signals, n_channels, n_timepoints = X.shape
     if n_signals < 2:
         raise SystemExit(f"{options.data}: one signal. Expected more, a line each.")
-    print(
-        f"{n_signals} signals of {n_channels} x {n_timepoints} values, without labels.",
-        flush=True,
-    )
-    # `load` said it.
-    warnings.filterwarnings("ignore", r"X has (values|the value|\d+ rows,) ")
+    size = f"{n_signals} signals of {n_channels} x {n_timepoints} values"
+    print(f"{size}, without labels.", flush=True)
     start = time.perf_counter()
     vae = ConvVAETransformer(N_LATENTS, random_state=0).fit(X)
     Z, reconstructed = vae.transform(X), vae.reconstruct(X)
     seconds = time.perf_counter() - start
-    names = [f"latent_{k}" for k in range(Z.shape[1])]
-    latents = pd.DataFrame(Z, index=index, columns=names)
-    kept = 1 - np.nanvar(X - reconstructed) / max(np.nanvar(X), 1e-300)
+    latents = pd.DataFrame(Z, index=index).add_prefix("latent_")
+    share = 1 - np.nanvar(X - reconstructed) / max(np.nanvar(X), 1e-300)
     print(
-        f"{Z.shape[1]} latents, fitted in {seconds:.1f} s, keep {kept:.0%} of the "
+        f"{Z.shape[1]} latents, fitted in {seconds:.1f} s, keep {share:.0%} of the "
         "variance."
     )
     odd = oddness(X, reconstructed)
     oddest = odd.argsort()[::-1][:N_ODD]
-    called = [" ".join(map(str, np.atleast_1d(key))) for key in index[oddest]]
+    names = [" ".join(map(str, np.atleast_1d(key))) for key in index[oddest]]
     if not index.is_unique:
-        called = [f"{key} (row {i})" for key, i in zip(called, oddest, strict=True)]
+        names = [f"{key} (row {i})" for key, i in zip(names, oddest, strict=True)]
     key = ", ".join(str(name) for name in index.names if name) or "row, from 0"
     print(f"\nThe oddest, by {key}, and how odd (the median is {np.median(odd):.1f}):")
-    for name, value in zip(called, odd[oddest], strict=True):
+    for name, value in zip(names, odd[oddest], strict=True):
         print(f"  {name:<40}  {value:8.1f}")
     signals.name_time_steps(vae)
     latents.to_csv(folder / "latents.csv")
     joblib.dump(vae, folder / "vae.joblib")
     print(f"\nWritten to {folder}: latents.csv, vae.joblib", end="", flush=True)
-    try:
-        n_drawn = min(N_DRAWN, n_signals)
-        draw(
-            folder,
-            vae,
-            X,
-            None,
-            titles=(f"Latents of {n_signals} signals", "The oddest of them"),
-            n_samples=n_drawn,
-            samples=oddest[:n_drawn],
-            names=called,
-        )
-        print(", figure.png")
-    except ImportError:
-        print(". No figure: pip install matplotlib")
-    shape = f"{n_channels}, {n_timepoints}" if n_channels > 1 else n_timepoints
+    n_drawn = min(N_DRAWN, n_signals)
+    titles = f"Latents of {n_signals} signals", "The oddest of them"
+    oddest = {"n_samples": n_drawn, "samples": oddest[:n_drawn], "names": names}
+    print(draw(folder / "figure.png", vae, X, None, titles=titles, **oddest))
     print("\nTo use the model:")
     print(f"  vae = joblib.load({str(folder / 'vae.joblib')!r})")
-    print(f"  vae.transform(X)  # X an array of shape (n, {shape})")
+    print(f"  vae.transform(X)  # X an array of shape {signals.shape}")
     print("\nNext, if a column of the file holds labels, or numbers to predict:")
     print(f"  python -m skvae --data {options.data} --label COLUMN")
     return latents
 
 
 def oddness(X, reconstructed):
-    """How odd each signal is, (n,), by README's recipe; a mean over the channels.
+    """How odd each signal of X (n, c, t) is, by README's recipe: array (n,).
 
-    Parameters
-    ----------
-    X, reconstructed : ndarray of shape (n_samples, n_channels, n_timepoints)
-
-    Returns
-    -------
-    ndarray of shape (n_samples,); 1 / p averaged over statistics of the signal and of
-    what the model leaves of it, p the share of signals that are as far out.
+    1 / p averaged over channels and statistics of the signal and of its residuals; p is
+    the share of signals that are as far out.
     """
-    left = X - reconstructed
-    jumps = np.diff(left)
+    residuals = X - reconstructed
+    jumps = np.diff(residuals)
     with warnings.catch_warnings():  # of a channel that was not measured
         warnings.filterwarnings("ignore", "Mean of empty|Degrees of freedom|All-NaN")
-        parts = [f(x, axis=-1) for x in (X, left) for f in (np.nanmean, np.nanstd)]
+        parts = [f(x, axis=-1) for x in (X, residuals) for f in (np.nanmean, np.nanstd)]
         parts += [np.nanstd(jumps, axis=-1), np.nanmax(np.abs(jumps), axis=-1)]
         share = rankdata(parts, axis=1, nan_policy="omit") / (len(X) + 1)
         p = 2 * np.minimum(share, 1 - share)
