@@ -57,7 +57,7 @@ class GapFiller(nn.Module):
     def set(self, **arrays):
         """Set buffers."""
         for name, values in arrays.items():
-            self.get_buffer(name).copy_(torch.as_tensor(values))
+            self.get_buffer(name).copy_(torch.from_numpy(np.asarray(values)))
 
     @torch.no_grad()
     def fit(self, x, seed=0):
