@@ -18,12 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from skvae.batches import finite, map_batches, resolve_device
 from skvae.distributed import check_group, from_first, n_processes, shared_errors
 from skvae.inputs.as_given import as_frame
-from skvae.inputs.signals import (
-    check_latents,
-    check_signals,
-    read_signals,
-    unfold,
-)
+from skvae.inputs.signals import check_latents, check_signals, read_signals, unfold
 from skvae.inputs.target import Target, check_target
 from skvae.messages import warn_user
 from skvae.model.likelihoods import LIKELIHOODS
@@ -83,11 +78,10 @@ class ConvVAETransformer(
         outliers. "bernoulli" suits signals of zeros and ones and needs X in [0, 1], see
         `scale`.
     reconstruction_weight : float or "auto", default="auto"
-        Weight w of the reconstruction error in the objective of a sample,
-        ``w * SSE + beta * KL``. The error is the sum of absolute errors for "laplace"
-        and the cross-entropy for "bernoulli". "auto" takes the weight that maximises
-        the likelihood (Rybkin et al. 2021), finally that of signals not trained on. A
-        smaller w shrinks latents that explain little.
+        Weight w of the reconstruction error in the objective ``w * SSE + beta * KL``.
+        The error is the sum of absolute errors for "laplace" and the cross-entropy for
+        "bernoulli". "auto" takes the weight that maximises the likelihood (Rybkin et
+        al. 2021). A smaller w shrinks latents that explain little.
     beta : float, default=1.0
         Weight of the KL term (Higgins et al. 2017). A larger beta shrinks latents that
         explain little (Lucas et al. 2019).
@@ -114,9 +108,9 @@ class ConvVAETransformer(
     stride : int, default=4
         Stride of the convolutions, in time steps.
     hidden_dims : tuple of int, default=(64,)
-        Widths of the dense layers of the encoder network. Only used if there is such a
-        network: with ``linear_path=False``, ``feature_weight=0``, a head (see
-        `label_weight`) or `module__correct_mean`.
+        Widths of the dense layers of the encoder network, which exists with
+        ``linear_path=False``, ``feature_weight=0``, a head (see `label_weight`) or
+        `module__correct_mean`.
     dropout : float, default=0.2
         Dropout probability after each dense layer of the encoder network, or with
         ``linear_path=False`` after each of its convolutions.
@@ -169,9 +163,8 @@ class ConvVAETransformer(
         Whether `fit` continues from the last fit, as `partial_fit` does, for all
         `max_epochs`.
     checkpoint : str or os.PathLike, default=None
-        File in which each epoch is saved. The same fit, started again after it was
-        killed, continues from there and ends with the same bits. The file belongs to
-        one fit: not for a search, nor with skorch `callbacks`.
+        File in which each epoch is saved. A killed fit, started again, continues from
+        there to the same bits. Not for a search, nor with skorch `callbacks`.
 
     Attributes
     ----------
@@ -182,9 +175,8 @@ class ConvVAETransformer(
     history_ : dict of ndarray
         One value per epoch of the last `fit` or `partial_fit`, in nats per sample in
         scaled units: ``train_loss`` and its terms ``train_reconstruction``
-        (-log p(x|z)), ``train_kl``, ``train_kl_per_dim`` and ``train_label`` (weighted
-        in the loss by `label_weight` and half the number of values of a signal). With
-        ``early_stopping=True`` the same as ``valid_``. Dropout is on for ``train_``.
+        (-log p(x|z)), ``train_kl``, ``train_kl_per_dim`` and ``train_label``; with
+        ``early_stopping=True`` also ``valid_loss`` and so on, without dropout.
     n_epochs_, best_epoch_ : int
         Number of epochs run, and the epoch, counted from 1, whose weights were kept.
     reconstruction_weight_ : float
@@ -196,7 +188,7 @@ class ConvVAETransformer(
     latent_scale_ : ndarray of shape (latent_dim,)
         Factor of each latent, in the units of X; 1 if ``whiten=True``. It is the shrunk
         standard deviation of the component, or with ``linear_path=False`` the distance
-        by which the latent moves the decoded signal.
+        that the decoded signal moves.
     held_back_excess_ : float
         Distortion of signals not trained on, divided by that of training signals.
     n_samples_seen_ : int
@@ -229,17 +221,16 @@ class ConvVAETransformer(
 
     Notes
     -----
-    In a process group of `torch.distributed` all processes have to call `fit` or
-    `partial_fit`, each with its share of the signals, two or more. All end with the
-    same model. An error in one is raised in all. `batch_size` is that of each process.
+    In a process group of `torch.distributed` all processes call `fit` or `partial_fit`,
+    each with its share of the signals, two or more, and end with the same model. An
+    error in one is raised in all. `batch_size` is that of each process.
 
     `net_params` takes arguments of `skorch.NeuralNet` and these names:
 
     ================================== ============================================
-    ``"module__correct_mean"``         Whether a network corrects the latent mean: a
-                                       higher ELBO and a smaller error, often a lower
-                                       accuracy. Default: with a head or
-                                       ``feature_weight=0``.
+    ``"module__correct_mean"``         Whether a network corrects the latent mean, for a
+                                       smaller error but often a lower accuracy.
+                                       Default: with a head or ``feature_weight=0``.
     ``"module__init"``                 Initialisation: "he" (default), "glorot" as in
                                        Keras, or "torch".
     ``"module__hidden_dropout"``       Dropout after each dense layer but the last, with
@@ -251,12 +242,10 @@ class ConvVAETransformer(
     ``"kl_warmup"``                    Fraction of `fit` in which beta ramps up.
     ``"optimizer"``                    Class of `torch.optim`. Default: Adam, with
                                        betas (0.8, 0.99) if ``linear_path=True``.
-    ``"lr_schedule"``                  Schedule of `fit`: "one_cycle" (default; Smith
-                                       and Topin 2019) or None, constant. skorch's
-                                       LRScheduler in `callbacks` has others.
+    ``"lr_schedule"``                  "one_cycle" (default; Smith and Topin 2019) or
+                                       None, a constant rate.
     ``"n_threads"``                    Number of threads of PyTorch and BLAS in `fit`.
-                                       Default: those that a training step can use,
-                                       mostly one.
+                                       Default: as many as help, mostly one.
     ================================== ============================================
 
     References
@@ -427,10 +416,9 @@ class ConvVAETransformer(
         many earlier signals. The latents change, though axes keep order and sign where
         possible: refit what was fitted to them.
 
-        For this the estimator keeps about a million values of its signals, at least 64
-        signals, and sums over more of them (tens of MB). A pickle drops both, a file
-        keeps them with ``save(path, training=True)``. Without them the latents stay as
-        they are, with a warning, and only the decoder is trained.
+        For this the estimator keeps some signals, about a million values, and sums over
+        the others (tens of MB). A pickle drops both; ``save(path, training=True)``
+        keeps them. Without them only the decoder is trained, with a warning.
 
         Parameters
         ----------
@@ -499,10 +487,9 @@ class ConvVAETransformer(
                 tasks.end()
         if self.n_epochs_ and not self.n_active_dims_:
             warn_user(
-                "No latent dimension is active: the posterior equals the prior and "
-                "the latents say nothing about X. Lower beta, raise "
-                "reconstruction_weight, set criterion__free_bits in net_params, or "
-                "train longer."
+                "No latent dimension is active: the posterior equals the prior. Check "
+                "that the signals differ from each other, lower beta, or raise "
+                "reconstruction_weight."
             )
         return self
 
@@ -621,9 +608,8 @@ class ConvVAETransformer(
     def impute(self, X, return_std=False):
         """X with its missing values filled by their conditional expectation.
 
-        The expectation is that of a linear Gaussian model, see
-        `skvae.model.gaps.GapFiller`. Where this is uncertain, up to half of the value
-        comes from `reconstruct`.
+        The expectation is that of a linear Gaussian model
+        (`skvae.model.gaps.GapFiller`), mixed with that of `reconstruct`.
 
         Parameters
         ----------
@@ -690,13 +676,11 @@ class ConvVAETransformer(
     def score_samples(self, X, n_importance=1):
         """Evidence lower bound of log p(x) of each sample, in nats, in units of X.
 
-        The ELBO is taken at beta = 1 with all constants, without dropout, and with the
-        log-determinant of the scaling. It is comparable between any two settings and
-        with `sklearn.decomposition.PCA.score_samples`. The expectation over q(z|x) is a
-        mean over 16 draws, equal in each call. With the Gaussian likelihood and
-        `linear_path` the linear part is exact, and the rest a mean over two pairs of
-        opposite draws. The mean over samples is a lower bound; a single value is an
-        estimate of it.
+        The ELBO has beta = 1, all constants and no dropout. It is comparable between
+        any two settings and with `sklearn.decomposition.PCA.score_samples`. The
+        expectation over q(z|x) is a mean over draws, equal in each call; with the
+        Gaussian likelihood and `linear_path` its linear part is exact. So the mean over
+        samples is a lower bound, and a single value an estimate.
 
         With the Bernoulli likelihood it bounds a log-probability, which is not
         comparable with a density. Scaled values outside [0, 1] are clipped.

@@ -126,7 +126,7 @@ def test_any_number_of_latents_for_any_data(n_samples, n_features, latent_dim):
 
 def test_constant_signals_do_not_blow_up():
     X = np.full((20, 2, 9), 3.0)
-    with pytest.warns(UserWarning, match=r"No latent dimension is active.*Lower beta"):
+    with pytest.warns(UserWarning, match=r"No latent dimension is active.*lower beta"):
         vae = ConvVAETransformer(2, random_state=0, max_epochs=5).fit(X)
     assert vae.n_active_dims_ == 0
     np.testing.assert_allclose(vae.reconstruct(X), X, atol=1e-2)
