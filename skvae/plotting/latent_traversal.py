@@ -1,4 +1,4 @@
-"""What each latent adds to the mean signal, or the signals over a plane of two."""
+"""Effect of each latent on the mean signal, or signals over a plane of latents."""
 
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
@@ -16,35 +16,35 @@ CELL = 0.43  # half the width of a signal in a plane, less a gap
 
 @dataclass(repr=False, eq=False)
 class LatentTraversalDisplay(shared.SignalDisplay):
-    """What each latent adds to the mean signal, or the signals over a plane of two."""
+    """Effect of each latent on the mean signal, or signals over a plane."""
 
-    # (n_dims, n_steps, n_channels, n_timepoints): along each latent, the others at 0.
-    # Or over a plane, (n_steps, n_steps, ...): [i, j] at (steps[j], steps[i]).
+    # (n_dims, n_steps, n_channels, n_timepoints): along one latent, the others at 0.
+    # Over a plane (n_steps, n_steps, ...): [i, j] is decoded at (steps[j], steps[i]).
     decoded: np.ndarray
     steps: np.ndarray  # (n_steps,), in standard deviations of the prior
     _: KW_ONLY
-    axis_labels: list  # names of the latents: n_dims, or the two of the plane
-    mean: np.ndarray | None = None  # the signal at 0, (n_channels, n_timepoints)
+    axis_labels: list  # names of the n_dims latents, or of the two of the plane
+    mean: np.ndarray | None = None  # (n_channels, n_timepoints), the signal at 0
 
     @classmethod
     def from_estimator(
         cls, estimator, *, n_dims=5, n_steps=5, limit=2.0, plane="auto", **kwargs
     ):
-        """Decode latents along the most active axes and draw the signals.
+        """Decode positions along the most active latents and draw the signals.
 
         Parameters
         ----------
         estimator, **kwargs : see `skvae.plotting`
         n_dims : int
-            Number of latents at most. Those that are not active are left out.
+            Largest number of latents. Inactive latents are left out.
         n_steps : int
-            Number of signals along an axis: 2 to 5, in a plane more.
+            Number of signals along a latent: 2 to 5, or more in a plane.
         limit : float
             Last position on both sides, in standard deviations of the prior.
         plane : bool or "auto"
-            Draw the signals over the plane of the two most active latents. It is read
-            with one channel, and at most 2000 / `n_steps` time steps. "auto": where
-            there are two latents and the plane can be read.
+            Whether to draw the signals over the plane of the two most active latents.
+            A plane takes one channel and at most 2000 / `n_steps` time steps. "auto"
+            draws it for two latents, if it takes the signals.
         """
         model = shared.Model(estimator)
         vae = model.vae
@@ -63,17 +63,18 @@ class LatentTraversalDisplay(shared.SignalDisplay):
                 "A plane takes two or more latents, one channel and at most "
                 f"{MAX_PLANE} time steps. Use plane=False, or fewer n_steps."
             )
-        if not plane:
-            check_scalar(n_steps, "n_steps", Integral, max_val=MAX_CURVES)
-        n_dims = 2 if plane else min(n_dims, max(1, vae.n_active_dims_))
-        dims = np.argsort(-kl)[:n_dims]
-        steps = np.linspace(-limit, limit, n_steps)
-        Z = np.zeros((n_steps if plane else n_dims, n_steps, len(kl)))
+        by_activity = np.argsort(-kl)
         if plane:
-            dims = np.sort(dims)  # as in a LatentSpaceDisplay
+            dims = np.sort(by_activity[:2])  # as in a LatentSpaceDisplay
+        else:
+            check_scalar(n_steps, "n_steps", Integral, max_val=MAX_CURVES)
+            dims = by_activity[: min(n_dims, max(1, vae.n_active_dims_))]
+        steps = np.linspace(-limit, limit, n_steps)
+        Z = np.zeros((n_steps if plane else len(dims), n_steps, len(kl)))
+        if plane:
             Z[:, :, dims] = np.stack(np.meshgrid(steps, steps), axis=-1)
         else:
-            Z[np.arange(n_dims), :, dims] = steps
+            Z[np.arange(len(dims)), :, dims] = steps
         rows = np.vstack([np.zeros(len(kl)), Z.reshape(-1, len(kl))])
         mean, *decoded = model.fold(vae.inverse_transform(rows * vae.latent_scale_))
         return cls(
@@ -85,7 +86,7 @@ class LatentTraversalDisplay(shared.SignalDisplay):
         ).plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw the mean signal, below it the differences that each latent makes.
+        """Draw the mean signal and, below it, the differences that each latent makes.
 
         Channels are columns. Without a mean, draw the plane.
         """
@@ -101,20 +102,19 @@ class LatentTraversalDisplay(shared.SignalDisplay):
         order = np.argsort(-np.abs(self.steps), kind="stable")
         differences = self.decoded - self.mean
         limits = 1.05 * np.abs(differences).max(axis=(0, 1, 3))
-        limits[limits == 0] = 1.0  # of a channel that is constant
+        limits[limits == 0] = 1.0  # a constant channel
         for panels, signals in zip(self.axes_[1:], differences, strict=True):
             for k in order:
                 self.draw_signal(panels, signals[k], kwargs, colors[k])
             for panel, limit in zip(panels, limits, strict=True):
                 panel.set_ylim(-limit, limit)
         for c, name in enumerate(self.name_channels(n_channels)):
-            # A mean of about 0, as of scaled signals, is no more than rounding errors.
+            # The mean of scaled signals is about 0, and its shape rounding errors.
             low, high = self.mean[c].min(), self.mean[c].max()
             margin = max(0.05 * (high - low), 0.1 * limits[c])
             self.axes_[0, c].set_ylim(low - margin, high + margin)
             shared.set_title(self.axes_[0, c], name)
-        shared.label_rows(self.axes_, ["mean\nsignal", *self.axis_labels])
-        self.label_time()
+        self.label_axes(["mean\nsignal", *self.axis_labels])
         lines = [self.axes_[1, 0].lines[k] for k in np.argsort(order)]
         names = [f"{step:+.3g} sd" if step else "0" for step in self.steps]
         style = {"title": "difference from the mean signal at", "ncols": n_steps}
