@@ -527,31 +527,21 @@ def test_training_curves_have_the_loss_of_pca(waves, early_stopping):
     assert colors == [line.get_color() for line in loss.lines]
 
 
-def test_training_curves_beside_levels_of_other_signals(waves):
-    """As scikit-learn's PCA has them, in scaled units; what is missing counts not."""
-    X, X_test = waves[:100] * 100, waves[100:] * 100 + 5
+def test_the_level_of_pca_is_beside_the_bound_and_not_the_loss(waves):
+    """With beta=2 the loss is another quantity. What is missing counts not."""
+    X = waves[:100] * 100
     vae = ConvVAETransformer(3, max_epochs=2, beta=2.0, random_state=0).fit(X)
-    display = TrainingCurveDisplay.from_estimator(vae, X, X_test=X_test)
-    rows, test = ((part - X.mean()) / X.std() for part in (X, X_test))
-    pca = PCA(3).fit(rows)
-    levels = display.levels
-    assert levels["PCA"] == pytest.approx(-pca.score(rows), rel=1e-4)
-    assert levels["PCA, test"] == pytest.approx(-pca.score(test), rel=1e-4)
-    # A density of X / s is s ** 48 times that of X.
-    fitted = -vae.score(X_test) - 48 * np.log(X.std())
-    assert levels["fitted, test"] == pytest.approx(fitted, rel=1e-4)
-    curve, *lines = display.ax_.lines
-    assert [line.get_ydata()[0] for line in lines] == list(levels.values())
-    # Not the loss: with beta=2 it is another quantity.
-    history = vae.history_
-    bound = history["train_reconstruction"] + history["train_kl"]
+    display = TrainingCurveDisplay.from_estimator(vae, X)
+    rows = (X - X.mean()) / X.std()
+    assert display.pca_level == pytest.approx(-PCA(3).fit(rows).score(rows), rel=1e-4)
+    curve, level = display.ax_.lines
+    assert level.get_ydata()[0] == display.pca_level
+    bound = vae.history_["train_reconstruction"] + vae.history_["train_kl"]
     np.testing.assert_array_equal(curve.get_ydata(), bound)
     assert display.ax_.get_title() == "reconstruction + KL"
-    X_test[:, 24:] = np.nan
-    gaps = TrainingCurveDisplay.from_estimator(vae, X, X_test=X_test).levels
-    assert gaps["PCA, test"] < 0.7 * levels["PCA, test"]
-    with pytest.raises(ValueError, match="Pass both"):
-        TrainingCurveDisplay.from_estimator(vae, X_test=X_test)
+    X[10:, 24:] = np.nan
+    gaps = TrainingCurveDisplay.from_estimator(vae, X)
+    assert gaps.pca_level < 0.9 * display.pca_level
 
 
 @pytest.mark.parametrize("n_epochs", [39, 40])
@@ -1094,14 +1084,12 @@ def test_a_pipeline_is_drawn_as_its_autoencoder_on_transformed_signals(
     np.testing.assert_equal(arrays(head), drawn)
 
 
-def test_training_curves_of_a_pipeline_have_levels_of_its_signals(pipeline):
+def test_training_curves_of_a_pipeline_have_the_level_of_its_signals(pipeline):
     pipeline, X = pipeline
-    display = TrainingCurveDisplay.from_estimator(pipeline, X, X_test=X[:20])
+    display = TrainingCurveDisplay.from_estimator(pipeline, X)
     scaled = StandardScaler().fit_transform(X).astype(np.float32)
-    expected = TrainingCurveDisplay.from_estimator(
-        pipeline[1], scaled, X_test=scaled[:20]
-    )
-    assert display.levels == pytest.approx(expected.levels)
+    expected = TrainingCurveDisplay.from_estimator(pipeline[1], scaled)
+    assert display.pca_level == pytest.approx(expected.pca_level)
 
 
 @pytest.mark.parametrize("display", OF_SIGNALS)

@@ -1,6 +1,6 @@
 """Terms of the objective over training."""
 
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -20,10 +20,10 @@ class TrainingCurveDisplay(shared.Display):
     history: dict  # of ndarray of shape (n_epochs,), as `history_`
     _: KW_ONLY
     best_epoch: int | None = None  # from 1, drawn if signals were held back
-    levels: dict = field(default_factory=dict)  # reconstruction + KL, by name
+    pca_level: float | None = None  # reconstruction + KL of PCA
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, X_test=None, **kwargs):
+    def from_estimator(cls, estimator, X=None, **kwargs):
         """Draw the history of an estimator, beside the level of PCA.
 
         Parameters
@@ -33,20 +33,16 @@ class TrainingCurveDisplay(shared.Display):
             Training signals. Probabilistic PCA of as many components is fitted on them.
             The first panel then shows reconstruction + KL of both models in place of
             the loss, which is the same with ``beta=1`` and without labels.
-        X_test : array-like, optional
-            Other signals, on which both models are drawn too. They need `X`.
         """
         model = shared.Model(estimator)
         vae = model.vae
-        if X is None and X_test is not None:
-            raise ValueError("X_test without X, which PCA is fitted on. Pass both.")
         if X is not None and vae.net_.criterion_.likelihood.is_unit_range:
             raise ValueError(
                 "X was given, but the likelihood of zeros and ones does not compare "
                 "with the density of PCA. Leave X out."
             )
-        levels = {} if X is None else _levels(model, X, X_test)
-        display = cls(vae.history_, best_epoch=vae.best_epoch_, levels=levels)
+        level = None if X is None else _pca_level(model, X)
+        display = cls(vae.history_, best_epoch=vae.best_epoch_, pca_level=level)
         return display.plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
@@ -59,7 +55,7 @@ class TrainingCurveDisplay(shared.Display):
             raise ValueError(
                 "The history has no epochs, nothing was trained. Use max_epochs > 0."
             )
-        first = "reconstruction + kl" if self.levels else "loss"
+        first = "loss" if self.pca_level is None else "reconstruction + kl"
         terms = [first, "reconstruction", "kl"]
         if np.any(self.history.get("train_label", 0)):
             terms.append("label")
@@ -76,7 +72,7 @@ class TrainingCurveDisplay(shared.Display):
         return self
 
     def _draw(self, panel, terms, kwargs):
-        """Draw a sum of terms, and the levels of that sum: lines by their names."""
+        """Draw a sum of terms; return lines by their names."""
         lines, shown = {}, []
         for part, (name, linestyle) in PARTS.items():
             if f"{part}_loss" not in self.history:
@@ -95,31 +91,20 @@ class TrainingCurveDisplay(shared.Display):
             style = {"color": shared.SIGNAL_COLOR, "lw": 1, "ls": ":"}
             name = f"best epoch, {self.best_epoch}"
             lines[name] = panel.axvline(self.best_epoch, **style)
-        for name, value in self.levels.items() if len(terms) > 1 else ():
-            color = shared.SIGNAL_COLOR if "PCA" in name else shared.MODEL_COLOR
-            style = {"color": color, "lw": 1, "ls": "-." if "test" in name else "-"}
-            lines[name] = panel.axhline(value, **style)
-            shown.append([value])
+        if self.pca_level is not None and len(terms) > 1:
+            style = {"color": shared.SIGNAL_COLOR, "lw": 1}
+            lines["PCA"] = panel.axhline(self.pca_level, **style)
+            shown.append([self.pca_level])
         shown = np.concatenate(shown)
         margin = max(0.05 * np.ptp(shown), LEAST_MARGIN * np.abs(shown).max())
         panel.set_ylim(shown.min() - margin, shown.max() + margin)
         return lines
 
 
-def _levels(model, X, X_test):
-    """Reconstruction + KL of PCA, and of both models on the other signals."""
+def _pca_level(model, X):
+    """Reconstruction + KL of PCA of X, in the scaled units of the autoencoder."""
     vae, X = model.vae, model.read(X)
     params = {"feature_weight": 0.0, "max_epochs": 0, "random_state": 0}
     pca = ConvVAETransformer(len(vae.kl_per_dim_), scale=vae.scaler_.kind, **params)
-    levels = {"PCA": _level(vae, pca.fit(X), X)}
-    if X_test is not None:
-        X_test = model.read(X_test)
-        levels["PCA, test"] = _level(vae, pca, X_test)
-        levels["fitted, test"] = _level(vae, vae, X_test)
-    return levels
-
-
-def _level(vae, model, X):
-    """-score of a model, in the scaled units of the autoencoder."""
     log_det = vae.scaler_.log_det((~np.isnan(X)).sum(axis=2))
-    return float(log_det.mean() - model.score(X))
+    return float(log_det.mean() - pca.fit(X).score(X))
