@@ -9,7 +9,6 @@ from sklearn.utils import check_scalar
 from skvae.plotting import shared
 
 MAX_CURVES = 5  # in a panel
-PLANE_SIZE = (7.0, 7.0)  # inches
 MAX_PLANE = 2000  # time steps beside each other in a plane: three to a pixel
 CELL = 0.43  # half the width of a signal in a plane, less a gap
 
@@ -124,7 +123,7 @@ class LatentTraversalDisplay(shared.SignalDisplay):
     def _plot_plane(self, ax, kwargs):
         from matplotlib.collections import LineCollection
 
-        self.axes_ = shared.make_axes(ax, 1, 1, PLANE_SIZE)
+        self.axes_ = shared.make_axes(ax, 1, 1, (7.0, 7.0))
         signals = self.decoded[:, :, 0]  # (i, j, t)
         cell = CELL * (self.steps[1] - self.steps[0])
         time = self.positions(signals.shape[2])

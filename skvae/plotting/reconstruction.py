@@ -141,14 +141,7 @@ def _select(errors, samples, random_state):
             return check_random_state(random_state).permutation(len(errors))
         order = np.argsort(errors, kind="stable")
         return order[::-1] if samples == "worst" else order
-    samples = np.asarray(samples)
-    try:
-        indices = np.atleast_1d(np.arange(len(errors))[samples])
-    except IndexError:
-        indices = np.empty(0)
-    if indices.ndim > 1 or not len(indices):
-        raise ValueError(
-            f"samples are {samples.dtype} of shape {samples.shape}. Expected positions "
-            f"among the {len(errors)} signals, or a mask of {len(errors)} booleans."
-        )
+    indices = np.arange(len(errors))[np.asarray(samples)].ravel()
+    if not len(indices):
+        raise ValueError("samples are a mask of no signals. Select one or more.")
     return indices

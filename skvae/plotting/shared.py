@@ -19,7 +19,6 @@ COLORS = (
 )  # fmt: skip
 SIGNAL_COLOR, MODEL_COLOR = "#555555", "#bd1f01"  # signals, and what the model makes
 
-PANEL_SIZE = (2.8, 2.2)  # inches, of one channel
 FIGURE_SIZES = (5, 3), (18, 10)  # inches, smallest and largest
 
 
@@ -153,8 +152,8 @@ def pyplot():
     return plt
 
 
-def make_axes(ax, n_rows, n_columns, size=PANEL_SIZE, **share):
-    """Axes (n_rows, n_columns): those of `ax`, or of a new figure."""
+def make_axes(ax, n_rows, n_columns, size=(2.8, 2.2), **share):
+    """Axes (n_rows, n_columns) of `ax`, or of a new figure with panels of a size."""
     if ax is None:
         figsize = np.clip(np.multiply(size, (n_columns, n_rows)), *FIGURE_SIZES)
         style = {"figsize": figsize, "layout": "constrained", **share}
