@@ -61,7 +61,7 @@ def from_first(value):
 
 @contextlib.contextmanager
 def shared_errors():
-    """Raise an error of the block in all processes, or the others wait for ever."""
+    """Raise an error of the block in all processes; the others would wait for ever."""
     error = None
     try:
         yield
@@ -116,7 +116,7 @@ def sum_over_processes(values):
 
 
 def average_gradients(parameters, share):
-    """Average gradients over all signals; `share` of them is in this process."""
+    """Average gradients over processes, each weighted by its share of the signals."""
     if n_processes() == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -139,7 +139,7 @@ def average_batch_norm(module, share):
 
 
 def take_from_first(module):
-    """Replace weights and buffers of a module by those of the first process."""
+    """Load the weights and buffers of the first process into a module."""
     if n_processes() > 1:
         state = {name: values.cpu() for name, values in module.state_dict().items()}
         module.load_state_dict(from_first(state))
