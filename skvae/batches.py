@@ -9,20 +9,18 @@ import torch
 from skvae.messages import warn_user
 from skvae.threads import plain_torch, torch_threads
 
-# Smaller batches take other matrix kernels, whose last bit differs.
+# Smaller batches use other matrix kernels, which differ in the last bit.
 MIN_INFERENCE_BATCH = 16
-# Batches for each thread that are worth starting it.
-MIN_BATCHES = 4
-# Time steps per inference batch: what stays in the cache of a core, or keeps a GPU
-# busy.
+MIN_BATCHES = 4  # of a thread, or it is not worth starting
+# Time steps of a batch, which stays in the cache of a core or keeps a GPU busy.
 INFERENCE_TIMEPOINTS = {"cpu": 2**18, "cuda": 2**23}
 
 
 def resolve_device(device, *, training):
-    """The torch device that `device` means now, on this machine.
+    """The torch device that `device` means on this machine.
 
-    "auto" is CUDA where there is a GPU. Without one, a CUDA device raises in training;
-    afterwards it is the CPU, with a warning, so that a model fitted on a GPU works.
+    Without a GPU, a CUDA device raises in training. Afterwards it becomes the CPU, with
+    a warning, so that a model fitted on a GPU works.
     """
     has_cuda = torch.cuda.is_available()
     if device == "auto":
@@ -45,31 +43,24 @@ def resolve_device(device, *, training):
 
 @plain_torch()
 def map_batches(function, read, n_samples, n_timepoints, device, prepare=None):
-    """Apply a function of tensors to samples 0 to `n_samples`, a batch at a time.
+    """Apply a function of tensors to `n_samples` samples, a batch at a time.
 
-    Each result depends on its own sample alone, to the last bit: a batch of fewer
-    than `MIN_INFERENCE_BATCH` samples is filled up. On a CPU each batch takes one
-    thread, and many batches take as many threads as PyTorch has. Where a GPU runs out
-    of memory, the batches are halved.
+    Each result depends on its own sample alone, to the last bit. On a CPU a batch takes
+    one thread, and many batches take as many threads as PyTorch has.
 
     Parameters
     ----------
     function : callable
-        Tensor of shape (b, ...) on the device to a Tensor of shape (b, ...), or to
-        several in a tuple.
+        Tensor (b, ...) on the device to a Tensor (b, ...), or to a tuple of Tensors.
     read : callable
-        A slice to the samples there, ndarray or Tensor of float32, shape (b, ...).
-    n_samples, n_timepoints : int
-        Number of samples, and their length.
-    device : str
+        Slice to its samples (b, ...), ndarray or Tensor of float32.
     prepare : callable, optional
-        Step before the function that gives the same bits in a batch of any size: its
-        input is not filled up.
+        Step before the function. It has the same bits in a batch of any size, so that
+        its input is not filled up.
 
     Returns
     -------
-    ndarray of shape (n_samples, ...), of the dtype that the function returns; or a
-    tuple of them, where the function returns one.
+    ndarray of shape (n_samples, ...), or tuple of ndarrays, as the function returns
     """
     device = torch.device(device)
     timepoints = INFERENCE_TIMEPOINTS.get(device.type, INFERENCE_TIMEPOINTS["cpu"])
@@ -99,10 +90,9 @@ def map_batches(function, read, n_samples, n_timepoints, device, prepare=None):
 
 
 def apply_filled(function, batch, device, prepare=None):
-    """The function's results for a batch (b, ...), ndarrays: a tuple, or a list of one.
+    """Results of the function for a batch (b, ...): a tuple, or a list of one ndarray.
 
-    A small batch is filled up. On a GPU without memory for a batch, its halves follow
-    each other.
+    A small batch is filled up. One that is too large for the memory of a GPU is halved.
     """
     n_read = len(batch)
     try:

@@ -1,10 +1,10 @@
-"""Processes that fit one model: their group, and what they agree on.
+"""Fits in a process group of `torch.distributed`.
 
-Where `torch.distributed` is initialised, each process of the group calls `fit` with its
-share of the signals, two or more. All end with the same model, to the bit. Elsewhere
-there is one process, and nothing here does anything. Save this script as fit.py and run
-``torchrun --nproc-per-node=2 fit.py`` on one machine, or on each of two ``torchrun
---nnodes=2 --rdzv-backend=c10d --rdzv-endpoint=HOST:29500 fit.py``::
+Each process of the group calls `fit` with its share of the signals, two or more. All
+end with the same model, to the bit. Without a group, nothing here does anything. Save
+this script as fit.py. Run ``torchrun --nproc-per-node=2 fit.py`` on one machine, or
+``torchrun --nnodes=2 --rdzv-backend=c10d --rdzv-endpoint=HOST:29500 fit.py`` on each
+of two::
 
     import numpy as np
     import torch.distributed as dist
@@ -29,11 +29,11 @@ import torch
 import torch.distributed as dist
 
 # Parameters that may differ between the processes of a group.
-OWN_OF_A_PROCESS = {"callbacks", "device", "random_state", "verbose"}
+MAY_DIFFER = {"callbacks", "device", "random_state", "verbose"}
 
 
 def n_processes():
-    """Number of processes in the group, 1 without one."""
+    """Number of processes in the group, 1 without a group."""
     is_group = dist.is_available() and dist.is_initialized()
     return dist.get_world_size() if is_group else 1
 
@@ -44,7 +44,7 @@ def rank():
 
 
 def from_all(value):
-    """The objects of all processes, a list in their order."""
+    """List of the objects of all processes, by rank."""
     values = [value] * n_processes()
     if len(values) > 1:
         dist.all_gather_object(values, value)
@@ -61,10 +61,7 @@ def from_first(value):
 
 @contextlib.contextmanager
 def shared_errors():
-    """Raise an error of the block in all processes of the group.
-
-    A process that went on alone would wait for the others in vain.
-    """
+    """Raise an error of the block in all processes; the others would wait for ever."""
     error = None
     try:
         yield
@@ -73,31 +70,29 @@ def shared_errors():
             raise
         error = raised
     for number, raised in enumerate(from_all(error)):
+        if raised is not None and number == rank():
+            raise error
         if raised is not None:
-            if number != rank():
-                raised.args = (f"In process {number}: {raised}",)
-            raise error if number == rank() else raised
+            raised.args = (f"In process {number}: {raised}",)
+            raise raised
 
 
 def refuse_differences(facts):
-    """A ValueError in all processes where their facts, a dict by name, differ."""
-    facts_of_all = from_all(facts)
-    for number, own_facts in enumerate(facts_of_all):
-        for name, value in own_facts.items():
-            expected = facts_of_all[0][name]
-            if value != expected:
+    """Raise a ValueError in all processes if their facts, a dict by name, differ."""
+    expected, *others = from_all(facts)
+    for number, given in enumerate(others, start=1):
+        for name, value in given.items():
+            if value != expected[name]:
                 raise ValueError(
-                    f"{name} is {value} in process {number}, but {expected} in "
-                    "process 0. Expected the same in all processes of a group, which "
-                    "fit one model."
+                    f"{name} is {value} in process {number}, but {expected[name]} in "
+                    "process 0. All processes of a group fit one model: pass the same "
+                    "to each."
                 )
 
 
 def pooled(counts, means, variances):
     """Number, mean and variance (d,) of values (n, d), from those of their parts.
 
-    References
-    ----------
     Chan, Golub & LeVeque (1983), https://doi.org/10.1080/00031305.1983.10483115
     """
     n_values = sum(counts)
@@ -121,7 +116,7 @@ def sum_over_processes(values):
 
 
 def average_gradients(parameters, share):
-    """Average gradients over all signals, of which this process has a share."""
+    """Average gradients over processes, each weighted by its share of the signals."""
     if n_processes() == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -144,27 +139,27 @@ def average_batch_norm(module, share):
 
 
 def take_from_first(module):
-    """Give a module the weights and buffers of the first process's, to the bit."""
+    """Load the weights and buffers of the first process into a module."""
     if n_processes() > 1:
         state = {name: values.cpu() for name, values in module.state_dict().items()}
         module.load_state_dict(from_first(state))
 
 
 def check_group(estimator, goes_on):
-    """Check that all processes fit one model, which goes on from a fit or does not."""
+    """Check that all processes fit the same model."""
     if n_processes() == 1:
         return
     with shared_errors():
         callers = (frame.frame.f_globals.get("__name__") for frame in inspect.stack(0))
         if any(str(name).startswith("sklearn.model_selection.") for name in callers):
             raise ValueError(
-                "A search or cross-validation runs within a process group, where each "
-                "process would score its own share of the signals. Search first, in "
-                "one process or on Dask, then fit the best in the group."
+                "A search or cross-validation runs in a process group, where each "
+                "process would score its own share of the signals. Search first, "
+                "in one process or on Dask, then fit the best estimator in the group."
             )
         if estimator.checkpoint is not None:
             raise ValueError(
-                "checkpoint is for a fit in one process, but this one is of "
+                "checkpoint is for a fit in one process, but this fit runs in "
                 f"{n_processes()}. Use checkpoint=None."
             )
     shape = estimator.n_channels_in_, estimator.n_timepoints_in_
@@ -180,7 +175,6 @@ def check_group(estimator, goes_on):
         memory = estimator.net_.memory_
         fitted += [memory.X, memory.y, memory.n_seen] if memory else []
         facts["The fitted model, as a hash,"] = joblib.hash(fitted)
-    for name, value in estimator.get_params(deep=False).items():
-        if name not in OWN_OF_A_PROCESS:
-            facts[name] = repr(value)
+    params = estimator.get_params(deep=False)
+    facts |= {k: repr(value) for k, value in params.items() if k not in MAY_DIFFER}
     refuse_differences(facts)

@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the user's code."""
+"""Warnings that point at a line of the user's code."""
 
 import contextlib
 import inspect
@@ -9,13 +9,9 @@ from pathlib import Path
 import numpy as np
 import sklearn
 
-# What may stand between the user's code and a warning: skvae, and what calls it.
-BETWEEN = (
-    str(Path(__file__).parent) + os.sep,
-    str(Path(sklearn.__file__).parent) + os.sep,
-    str(Path(np.__file__).parent) + os.sep,
-    contextlib.__file__,
-)
+# Paths of skvae, and of packages that may call it from the user's code.
+FOLDERS = (Path(file).parent for file in (__file__, sklearn.__file__, np.__file__))
+BETWEEN = (*(f"{folder}{os.sep}" for folder in FOLDERS), contextlib.__file__)
 
 
 def warn_user(message, category=UserWarning):

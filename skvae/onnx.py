@@ -1,7 +1,7 @@
-"""ONNX graphs of fitted models, which run where there is no Python.
+"""ONNX graphs of fitted models, which run without Python.
 
-An import of this file registers `ConvVAETransformer` with skl2onnx, whose
-``to_onnx(pipeline, X[:2])`` then converts pipelines with it.
+Importing this module registers `ConvVAETransformer` with skl2onnx. Then skl2onnx's
+``to_onnx(pipeline, X[:2])`` converts pipelines that contain one.
 """
 
 import copy
@@ -21,28 +21,27 @@ try:
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
     from skl2onnx.helpers import add_onnx_graph
 except ImportError as error:
-    raise ImportError('skvae.onnx needs: pip install "skvae[onnx]"') from error
+    message = 'skvae.onnx needs skl2onnx. Install it: pip install "skvae[onnx]"'
+    raise ImportError(message) from error
 
 MIN_OPSET = 18  # of PyTorch's exporter
 
 
 @plain_torch()
 def decoder_to_onnx(estimator, opset=MIN_OPSET):
-    """The decoder as a graph, as `ConvVAETransformer.inverse_transform`.
+    """Convert `inverse_transform` of an estimator to a graph.
 
     Parameters
     ----------
-    estimator : ConvVAETransformer
-        A fitted estimator.
+    estimator : fitted ConvVAETransformer
     opset : int
         Version of ONNX's operators, at least 18.
 
     Returns
     -------
     onnx.ModelProto
-        Its input "Z" is float32 of shape (n_samples, latent_dim). Its output "signals"
-        has the units and the layout of the fitted X, and the dtype that
-        `inverse_transform` gives.
+        Graph with the input "Z", float32 of shape (n_samples, latent_dim), and the
+        output "signals", in units, layout and dtype as `inverse_transform` gives them.
     """
     check_is_fitted(estimator)
     Z = torch.zeros(2, estimator.latent_scale_.size, dtype=torch.float32)
@@ -50,7 +49,7 @@ def decoder_to_onnx(estimator, opset=MIN_OPSET):
 
 
 class Graph(nn.Module):
-    """A copy of the network on the CPU, and the scaling of signals and latents."""
+    """Copy of the network on the CPU, with the scaling of signals and latents."""
 
     def __init__(self, estimator):
         super().__init__()
@@ -66,10 +65,9 @@ class Graph(nn.Module):
 
 
 class EncoderGraph(Graph):
-    """X in the layout of the fitted X to latents, as `transform`.
+    """`transform`, without filling gaps: latents of a signal with NaN are NaN.
 
-    Latents have the dtype of X, which skl2onnx expects. Gaps are not filled: a signal
-    with NaN has latents of NaN.
+    Latents have the dtype of X, as skl2onnx expects.
     """
 
     def __init__(self, estimator):
@@ -87,7 +85,7 @@ class EncoderGraph(Graph):
 
 
 class DecoderGraph(Graph):
-    """Latents to signals, as `inverse_transform`."""
+    """`inverse_transform`."""
 
     def forward(self, Z):
         x = self.module.decode(Z / self.latent_scale)
@@ -96,15 +94,15 @@ class DecoderGraph(Graph):
 
 
 class FeatureGraph(nn.Module):
-    """`RandomConvolutions` by operators that ONNX has: the same numbers, to the bit.
+    """`RandomConvolutions` by operators of ONNX, with the same bits.
 
-    Whole numbers below 2**24 are exact in float32, as they are in 16 bits.
+    Its whole numbers of 16 bits are exact in float32, up to 2**24.
     """
 
     def __init__(self, features):
         super().__init__()
         self.features = features
-        # Values are read here: the operators of a graph may not depend on them.
+        # Read here, because operators of a graph may not depend on values.
         rows = [tuple(np.flatnonzero(row)) for row in features.inputs.numpy()]
         self.summed = list(dict.fromkeys(rows))  # inputs that kernels sum
         self.order = [self.summed.index(row) for row in rows]
@@ -142,11 +140,11 @@ class FeatureGraph(nn.Module):
 
 
 def export(module, example, input_name, output_name, opset):
-    """The module's graph, for any number of samples."""
+    """Graph of a module, for any number of samples."""
     if opset < MIN_OPSET:
         raise ValueError(
-            f"opset={opset}, but PyTorch's exporter needs at least {MIN_OPSET}: pass "
-            f"target_opset={MIN_OPSET} or more to to_onnx."
+            f"opset={opset}, but PyTorch's exporter needs at least {MIN_OPSET}. Pass "
+            f"target_opset={MIN_OPSET} to to_onnx."
         )
     program = torch.onnx.export(
         module.eval(),
@@ -166,7 +164,7 @@ def export(module, example, input_name, output_name, opset):
 def end_names(graph):
     """Append "_" to the names of values.
 
-    skl2onnx appends digits, and takes copy_1, renamed to copy_11, for another copy_11.
+    skl2onnx appends digits, so that copy_1 would become copy_11, which may exist.
     """
     kept = {"", *(value.name for value in (*graph.input, *graph.output))}
     for node in graph.node:
@@ -177,20 +175,17 @@ def end_names(graph):
 
 
 def set_latents_type(operator):
-    """Give skl2onnx type and shape of the latents, or refuse signals of another shape.
-
-    skl2onnx calls it before `convert`.
-    """
+    """Set type and shape of the latents; skl2onnx calls this before `convert`."""
     estimator = operator.raw_operator
     check_is_fitted(estimator)
     n_samples, *shape = operator.inputs[0].type.shape
     fitted = [estimator.n_channels_in_, estimator.n_timepoints_in_]
     if shape not in (fitted, [estimator.n_features_in_]):
         raise ValueError(
-            f"The graph would take signals of shape {tuple(shape)}, but this "
+            f"to_onnx got signals of shape {tuple(shape)}, but this "
             f"{type(estimator).__name__} was fitted on {tuple(fitted)}, or "
-            f"({estimator.n_features_in_},). Pass to_onnx an array of such signals, of "
-            "a DataFrame X[:2].to_numpy()."
+            f"({estimator.n_features_in_},) when flat. Pass an array of such signals: "
+            "of a DataFrame, X[:2].to_numpy()."
         )
     of_type = DoubleTensorType if is_double(operator) else FloatTensorType
     operator.outputs[0].type = of_type([n_samples, estimator.latent_scale_.size])
@@ -202,7 +197,7 @@ def is_double(operator):
 
 @plain_torch()
 def convert(scope, operator, container):
-    """Add the graph of an estimator to that of its pipeline."""
+    """Add the graph of an estimator to the graph of its pipeline."""
     dtype = torch.float64 if is_double(operator) else torch.float32
     example = torch.zeros(2, *operator.inputs[0].type.shape[1:], dtype=dtype)
     module = EncoderGraph(operator.raw_operator)

@@ -1,4 +1,4 @@
-"""What scikit-learn keeps private, or has only in newer versions, and skvae uses."""
+"""Private parts of scikit-learn, and parts that only newer versions have."""
 
 from sklearn.base import _fit_context as fit_context
 from sklearn.preprocessing._data import _is_constant_feature as is_constant_feature
@@ -15,15 +15,14 @@ try:
 except ImportError:
 
     class CallbackSupportMixin:
-        """Nothing: scikit-learn before 1.9 has no callbacks."""
+        """Nothing, because scikit-learn before 1.9 has no callbacks."""
 
 
-# Attribute in which `set_output` keeps its choice.
-OUTPUT_CONFIG = "_sklearn_output_config"
+OUTPUT_CONFIG = "_sklearn_output_config"  # the attribute that `set_output` sets
 
 
 def callback_context(estimator):
-    """Set up the callbacks of a fit, and return its context, if there are any."""
+    """Set up the callbacks of a fit and return its context, or None."""
     if hasattr(estimator, "_init_callback_context"):
         return estimator._init_callback_context(max_subtasks=None)
 

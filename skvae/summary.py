@@ -9,9 +9,9 @@ from skvae.threads import plain_torch
 
 
 class Summary(list):
-    """Layers of a network: tuples ``(name, output_shape, n_parameters)``.
+    """Layers as tuples ``(name, output_shape, n_parameters)``, printed as a table.
 
-    Prints as a table with totals. `network_share` is that of `ConvVAETransformer`.
+    Its last line is the `network_share` of `ConvVAETransformer`.
     """
 
     def __init__(self, layers, network_share):
@@ -40,7 +40,7 @@ class Summary(list):
 @plain_torch()
 @torch.no_grad()
 def summarize(module, n_channels, n_timepoints, network_share):
-    """`Summary` of a `ConvVAE` in evaluation mode, in the order of use."""
+    """`Summary` of a `ConvVAE` in evaluation mode, with its layers in order of use."""
     layers = []
 
     def add(name, layer, inputs, output):
@@ -65,7 +65,8 @@ def summarize(module, n_channels, n_timepoints, network_share):
 
 
 def is_layer(module):
-    """Whether a module has weights of its own, or does something without parts."""
-    has_weights = next(module.parameters(recurse=False), None) is not None
-    does_nothing = isinstance(module, (nn.Identity, nn.Sequential, nn.ZeroPad2d))
-    return has_weights or not (does_nothing or list(module.children()))
+    """Whether a module has weights of its own, or computes something without parts."""
+    if next(module.parameters(recurse=False), None) is not None:
+        return True
+    is_trivial = isinstance(module, (nn.Identity, nn.Sequential, nn.ZeroPad2d))
+    return not is_trivial and not list(module.children())

@@ -10,9 +10,9 @@ import torch
 from sklearn.utils import check_random_state
 from threadpoolctl import threadpool_info, threadpool_limits
 
-# Lock of torch's global generators; reentrant: a fit evaluates with its own draws.
+# Lock of torch's global generators. A fit that holds it may take it again.
 RANDOM_STATE_LOCK = threading.RLock()
-# PyTorch's number of threads outside `torch_threads`, for each thread that is inside.
+# PyTorch's number of threads before `torch_threads`, for each thread that is inside.
 THREADS_OUTSIDE = {}
 THREADS_LOCK = threading.Lock()
 
@@ -31,11 +31,10 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 @contextlib.contextmanager
 def plain_torch():
-    """Record gradients on the CPU in full precision, whatever modes the caller is in.
+    """Undo the caller's modes: inference, no gradients, autocast, default device.
 
-    Tensors of inference mode could not be trained later. All of these modes belong to
-    the thread. The default dtype belongs to the process, and other threads count on it:
-    it stays, and code that makes tensors of floats names their dtype.
+    They belong to the thread. The default dtype belongs to the process and stays, so
+    code that makes tensors of floats names their dtype.
     """
     with contextlib.ExitStack() as stack:
         if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
@@ -44,16 +43,16 @@ def plain_torch():
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
-        if torch.get_default_device().type != "cpu":  # or each call would take longer
+        if torch.get_default_device().type != "cpu":  # each call under it takes longer
             stack.enter_context(torch.device("cpu"))
         yield
 
 
 @contextlib.contextmanager
 def marked_interrupts():
-    """Set `from_signal` on a KeyboardInterrupt of a signal, such as Ctrl-C.
+    """Set `from_signal` on a KeyboardInterrupt that Ctrl-C raises.
 
-    A callback of skorch raises one without it to stop training.
+    Callbacks of skorch raise one without it to stop training.
     """
     handler = signal.getsignal(signal.SIGINT)
 
@@ -78,12 +77,12 @@ def marked_interrupts():
 
 @contextlib.contextmanager
 def torch_threads(n_threads):
-    """At most `n_threads` threads of PyTorch inside, as before outside.
+    """At most `n_threads` threads of PyTorch inside.
 
-    Threads that wait for each other's small tasks keep all cores busy, and any other
-    process slows them down many times. PyTorch's number holds for the calling thread
-    and for those that start. A thread that starts meanwhile finds the limit of another,
-    and so brings back the number that the first of them found.
+    More threads for small tasks wait for each other, and far longer on a busy CPU.
+    PyTorch's number holds for the calling thread and for threads that start later. A
+    thread that starts meanwhile gets the limit of another thread, and so restores the
+    number that the first of them had.
     """
     thread = threading.get_ident()
     with THREADS_LOCK:
@@ -102,7 +101,7 @@ def torch_threads(n_threads):
 
 @contextlib.contextmanager
 def all_threads(n_threads):
-    """At most `n_threads` threads of PyTorch, and of BLAS, inside."""
+    """At most `n_threads` threads of PyTorch and of BLAS inside."""
     n_threads = min(n_threads, torch.get_num_threads())
     limits = {
         library["prefix"]: min(n_threads, library["num_threads"])
@@ -114,7 +113,7 @@ def all_threads(n_threads):
 
 
 def draw_seed(random_state):
-    """An integer seed; None takes it from the system, not from NumPy's global state."""
+    """An integer seed; for None from the system, not from NumPy's global state."""
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     return int(check_random_state(random_state).randint(2**31 - 1))
@@ -122,9 +121,9 @@ def draw_seed(random_state):
 
 @contextlib.contextmanager
 def forked_random_state(seed, device="cpu"):
-    """Seed torch's generators inside, and leave them outside as they were.
+    """Seed torch's generators inside, and restore them afterwards.
 
-    They belong to the process: fits in several threads wait for each other.
+    They belong to the process, so fits in several threads wait for each other.
     """
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []

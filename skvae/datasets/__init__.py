@@ -1,4 +1,4 @@
-"""Signals to learn on: recorded ones and made-up ones."""
+"""Recorded and made-up signals for examples."""
 
 from importlib import resources
 from numbers import Integral, Number, Real
@@ -21,8 +21,8 @@ TARGET_NAMES = [
 POSITIONS = {str(key): i for i, name in enumerate(CHANNEL_NAMES) for key in (i, name)}
 SUBSETS = {"train": range(1, 8), "test": range(8, 11), "all": range(1, 11)}  # subjects
 
-# Of each kind of building, its three activities in a day: hour, width (standard
-# deviation in hours), and height on weekdays, on Saturdays and on Sundays, in percent.
+# Three daily activities of each kind of building: hour, width (standard deviation in
+# hours), and heights on weekdays, Saturdays and Sundays, in percent.
 BUILDINGS = np.array(
     [
         [(7, 1, 35, 15, 10), (13, 3, 10, 30, 30), (19, 2, 50, 40, 40)],  # commuters
@@ -34,12 +34,12 @@ BUILDINGS = np.array(
         [(8, 2.5, 30, 25, 0), (14, 3, 30, 0, 0), (20, 2.5, 30, 0, 0)],  # two shifts
     ]
 )
-SUNDAY = 2  # among the heights
+SUNDAY = 2  # position among the heights
 WEEK = [0, 0, 0, 0, 0, 1, SUNDAY]
-HOLIDAYS = 0.1  # share of days that go as on Sundays
+HOLIDAYS = 0.1  # share of days that are like Sundays
 
-# Differences of buildings of one kind, chosen so that the classes overlap: the nearest
-# of 500 signals is of the right one of seven classes about seven times in ten.
+# Differences of buildings of one kind. They are chosen so that classes overlap: 1-NN on
+# 500 signals of seven classes has an accuracy of about 0.7.
 WEEK_SHIFT, DAY_SHIFT = 1.5, 1.0  # standard deviations, hours
 STRENGTH = 0.5  # standard deviation of the logarithm, per building and again per day
 
@@ -47,17 +47,17 @@ STRENGTH = 0.5  # standard deviation of the logarithm, per building and again pe
 def load_watch(*, subset="train", channels=None, return_X_y=False):
     """Load wrist motion during seven shoulder exercises (classification).
 
-    Windows of 336 samples at 50 Hz of ten people, none of whom is in both the training
-    and the test windows.
+    Windows have 336 samples at 50 Hz. Ten people wore the watch, and none of them is in
+    both the training and the test windows.
 
     Parameters
     ----------
     subset : {"train", "test", "all"}, default="train"
         Windows of subjects 1 to 7 (448), of subjects 8 to 10 (210), or both (658).
     channels : str, int, or list of these, default=None
-        Names or positions of the channels, in the order wanted: "ax", "ay", "az"
-        (acceleration in g, with gravity), "wx", "wy", "wz" (angular velocity in rad/s).
-        None loads all six. A single channel keeps its axis.
+        Names or positions of the channels, in any order: "ax", "ay", "az" (acceleration
+        in g, with gravity), "wx", "wy", "wz" (angular velocity in rad/s). None loads
+        all six. A single channel keeps its axis.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
 
@@ -83,8 +83,8 @@ def load_watch(*, subset="train", channels=None, return_X_y=False):
     names = [str(channel) for channel in channels]
     if not names or not POSITIONS.keys() >= set(names):
         raise ValueError(
-            f"channels={list(channels)}, but the recordings have {CHANNEL_NAMES}. Name "
-            "some of these, or give their positions from 0 to 5, or None for all."
+            f"channels={list(channels)}, but the recordings have {CHANNEL_NAMES}. Pass "
+            "names of these, positions from 0 to 5, or None for all."
         )
     channels = [POSITIONS[name] for name in names]
 
@@ -112,11 +112,11 @@ def make_load_profiles(
 ):
     """Make up weekly load profiles of several kinds of buildings (classification).
 
-    A profile is a base load plus three daily activities, each a bump over the hours
-    whose height depends on the kind of building and on weekday, Saturday or Sunday.
-    Buildings of one kind differ: the whole week is early or late, each day again, and
-    activities are stronger or weaker. One day in ten goes as on Sundays. A shift in
-    time is no linear change, so classes overlap and lie on curved sheets.
+    A profile is a base load plus three daily activities. An activity is a bump over the
+    hours; its height depends on the kind of building and on the kind of day. Buildings
+    of one kind differ: the week and each day are early or late, and activities are
+    stronger or weaker. One day in ten is like a Sunday. Shifts in time are not linear,
+    so classes overlap and lie on curved sheets.
 
     Parameters
     ----------
@@ -124,19 +124,19 @@ def make_load_profiles(
         Number of profiles, at least 1. Counts per class differ by at most one.
     n_classes : int, default=7
         Number of kinds: commuters, family at home, night storage heating, office, shop,
-        restaurant, factory with two shifts. From the eighth on they come again, each
-        time three hours later. They do not depend on `random_state`.
+        restaurant, factory with two shifts. The eighth is the first, three hours later,
+        and so on. Kinds do not depend on `random_state`.
     n_timepoints : int, default=336
         Points in the week, which starts on a Monday at midnight; 336 are half-hours.
     noise : float, default=0.1
         Standard deviation of the noise at each point, in units of the largest load.
     random_state : int, RandomState instance or None, default=None
-        An int makes the same signals every time.
+        Seed of the signals.
 
     Returns
     -------
     X : float32 array of shape (n_samples, n_timepoints)
-        Loads as shares of the largest possible one, clipped to [0, 1].
+        Loads relative to the largest possible load, clipped to [0, 1].
     y : int array of shape (n_samples,)
         Classes, 0 to n_classes - 1.
     """
@@ -150,7 +150,7 @@ def make_load_profiles(
 
     y = rng.permutation(np.arange(n_samples) % n_classes)
     repeat, kind = np.divmod(y, len(BUILDINGS))
-    # What holds for a day has shape (n, 7); [:, day] spreads it over the points.
+    # Values of days have shape (n, 7); [:, day] spreads them over the points.
     points = np.arange(n_timepoints)
     hour = points * (7 * 24 / n_timepoints)  # (t,)
     day = points * 7 // n_timepoints  # (t,), exact where hour // 24 would round

@@ -1,24 +1,24 @@
-"""Displays of a fitted autoencoder, in the form of scikit-learn's.
+"""Displays of a fitted autoencoder, in the form of scikit-learn's displays.
 
-Each holds arrays: `from_estimator` computes them and `plot` draws them. They need
-matplotlib: ``pip install skvae[plot]``. Parameters that they share:
+A display holds arrays: `from_estimator` computes them and `plot` draws them. Displays
+need matplotlib: ``pip install skvae[plot]``. They share these parameters:
 
-estimator : fitted ConvVAETransformer, or Pipeline with one among its steps
-    The steps before it transform X. Those behind it are not used.
+estimator : fitted ConvVAETransformer, or Pipeline that contains one
+    The steps before it transform X. The steps after it are not used.
 ax : Axes or array of Axes, optional
-    As many axes as there are panels. By default a new figure.
+    One axes for each panel. By default a new figure.
 channel_names : sequence of str, optional
-    By default names of columns, or numbers.
+    By default names of the columns, or numbers.
 timepoints : array-like of shape (n_timepoints,), optional
-    Positions of the time steps, such as wavelengths. By default names of columns that
-    are numbers or times: those of the fitted X, or of what the steps before make of it.
-    scikit-learn's steps keep names that are strings, as of ``X.rename(columns=str)``.
+    Positions of the time steps, such as wavelengths. By default column names that are
+    numbers or times: those of the fitted X, or those that the steps before it give.
+    Steps of scikit-learn keep only names that are strings: ``X.rename(columns=str)``.
 xlabel : str, optional
-    Label of that axis. By default "time step", or nothing with `timepoints`.
+    Label of the time axis. By default "time step", or nothing with `timepoints`.
 **kwargs
     Keywords of `plot`, of matplotlib's `Axes.plot` or, for points, of `Axes.scatter`.
 
-What is drawn is in `axes_`, an array (n_rows, n_columns), and `figure_`.
+A drawn display has `axes_`, an array (n_rows, n_columns), and `figure_`.
 """
 
 from skvae.plotting.latent_space import LatentSpaceDisplay

@@ -13,9 +13,9 @@ from skvae.plotting import shared
 
 EMBEDDINGS = {"pca": "PCA", "tsne": "t-SNE"}
 MAX_TSNE = 1000  # signals: about 5 s
-# Of classes: each colour comes again with another marker.
+# Markers of classes: a colour that is used again has another marker.
 MARKERS = "os^DvP<X>p" + "P<X>pos^Dv"
-MAX_TICKS = 20  # names that a colour bar, or an axis, has room for
+MAX_TICKS = 20  # names on a colour bar or an axis
 
 
 @dataclass(repr=False, eq=False)
@@ -49,14 +49,14 @@ class LatentSpaceDisplay(shared.Display):
         y : array-like of shape (n_samples,), optional
             Classes, or numbers to colour by.
         method : {None, "pca", "tsne"}
-            How more than two latents become two. None: as the signals of `compare` do,
-            or else the two most active latents, of the largest `kl_per_dim_`. t-SNE
-            takes 1000 signals at random from more, and the label says so.
+            Embedding of more than two latents. None takes that of `compare` or, without
+            it, the two most active latents, those of the largest `kl_per_dim_`. t-SNE
+            takes 1000 random signals from more, and the axis label says so.
         compare : {None, "pca", "tsne"}
-            Draw this embedding of the signals beside the latents. They are scaled as
-            the estimator scales them, and `impute` fills their gaps.
+            Embedding of the signals, drawn beside the latents. The signals are scaled
+            as the estimator scales them, and `impute` fills their gaps.
         random_state : int, RandomState instance or None
-            Of t-SNE, and of the signals it takes.
+            Seed of t-SNE and of the choice of its signals.
         """
         model = shared.Model(estimator)
         vae, X = model.vae, model.read(X)
@@ -84,8 +84,8 @@ class LatentSpaceDisplay(shared.Display):
             points = _embed(Z, method, rng)
             labels = [f"{EMBEDDINGS[method]} {k} of the latents" for k in (1, 2)]
         labels[0] += note
-        others = {"other": other, "other_name": other_name}
-        return cls(points, y=y, axis_labels=labels, **others).plot(**kwargs)
+        beside = {"other": other, "other_name": other_name}
+        return cls(points, y=y, axis_labels=labels, **beside).plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
         """Draw the latents, beside the other embedding if there is one."""
@@ -118,11 +118,11 @@ class LatentSpaceDisplay(shared.Display):
 
 
 class _Classes:
-    """Names of classes, what stands for them in a picture, and its key."""
+    """Names of classes, their colours and markers, and the key to them."""
 
     def __init__(self, y, n_samples):
         y = np.full(n_samples, "") if y is None else np.asarray(y)
-        if y.dtype == object:  # names, some of which may be missing
+        if y.dtype == object:
             missing = [name is None or is_na(name) or name != name for name in y]
             y = np.where(missing, "unlabelled", y).astype(str)
         self.names, self.codes = np.unique(y, return_inverse=True)
@@ -146,7 +146,7 @@ class _Classes:
             ax.scatter(*points[self.codes == code].T, **own | style)
 
     def add_key(self, axes, ax):
-        """A legend, or a colour bar of numbers and of more classes than styles."""
+        """Add a legend, or a colour bar of numbers or of many classes."""
         panel = axes[0, -1]
         if self.few:
             style = {"loc": "right upper", "markerscale": 1.5}
@@ -160,13 +160,13 @@ class _Classes:
 
 
 def _embed(rows, method, rng):
-    """PCA or t-SNE of rows (n, m) in two dimensions."""
+    """PCA or t-SNE of rows (n, m), in two dimensions."""
     if method not in EMBEDDINGS:
         raise ValueError(f"{method!r} is no embedding. Use one of {list(EMBEDDINGS)}.")
     if method == "pca":
         return PCA(2, random_state=rng).fit_transform(rows)
-    # t-SNE asks for more samples than its perplexity.
+    # t-SNE needs more samples than its perplexity.
     tsne = TSNE(2, perplexity=min(30.0, (len(rows) - 1) / 3), random_state=rng)
-    # Its threads wait for each other at every step: many times as long on a busy CPU.
+    # Its threads wait for each other at every step, and take far longer on a busy CPU.
     with threadpool_limits(1, user_api="openmp"):
         return tsne.fit_transform(rows)

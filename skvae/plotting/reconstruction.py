@@ -1,4 +1,4 @@
-"""Signals against their reconstructions, side by side or one by one in a window."""
+"""Signals and their reconstructions, side by side or one by one in a window."""
 
 from dataclasses import KW_ONLY, dataclass
 
@@ -13,32 +13,32 @@ ORDERS = {"worst": "worst first", "best": "best first", "random": "at random"}
 
 @dataclass(repr=False, eq=False)
 class ReconstructionDisplay(shared.SignalDisplay):
-    """Signals against their reconstructions, in the order of display."""
+    """Signals and their reconstructions, in the order of display."""
 
     signals: np.ndarray  # (n_samples, n_channels, n_timepoints), NaN in gaps
     reconstructions: np.ndarray  # of the same shape, without gaps
     _: KW_ONLY
-    noise_std: np.ndarray | None = None  # (n_channels,), of the decoder
-    errors: np.ndarray | None = None  # (n_samples,), root mean square
+    errors: np.ndarray  # (n_samples,), root mean square
+    indices: np.ndarray  # (n_samples,), positions of the signals in X
+    noise_std: np.ndarray | None = None  # (n_channels,), noise of the decoder
     error_unit: str = ""
-    indices: np.ndarray | None = None  # (n_samples,), of the samples in X
     order: str | None = None  # "worst", "best" or "random"
 
     @classmethod
     def from_estimator(
         cls, estimator, X, *, samples="worst", random_state=None, **kwargs
     ):
-        """Reconstruct signals and draw some of them.
+        """Reconstruct signals and draw the first few.
 
         Parameters
         ----------
         estimator, X, **kwargs : see `skvae.plotting`
         samples : {"worst", "best", "random"} or array-like of int or bool
-            Signals to draw: those of the largest or the smallest reconstruction error,
-            in scaled units over measured values, random ones, or those given by their
-            numbers or by a mask.
+            Order of the signals: the largest or the smallest reconstruction error
+            first, or random. An array selects signals by position or by mask. Errors
+            are in scaled units, over measured values.
         random_state : int, RandomState instance or None
-            Of ``samples="random"``.
+            Seed of ``samples="random"``.
         """
         model = shared.Model(estimator)
         vae = model.vae
@@ -47,7 +47,7 @@ class ReconstructionDisplay(shared.SignalDisplay):
         scale = vae.scaler_.scale_
         squared_errors = ((signals - reconstructions) / scale) ** 2
         errors = np.sqrt(np.nanmean(squared_errors, axis=(1, 2)))
-        indices = _sort(errors, samples, random_state)
+        indices = _select(errors, samples, random_state)
         noise_std = None
         likelihood = vae.net_.criterion_.likelihood  # as fitted
         if not likelihood.is_unit_range:  # its noise differs from value to value
@@ -55,108 +55,93 @@ class ReconstructionDisplay(shared.SignalDisplay):
         return cls(
             signals[indices],
             reconstructions[indices],
-            noise_std=noise_std,
             errors=errors[indices],
-            error_unit=ERROR_UNITS[vae.scaler_.kind],
             indices=indices,
+            noise_std=noise_std,
+            error_unit=ERROR_UNITS[vae.scaler_.kind],
             order=samples if isinstance(samples, str) else None,
             **model.axis(kwargs, X),
         ).plot(**kwargs)
 
     def plot(self, ax=None, *, n_samples=4, **kwargs):
-        """Draw the first `n_samples` samples, a column each; channels are rows."""
+        """Draw the first `n_samples` signals, a column each; channels are rows."""
         n_samples = min(n_samples, len(self.signals))
         shape = self.signals.shape[1], n_samples
         self.axes_ = shared.make_axes(ax, *shape, sharex=True, sharey="row")
-        for i, column in enumerate(self.axes_.T):
-            self._draw(column, i, kwargs)
-            shared.set_title(column[0], self._title(i))
+        for i, panels in enumerate(self.axes_.T):
+            self._draw(panels, i, kwargs)
+            title = self._error(i)
+            if self.order is not None:
+                title = f"{self._place(i)}\n{title}"
+            shared.set_title(panels[0], title)
         self._add_labels(ax)
         return self
 
     def browse(self, start=0, **kwargs):
-        """Open a window in which left and right arrow keys step through samples.
+        """Open a window in which the arrow keys step through the signals.
 
-        It shows the one at position `start` first; keywords are as for `plot`.
+        It shows the signal at position `start` first. Keywords are those of `plot`.
         """
         n_samples, n_channels, _ = self.signals.shape
         self.axes_ = shared.make_axes(None, n_channels, 1, (8.0, 2.2), sharex=True)
         self.position_ = int(start) % n_samples
 
-        def draw():
-            for ax in self.axes_[:, 0]:  # quicker than to clear it
-                for artist in (*ax.lines, *ax.collections):
+        def draw(event=None):
+            step = {"left": -1, "right": 1}.get(event and event.key, 0)
+            self.position_ = i = (self.position_ + step) % n_samples
+            for panel in self.axes_[:, 0]:  # quicker than to clear it
+                for artist in (*panel.lines, *panel.collections):
                     artist.remove()
-                ax.relim()
-            self._draw(self.axes_[:, 0], self.position_, kwargs)
-            shared.set_title(self.ax_, self._title(self.position_, arrows=True))
+                panel.relim()
+            self._draw(self.axes_[:, 0], i, kwargs)
+            shared.set_title(self.ax_, f"← {self._place(i)} →\n{self._error(i)}")
             self.figure_.canvas.draw_idle()
-
-        def on_key(event):
-            step = {"left": -1, "right": 1}.get(event.key, 0)
-            if step:
-                self.position_ = (self.position_ + step) % n_samples
-                draw()
 
         draw()
         self._add_labels(None)
-        # matplotlib's own meaning of the arrows, back and forward in the history of
-        # zooms, would bring back the limits of another signal.
+        # matplotlib's arrow keys go through the history of zooms, which would bring
+        # back the limits of another signal.
         canvas = self.figure_.canvas
         canvas.mpl_disconnect(canvas.manager.key_press_handler_id)
-        canvas.mpl_connect("key_press_event", on_key)
+        canvas.mpl_connect("key_press_event", draw)
         shared.pyplot().show()
         return self
 
-    def _draw(self, axes, i, kwargs):
+    def _draw(self, panels, i, kwargs):
         x, x_hat = self.signals[i], self.reconstructions[i]
-        self.draw_signal(axes, x, kwargs, shared.SIGNAL_COLOR)
-        self.draw_signal(axes, x_hat, kwargs, shared.MODEL_COLOR)
+        self.draw_signal(panels, x, kwargs, shared.SIGNAL_COLOR)
+        self.draw_signal(panels, x_hat, kwargs, shared.MODEL_COLOR)
         if self.noise_std is not None:
             style = {"color": shared.MODEL_COLOR, "alpha": 0.15, "lw": 0}
             time = self.positions(x.shape[1])
-            half = 2 * self.noise_std[:, None]
-            for ax, low, high in zip(axes, x_hat - half, x_hat + half, strict=True):
-                ax.fill_between(time, low, high, **style)
+            for panel, mean, std in zip(panels, x_hat, self.noise_std, strict=True):
+                panel.fill_between(time, mean - 2 * std, mean + 2 * std, **style)
 
-    def _title(self, i, arrows=False):
-        """Number and error of a sample, below its place in the order."""
-        name = f"signal {i if self.indices is None else self.indices[i]}"
-        if self.errors is not None:
-            name += f", RMSE {self.errors[i]:.3g}{self.error_unit}"
-        order = ORDERS.get(self.order, "as given")
-        place = f"{order}, {i + 1} of {len(self.signals)}"
-        if arrows:
-            return f"← {place} →\n{name}"
-        return name if self.order is None else f"{place}\n{name}"
+    def _error(self, i):
+        return f"signal {self.indices[i]}, RMSE {self.errors[i]:.3g}{self.error_unit}"
+
+    def _place(self, i):
+        return f"{ORDERS.get(self.order, 'as given')}, {i + 1} of {len(self.signals)}"
 
     def _add_labels(self, ax):
-        shared.label_rows(self.axes_, self.name_channels(len(self.axes_)))
-        self.label_time()
+        self.label_axes(self.name_channels(len(self.axes_)))
         handles = [*self.ax_.lines, *self.ax_.collections]
         labels = ["signal", "reconstruction", "± 2 sd of the noise"]
         shared.add_legend(self.axes_, ax, handles, labels, ncols=3)
 
 
-def _sort(errors, samples, random_state):
-    """Indices of the samples in the order that `samples` names."""
+def _select(errors, samples, random_state):
+    """Positions of the signals that `samples` asks for, in its order."""
     if isinstance(samples, str):
         if samples not in ORDERS:
             raise ValueError(
-                f"samples={samples!r}. Expected one of {list(ORDERS)}, or indices."
+                f"samples={samples!r}. Expected one of {list(ORDERS)}, or positions."
             )
         if samples == "random":
             return check_random_state(random_state).permutation(len(errors))
         order = np.argsort(errors, kind="stable")
         return order[::-1] if samples == "worst" else order
-    samples = np.asarray(samples)
-    try:
-        indices = np.atleast_1d(np.arange(len(errors))[samples])
-    except IndexError:
-        indices = np.empty(0)
-    if indices.ndim > 1 or not len(indices):
-        raise ValueError(
-            f"samples are {samples.dtype} of shape {samples.shape}. Expected numbers "
-            f"of some of the {len(errors)} signals, or a mask of as many booleans."
-        )
+    indices = np.arange(len(errors))[np.asarray(samples)].ravel()
+    if not len(indices):
+        raise ValueError("samples are a mask of no signals. Select one or more.")
     return indices

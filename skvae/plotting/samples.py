@@ -41,8 +41,7 @@ class SamplesDisplay(shared.SignalDisplay):
         n_channels = self.signals.shape[1]
         share = {"sharex": True, "sharey": "row"}
         self.axes_ = shared.make_axes(ax, n_channels, 2, (4.5, 2.2), **share)
-        noise = "with" if self.noise else "without"
-        title = f"samples of the model\n{noise} its noise"
+        title = f"samples of the model\n{'with' if self.noise else 'without'} its noise"
         sides = (
             (self.signals, shared.SIGNAL_COLOR, "signals"),
             (self.generated, shared.MODEL_COLOR, title),
@@ -51,6 +50,5 @@ class SamplesDisplay(shared.SignalDisplay):
             for x, alpha in zip(X, np.linspace(1, 1 / 3, len(X)), strict=True):
                 self.draw_signal(panels, x, {"alpha": alpha} | kwargs, color)
             shared.set_title(panels[0], title)
-        shared.label_rows(self.axes_, self.name_channels(n_channels))
-        self.label_time()
+        self.label_axes(self.name_channels(n_channels))
         return self

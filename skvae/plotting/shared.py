@@ -1,4 +1,4 @@
-"""What displays share: the autoencoder of a pipeline, axes, colours and legends."""
+"""Parts that displays share: the autoencoder of a pipeline, axes, colours, legends."""
 
 import re
 from contextlib import suppress
@@ -11,17 +11,15 @@ from skvae.inputs.columns import layout
 from skvae.inputs.signals import check_signals
 from skvae.transformer import ConvVAETransformer
 
-# Of classes, distinct for any kind of colour vision: Petroff (2021),
+# Colours of classes, distinct for any kind of colour vision: Petroff (2021),
 # https://arxiv.org/abs/2107.02270.
 COLORS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#94a4a2",
     "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
-# Of signals, and of what the model makes of them.
-SIGNAL_COLOR, MODEL_COLOR = "#555555", "#bd1f01"
+SIGNAL_COLOR, MODEL_COLOR = "#555555", "#bd1f01"  # signals, and what the model makes
 
-PANEL_SIZE = (2.8, 2.2)  # of one channel's signals, in inches
-FIGURE_SIZES = (5, 3), (18, 10)  # smallest, and largest that a screen can show
+FIGURE_SIZES = (5, 3), (18, 10)  # inches, smallest and largest
 
 
 class Display:
@@ -49,7 +47,7 @@ class SignalDisplay(Display):
         return np.arange(n_timepoints) if self.timepoints is None else self.timepoints
 
     def draw_signal(self, panels, x, kwargs, color):
-        """Draw the channels of x (c, t), each in its panel, with their gaps."""
+        """Draw x (c, t) with its gaps, one channel in each panel."""
         time = self.positions(x.shape[1])
         for panel, channel in zip(panels, x, strict=True):
             style = line_style(kwargs, color=color)
@@ -59,7 +57,7 @@ class SignalDisplay(Display):
                 style |= {"marker": ".", "markevery": alone}
             panel.plot(time, channel, **style)
             panel.margins(x=0)
-            panel.xaxis.set_inverted(time[-1] < time[0])  # as of wavenumbers that fall
+            panel.xaxis.set_inverted(time[-1] < time[0])  # such as falling wavenumbers
 
     def name_channels(self, n_channels):
         names = self.channel_names
@@ -68,11 +66,15 @@ class SignalDisplay(Display):
         if len(names) != n_channels:
             raise ValueError(
                 f"channel_names has {len(names)} names, but the signals have "
-                f"{n_channels} channels. Pass one for each."
+                f"{n_channels} channels. Pass one name for each channel."
             )
         return names
 
-    def label_time(self):
+    def label_axes(self, row_names):
+        for panel, name in zip(self.axes_[:, 0], row_names, strict=True):
+            # Horizontal, because many rows leave no height for a name.
+            panel.set_ylabel(name, rotation=0, ha="right", va="center")
+        self.ax_.figure.align_ylabels(self.axes_[:, 0])
         default = "time step" if self.timepoints is None else ""
         for panel in self.axes_[-1]:
             panel.set_xlabel(default if self.xlabel is None else self.xlabel)
@@ -96,25 +98,30 @@ class Model:
         check_is_fitted(self.vae)
 
     def read(self, X):
-        """X as the autoencoder reads it: an array (n, c, t), NaN in its gaps."""
+        """Signals (n, c, t) as the autoencoder reads them, NaN in gaps."""
         if self.before is not None:
             X = self.before.transform(X)
         return check_signals(self.vae, X, reset=False)
 
     def fold(self, X):
-        """Output of the autoencoder, in its layout, as an array (n, c, t)."""
+        """Output of the autoencoder as an array (n, c, t)."""
         shape = self.vae.n_channels_in_, self.vae.n_timepoints_in_
         return np.asarray(X).reshape(len(X), *shape)
 
     def axis(self, kwargs, X=None):
-        """Fields of a `SignalDisplay`: those taken out of `kwargs`, else the known."""
-        vae, columns = self.vae, self._columns(X)
+        """Fields of a `SignalDisplay`: popped from `kwargs`, or else from the fit."""
+        vae, n_channels = self.vae, self.vae.n_channels_in_
         names = getattr(vae, "channel_names_in_", None)
         timepoints = getattr(vae, "timepoints_in_", None)
-        if columns is not None:
+        columns = getattr(vae, "feature_names_in_", None)
+        if columns is None and self.before is not None:
+            # A step may give no names, or X may have other columns than its fit had.
+            with suppress(AttributeError, ValueError):
+                columns = self.before.get_feature_names_out(getattr(X, "columns", None))
+        if columns is not None and len(columns) == n_channels * vae.n_timepoints_in_:
             if timepoints is None:
-                timepoints = layout(columns, vae.n_channels_in_).positions
-            names = names or _common_stems(columns, vae.n_channels_in_)
+                timepoints = layout(columns, n_channels).positions
+            names = names or _common_stems(columns, n_channels)
         if timepoints is not None:
             steps = np.diff(timepoints)
             is_ordered = (steps > 0).all() or (steps < 0).all()
@@ -124,30 +131,18 @@ class Model:
         given = {name: kwargs.pop(name, None) for name in known}
         return known | {k: value for k, value in given.items() if value is not None}
 
-    def _columns(self, X):
-        """Names of the columns that the autoencoder was fitted on, or None."""
-        columns = getattr(self.vae, "feature_names_in_", None)
-        if columns is None and self.before is not None:
-            # A step may have no names, and those of X need not be those of its fit.
-            with suppress(AttributeError, ValueError):
-                given = getattr(X, "columns", None)
-                columns = self.before.get_feature_names_out(given)
-        n_columns = self.vae.n_channels_in_ * self.vae.n_timepoints_in_
-        return columns if columns is not None and len(columns) == n_columns else None
-
 
 def _common_stems(columns, n_channels):
-    """Names of channels from columns such as ax_0, ax_1, ay_0, ay_1; or None."""
+    """Names of channels, from columns such as ax_0, ax_1, ay_0, ay_1; or None."""
     stems = [re.sub(r"[_\-. ]*[\d.]*$", "", str(name)) for name in columns]
     stems = np.reshape(stems, (n_channels, -1))
     names = stems[:, 0].tolist()
     is_named = (stems == stems[:, :1]).all() and all(names)
-    is_told_apart = n_channels > 1 and len(set(names)) == n_channels
-    return names if is_named and is_told_apart else None
+    return names if is_named and 1 < n_channels == len(set(names)) else None
 
 
 def pyplot():
-    """matplotlib's; called before any work is done, to say what to install."""
+    """matplotlib.pyplot, or an ImportError that says what to install."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -157,8 +152,8 @@ def pyplot():
     return plt
 
 
-def make_axes(ax, n_rows, n_columns, size=PANEL_SIZE, **share):
-    """Axes (n_rows, n_columns), of a new figure or as given."""
+def make_axes(ax, n_rows, n_columns, size=(2.8, 2.2), **share):
+    """Axes (n_rows, n_columns) of `ax`, or of a new figure with panels of a size."""
     if ax is None:
         figsize = np.clip(np.multiply(size, (n_columns, n_rows)), *FIGURE_SIZES)
         style = {"figsize": figsize, "layout": "constrained", **share}
@@ -173,19 +168,12 @@ def make_axes(ax, n_rows, n_columns, size=PANEL_SIZE, **share):
 
 
 def set_title(panel, title):
-    """A title as large as the labels of the axes."""
+    """Set a title of the size of the axis labels."""
     panel.set_title(title, fontsize=panel.xaxis.label.get_size())
 
 
-def label_rows(axes, names):
-    for panel, name in zip(axes[:, 0], names, strict=True):
-        # Level: many rows leave no height for a name.
-        panel.set_ylabel(name, rotation=0, ha="right", va="center")
-    axes[0, 0].figure.align_ylabels(axes[:, 0])
-
-
 def add_legend(axes, ax, handles, labels, loc="lower center", **kwargs):
-    """A legend beside the panels, or within the last of the first row of given ones."""
+    """Add a legend beside the panels, or inside the top right one if `ax` is given."""
     labels = labels[: len(handles)]
     if ax is None:
         style = {"loc": f"outside {loc}", "frameon": False} | kwargs

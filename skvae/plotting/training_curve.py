@@ -1,6 +1,6 @@
 """Terms of the objective over training."""
 
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from scipy.ndimage import median_filter
@@ -15,52 +15,47 @@ LEAST_MARGIN = 1e-3  # of the limits, relative to the values
 
 @dataclass(repr=False, eq=False)
 class TrainingCurveDisplay(shared.Display):
-    """Terms of the objective over training, a panel each."""
+    """Terms of the objective over training, one panel each."""
 
     history: dict  # of ndarray of shape (n_epochs,), as `history_`
     _: KW_ONLY
     best_epoch: int | None = None  # from 1, drawn if signals were held back
-    levels: dict = field(default_factory=dict)  # of reconstruction + KL
+    pca_level: float | None = None  # reconstruction + KL of PCA
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, X_test=None, **kwargs):
-        """Draw the history of an estimator, and what PCA reaches.
+    def from_estimator(cls, estimator, X=None, **kwargs):
+        """Draw the history of an estimator, beside the level of PCA.
 
         Parameters
         ----------
         estimator, **kwargs : see `skvae.plotting`
         X : array-like, optional
-            Training signals. Probabilistic PCA of as many components is fitted on them
-            too. Its reconstruction + KL is drawn in a panel of this sum, which takes
-            the place of the loss: with ``beta=1`` and without labels they are the same.
-        X_test : array-like, optional
-            Other signals, needs `X`. The sums of PCA and of the fitted estimator on
-            them are drawn.
+            Training signals. Probabilistic PCA of as many components is fitted on them.
+            The first panel then shows reconstruction + KL of both models in place of
+            the loss, which is the same with ``beta=1`` and without labels.
         """
         model = shared.Model(estimator)
         vae = model.vae
-        if X is None and X_test is not None:
-            raise ValueError("X_test without X, which PCA is fitted on. Pass both.")
         if X is not None and vae.net_.criterion_.likelihood.is_unit_range:
             raise ValueError(
-                "X, but the likelihood is of zeros and ones, which no density compares "
-                "with, as that of PCA. Leave X out."
+                "X was given, but the likelihood of zeros and ones does not compare "
+                "with the density of PCA. Leave X out."
             )
-        levels = {} if X is None else _levels(model, X, X_test)
-        display = cls(vae.history_, best_epoch=vae.best_epoch_, levels=levels)
+        level = None if X is None else _pca_level(model, X)
+        display = cls(vae.history_, best_epoch=vae.best_epoch_, pca_level=level)
         return display.plot(**kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw the terms, those of held-back signals beside those of training.
+        """Draw the terms, those of training beside those of held-back signals.
 
-        Of 40 epochs or more the running median is drawn over the values, and the axes
-        leave out what is beyond the values of all but the first tenth.
+        From 40 epochs on, a running median lies over the values, and the limits of the
+        axes ignore the first tenth of the epochs.
         """
         if "train_loss" not in self.history:
             raise ValueError(
                 "The history has no epochs, nothing was trained. Use max_epochs > 0."
             )
-        first = "reconstruction + kl" if self.levels else "loss"
+        first = "loss" if self.pca_level is None else "reconstruction + kl"
         terms = [first, "reconstruction", "kl"]
         if np.any(self.history.get("train_label", 0)):
             terms.append("label")
@@ -77,7 +72,7 @@ class TrainingCurveDisplay(shared.Display):
         return self
 
     def _draw(self, panel, terms, kwargs):
-        """Draw a sum of terms, and levels to compare it with: lines by their names."""
+        """Draw a sum of terms; return lines by their names."""
         lines, shown = {}, []
         for part, (name, linestyle) in PARTS.items():
             if f"{part}_loss" not in self.history:
@@ -96,33 +91,20 @@ class TrainingCurveDisplay(shared.Display):
             style = {"color": shared.SIGNAL_COLOR, "lw": 1, "ls": ":"}
             name = f"best epoch, {self.best_epoch}"
             lines[name] = panel.axvline(self.best_epoch, **style)
-        for name, value in self.levels.items() if len(terms) > 1 else ():
-            is_pca = name.startswith("PCA")
-            color = shared.SIGNAL_COLOR if is_pca else shared.MODEL_COLOR
-            style = {"color": color, "lw": 1, "ls": "-." if "test" in name else "-"}
-            lines[name] = panel.axhline(value, **style)
-            shown.append([value])
+        if self.pca_level is not None and len(terms) > 1:
+            style = {"color": shared.SIGNAL_COLOR, "lw": 1}
+            lines["PCA"] = panel.axhline(self.pca_level, **style)
+            shown.append([self.pca_level])
         shown = np.concatenate(shown)
-        margin = 0.05 * np.ptp(shown)
-        margin = max(margin, LEAST_MARGIN * np.abs(shown).max())
+        margin = max(0.05 * np.ptp(shown), LEAST_MARGIN * np.abs(shown).max())
         panel.set_ylim(shown.min() - margin, shown.max() + margin)
         return lines
 
 
-def _levels(model, X, X_test):
-    """Reconstruction + KL of PCA, and of both models on other signals."""
+def _pca_level(model, X):
+    """Reconstruction + KL of PCA of X, in the scaled units of the autoencoder."""
     vae, X = model.vae, model.read(X)
     params = {"feature_weight": 0.0, "max_epochs": 0, "random_state": 0}
     pca = ConvVAETransformer(len(vae.kl_per_dim_), scale=vae.scaler_.kind, **params)
-    levels = {"PCA": _level(vae, pca.fit(X), X)}
-    if X_test is not None:
-        X_test = model.read(X_test)
-        levels["PCA, test"] = _level(vae, pca, X_test)
-        levels["fitted, test"] = _level(vae, vae, X_test)
-    return levels
-
-
-def _level(vae, model, X):
-    """-score of a model, in the scaled units of the autoencoder."""
     log_det = vae.scaler_.log_det((~np.isnan(X)).sum(axis=2))
-    return float(log_det.mean() - model.score(X))
+    return float(log_det.mean() - pca.fit(X).score(X))

@@ -14,12 +14,12 @@ from skvae.training.net import load_optimizer
 
 
 class Checkpoint(Callback):
-    """Writes the state of a fit to `path` after each epoch, and restores it.
+    """Write the state of a fit to `path` after each epoch, and restore it.
 
-    It is the last callback of a net, whose state it writes too. The file stays: the
-    same fit, started again, then trains no more. `run`, of types that `files.encode`
-    knows, must be equal in both; a ValueError says what differs. The `seed` of a file
-    replaces the given one.
+    It is the last callback of a net, and so writes the state of the other callbacks.
+    The file stays, and the same fit, started again, then trains no more. `run` is all
+    that the fit depends on, besides the seed; it must equal that of the file. The seed
+    of the file replaces `seed`.
     """
 
     def __init__(self, path, run, seed):
@@ -28,22 +28,21 @@ class Checkpoint(Callback):
         self.seed = seed
         self.state = None
         files.remove_temporary_files(self.path)
-        if self.path.exists():
-            content = files.read(self.path, "checkpoint")
-            self._check_same_run(content["run"])
-            self.seed, self.state = content["seed"], content["state"]
-
-    def _check_same_run(self, run):
+        if not self.path.exists():
+            return
+        content = files.read(self.path, "checkpoint")
+        self.seed, self.state = content["seed"], content["state"]
+        written = content["run"]
         differences = [
-            f"{name}: {run.get(name)} there, {self.run.get(name)} here"
-            for name in sorted(run.keys() | self.run.keys())
-            if run.get(name) != self.run.get(name)
+            f"{name}: {written.get(name)} there, {self.run.get(name)} here"
+            for name in sorted(written.keys() | self.run.keys())
+            if written.get(name) != self.run.get(name)
         ]
         if differences:
             raise ValueError(
                 f"checkpoint={str(self.path)!r} is of another fit, which differs in "
-                f"{'; '.join(differences)}. Restore these to continue it, or delete "
-                "the file, or use another, to start anew."
+                f"{'; '.join(differences)}. Restore these to continue that fit. To "
+                "start a new one, delete the file, or use another."
             )
 
     def on_train_begin(self, net, **kwargs):
@@ -58,12 +57,12 @@ class Checkpoint(Callback):
 
 
 def snapshot(net):
-    """All that the next epoch depends on, but the data and the parameters."""
+    """All that the next epoch depends on, except the data and the parameters."""
     state = {
         "module": net.module_.state_dict(),
         "optimizer": net.optimizer_.state_dict(),
         "callbacks": {
-            name: learned_by(callback)
+            name: fitted_attributes(callback)
             for name, callback in net.callbacks_
             if not isinstance(callback, Progress)
         },
@@ -76,8 +75,7 @@ def snapshot(net):
     return state
 
 
-def learned_by(callback):
-    """Attributes of a callback whose name ends in an underscore."""
+def fitted_attributes(callback):
     return {
         name: value.state_dict() if hasattr(value, "state_dict") else value
         for name, value in vars(callback).items()
@@ -105,7 +103,7 @@ def restore(net, state):
 
 
 def describe(name, value):
-    """A string that is equal for equal values: JSON, or with arrays a fingerprint."""
+    """A string, equal for equal values: JSON, or a fingerprint if there are arrays."""
     arrays = {}
     text = json.dumps(files.encode(value, arrays, name))
     if not arrays:

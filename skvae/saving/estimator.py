@@ -16,27 +16,25 @@ class SavingMixin:
     """`save` and `load` of an estimator, and the versions in its pickles."""
 
     def save(self, path, *, training=False):
-        """Write the fitted estimator to a file that `load` reads, without pickle.
+        """Write the fitted estimator to a file without code, which `load` reads.
 
-        The file holds data and no code: weights, parameters, scaling, classes, feature
-        names, history and versions, under a checksum. An optimizer is written as its
-        name in `torch.optim`. Metadata requests and callbacks are not written.
+        The file has a checksum. Metadata requests and callbacks are not in it.
 
         Parameters
         ----------
         path : str or os.PathLike
-            A safetensors file; it is replaced in one step.
+            A safetensors file, replaced in one step.
         training : bool
-            Whether to write the state with which `partial_fit` and `warm_start` go on
-            to the same bits: the optimizer's, and a few MB of signals and of sums over
-            all signals. Without it, as after a pickle, they train the decoder alone.
+            Whether to write what `partial_fit` and `warm_start` need to go on to the
+            same bits: the state of the optimizer, and a few MB of signals and sums.
+            Without it, as after a pickle, they train the decoder alone.
 
         Raises
         ------
         NotFittedError
         TypeError
-            If a parameter is not plain data, as the objects in `callbacks` are; pickle
-            and joblib take those.
+            If a parameter is not plain data, such as objects in `callbacks`. Use pickle
+            or joblib for those.
         """
         check_is_fitted(self)
         fitted = {
@@ -46,9 +44,7 @@ class SavingMixin:
         }
         net = fitted.pop("net_")
         has_optimizer = training and net.optimizer_ is not None
-        kept = ("module__", "criterion__")
-        if has_optimizer:
-            kept += ("optimizer", "lr")
+        kept = ("module__", "criterion__", *(("optimizer", "lr") * has_optimizer))
         content = {
             "parameters": self.get_params(deep=False),
             "fitted": {**fitted, "scaler_": vars(self.scaler_)},
@@ -67,7 +63,7 @@ class SavingMixin:
     @classmethod
     @plain_torch()
     def load(cls, path):
-        """Read an estimator that `save` wrote. No code from the file is run.
+        """Read an estimator that `save` wrote, without running code of the file.
 
         Parameters
         ----------
@@ -76,33 +72,31 @@ class SavingMixin:
         Returns
         -------
         ConvVAETransformer
-            Fitted. It transforms with the same bits as the one that was saved;
-            `partial_fit` and `warm_start` go on from it, see `save`.
+            Fitted. It transforms with the same bits as the saved one.
 
         Raises
         ------
         FileNotFoundError
         ValueError
             If the file is a pickle, truncated, changed in any byte, written by a newer
-            version, of an unknown format, or has parameters that this version does not
-            know.
+            version, or of an unknown format or unknown parameters.
 
         Warns
         -----
         UserWarning
-            If other versions of skvae, PyTorch, scikit-learn or skorch wrote it.
+            If other versions of skvae, PyTorch, scikit-learn or skorch wrote the file.
         """
         content = files.read(path, "estimator")
         unknown = sorted(content["parameters"].keys() - cls().get_params())
         if unknown:
             raise ValueError(
                 f"{path} has the parameters {unknown}, which this version of skvae "
-                "does not know. Load it with the version that wrote it, or a newer one."
+                "does not know. Load it with the version that wrote it."
             )
         estimator = cls(**content["parameters"])
         options = {"train_split": None, "verbose": 0, "optimizer": None}
         net = VAENet(ConvVAE, Objective, **options | content["net"])
-        with forked_random_state(0):  # the weights drawn here are replaced
+        with forked_random_state(0):  # of weights that are then replaced
             net.initialize()
         net.module_.load_state_dict(content["module"])
         net.module_.eval()
@@ -117,8 +111,8 @@ class SavingMixin:
         return estimator
 
     def __getstate__(self):
-        own = {"_versions": files.versions(), "_format": files.FORMAT}
-        return super().__getstate__() | own
+        versions = {"_versions": files.versions(), "_format": files.FORMAT}
+        return super().__getstate__() | versions
 
     def __setstate__(self, state):
         written, pickle_format = state.pop("_versions", {}), state.pop("_format", None)

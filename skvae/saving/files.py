@@ -1,7 +1,6 @@
-"""Files of arrays and plain values: safetensors, with a checksum, without code.
+"""Safetensors files of arrays and plain values, with a checksum and without code.
 
-The values are JSON in the header of a safetensors file, the arrays its tensors. Reading
-builds data only, and refuses kinds that `decode` does not know.
+Arrays are the tensors of a file, and the other values JSON in its header.
 """
 
 import contextlib
@@ -27,7 +26,7 @@ NO_CHECKSUM = "0" * 64
 
 
 def import_safetensors():
-    """safetensors.numpy, or an ImportError that says how to get it."""
+    """safetensors.numpy, or an ImportError that says what to install."""
     try:
         import safetensors.numpy
     except ImportError as error:
@@ -38,7 +37,7 @@ def import_safetensors():
 
 
 def write(path, kind, content):
-    """Write a dict of types that `encode` knows, and the kind that `read` asks for."""
+    """Write a dict of types that `encode` knows, under the kind that `read` expects."""
     save = import_safetensors().save
     tensors = {}
     header = {
@@ -56,59 +55,59 @@ def write(path, kind, content):
 
 
 def read(path, kind):
-    """The content of a file of this kind, or a ValueError if any byte of it changed."""
+    """Content of a file of this kind; a ValueError if any byte has changed."""
     load = import_safetensors().load
     data = Path(path).read_bytes()
     try:
-        header = json.loads(data[8 : header_size(data)])["__metadata__"]
-        header = json.loads(header["skvae"])
+        metadata = json.loads(data[8 : header_size(data)])["__metadata__"]
+        header = json.loads(metadata["skvae"])
         held, writer = (header["kind"], header["format"]), header["versions"]["skvae"]
         is_whole = checksum_of(data, header["checksum"]) == header["checksum"]
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} is not a file written by skvae, or it is truncated or damaged: "
-            "write it again. If it is a pickle, use pickle.load or joblib.load, but "
-            "only if you trust it: opening a pickle can run any code."
+            f"{path} is not a file written by skvae, or it is truncated or damaged. "
+            "Write it again. If it is a pickle, use pickle.load or joblib.load, but "
+            "only if you trust the file: a pickle can run any code."
         ) from error
     reader = versions()["skvae"]
     if held != (kind, FORMAT):
         raise ValueError(
             f"{path} has kind {held[0]!r} and format {held[1]}, written by skvae "
-            f"{writer}. Expected kind {kind!r} and format {FORMAT}, of skvae {reader}, "
-            "installed here. ConvVAETransformer.load reads an estimator, a fit that is "
-            "started again its checkpoint. For another format, install the version "
-            "that wrote it."
+            f"{writer}. Expected kind {kind!r} and format {FORMAT} of skvae {reader}, "
+            "installed here. ConvVAETransformer.load reads the kind 'estimator', and a "
+            "fit that is started again 'checkpoint'. For another format, install the "
+            "version that wrote it."
         )
     if not is_whole:
-        raise ValueError(f"{path} is damaged: write it again, or restore a copy.")
+        raise ValueError(f"{path} is damaged. Write it again, or restore a copy.")
     if parse_version(writer) > parse_version(reader):
         raise ValueError(
             f"{path} was written by skvae {writer}, newer than skvae {reader}, which "
-            "is installed here. Install the newer, or write the file with the older."
+            "is installed here. Install that version, or write the file with this one."
         )
     warn_if_versions_differ(path, header["versions"])
     return decode(header["content"], load(data))
 
 
 def header_size(data):
-    """Bytes before the tensors: the header and its length, eight bytes."""
+    """Number of bytes before the tensors: eight for the length, then the header."""
     return 8 + int.from_bytes(data[:8], "little")
 
 
 def checksum_of(data, written):
-    """SHA-256 of a file with zeros in place of the checksum that is written there."""
+    """SHA-256 of a file's bytes, with zeros in place of the written checksum."""
     data = data.replace(written.encode(), NO_CHECKSUM.encode(), 1)
     return hashlib.sha256(data).hexdigest()
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """A file to write to, moved to path in one step, or removed if the block raises."""
+    """A file to write to, which replaces `path` in one step unless the block raises."""
     folder = Path(path).parent
     if not folder.is_dir():
         message = f"The folder {str(folder)!r} does not exist, create it"
         raise FileNotFoundError(errno.ENOENT, message, os.fspath(path))
-    # No other thread or process has this name.
+    # A name that no other thread or process takes.
     temporary = Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -121,7 +120,7 @@ def replacing(path):
 
 
 def remove_temporary_files(path):
-    """Remove files beside path of processes that were killed in `replacing`."""
+    """Remove the files that processes killed in `replacing` left beside `path`."""
     for other in path.parent.iterdir():
         if re.fullmatch(re.escape(path.name) + r"\.[0-9a-f]{8}\.tmp", other.name):
             other.unlink(missing_ok=True)
@@ -140,13 +139,13 @@ def warn_if_versions_differ(what, written):
     differences = [
         f"{name} {written.get(name, 'of an older version')} (here {here})"
         for name, here in versions().items()
-        # A build for another device, 2.8.0+cpu, is the same version.
+        # 2.8.0+cpu and 2.8.0+cu128 are builds of one version.
         if str(written.get(name)).split("+")[0] != here.split("+")[0]
     ]
     if differences:
         warn_user(
-            f"{what} was written with {', '.join(differences)}. Results may differ; "
-            "to be sure, use the same versions, or refit."
+            f"{what} was written with {', '.join(differences)}. Results may differ. "
+            "Use the same versions, or refit."
         )
 
 
@@ -161,7 +160,7 @@ OPTIMIZERS = {
     for name, value in vars(torch.optim).items()
     if isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
 }
-# By kind, a type that JSON lacks and the function that writes it.
+# Types that JSON lacks, and functions to types that `encode` knows, by kind.
 WRITTEN = {
     "tuple": (tuple, list),
     "tensor": (torch.Tensor, lambda tensor: tensor.detach().cpu().numpy()),
@@ -182,13 +181,13 @@ READ = {
 def encode(value, tensors, name=""):
     """The value in JSON's types, with its arrays put into the dict `tensors`.
 
-    A type that JSON lacks becomes a dict of one key, its kind. Other types are a
-    TypeError, in which `name` says where the value is.
+    A type that JSON lacks becomes a dict of one key, its kind. `name` says in a
+    TypeError where the value is.
     """
+    if isinstance(value, np.generic) and value.dtype.kind in "biufU":
+        value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, np.generic) and value.dtype.kind in "biufU":
-        return value.item()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, list):
@@ -220,7 +219,7 @@ def encode(value, tensors, name=""):
 
 
 def decode(value, tensors):
-    """The value that `encode` turned into `value` and `tensors`."""
+    """The value that `encode` turned into JSON and tensors."""
     if isinstance(value, list):
         return [decode(v, tensors) for v in value]
     if not isinstance(value, dict):
