@@ -477,7 +477,7 @@ def test_browse_steps_with_the_arrow_keys(vae, channels):
 def test_training_curves_are_the_history(waves):
     vae = ConvVAETransformer(
         2, max_epochs=3, early_stopping=True, label_weight=1.0, random_state=0
-    ).fit(waves, np.arange(200) % 4)  # more than two latents keep apart
+    ).fit(waves, np.arange(200) % 4)  # more than a plane keeps apart
     display = TrainingCurveDisplay.from_estimator(vae)
     terms = ("loss", "reconstruction", "kl", "label")
     for term, ax in zip(terms, display.axes_[0], strict=True):
@@ -623,8 +623,8 @@ def test_rounding_errors_in_the_mean_are_not_magnified(height):
     """A scaler before leaves 0, to rounding; a channel may be constant, too."""
     mean = 1e-8 * height * np.random.default_rng(0).standard_normal((1, 9))
     decoded = mean + height * np.array([-1, 1])[:, None, None] * np.ones((1, 2, 1, 9))
-    steps, labels = np.array([-2, 2]), ["latent 0"]
-    display = LatentTraversalDisplay(decoded, steps, mean, axis_labels=labels).plot()
+    style = {"axis_labels": ["latent 0"], "mean": mean}
+    display = LatentTraversalDisplay(decoded, np.array([-2, 2]), **style).plot()
     low, high = display.ax_.get_ylim()
     assert high - low == pytest.approx(0.21 * height or 0.2, rel=1e-3)
 
@@ -636,13 +636,49 @@ def test_traversal_of_any_number_of_axes(fits, n_dims):
     assert display.axes_[-1, 0].get_xlabel() == "time step"
 
 
-def test_traversals_that_cannot_be_are_refused(fits):
+def test_plane_of_two_latents(waves):
+    vae = ConvVAETransformer(2, max_epochs=1, random_state=0).fit(waves)
+    vae.kl_per_dim_ = np.array([1.0, 2.0])  # the axes are those of a latent space
+    display = LatentTraversalDisplay.from_estimator(vae, n_steps=3, limit=1.5)
+    assert display.axis_labels == ["latent 0", "latent 1"]
+    z = np.array([[1.5, -1.5]])
+    expected = vae.inverse_transform(z * vae.latent_scale_)
+    np.testing.assert_allclose(display.decoded[0, 2], expected, rtol=1e-4, atol=1e-4)
+    (lines,) = display.ax_.collections
+    paths = [path.vertices for path in lines.get_paths()]
+    # Drawn around its place, and with nothing of its neighbours' cells.
+    assert paths[2].mean(axis=0) == pytest.approx([1.5, -1.5], abs=0.75)
+    assert np.abs(paths[2] - [1.5, -1.5]).max() < 0.75
+    correlation = np.corrcoef(paths[2][:, 1], expected[0])[0, 1]
+    assert correlation == pytest.approx(1.0)
+
+
+def test_a_plane_is_drawn_only_where_its_signals_can_be_read(fits):
+    """Of one channel, and of so few time steps that a cell shows them."""
+    vae = ConvVAETransformer(2, max_epochs=0, random_state=0)
+    vae.fit(np.random.default_rng(0).standard_normal((9, 401)))
     display = LatentTraversalDisplay.from_estimator
-    for name, value, limit in (("n_steps", 1, ">= 2"), ("n_dims", 0, ">= 1")):
-        with pytest.raises(ValueError, match=f"{name} == {value}, must be {limit}"):
-            display(fits[8, 1][0], **{name: value})
+    assert display(vae, n_steps=4).mean is None
+    assert display(vae).mean is not None
+    with pytest.raises(ValueError, match=r"5 times 401 time steps .* fewer n_steps"):
+        display(vae, plane=True)
+    several, _ = fits[2, 6]
+    with pytest.raises(ValueError, match=r"6 channels .*plane=False"):
+        display(several, plane=True)
+    with pytest.raises(ValueError, match=r"1 latents.*plane=False"):
+        display(fits[1, 1][0], plane=True)
+
+
+def test_traversals_that_cannot_be_are_refused(fits):
+    vae, _ = fits[8, 1]
+    display = LatentTraversalDisplay.from_estimator
+    for name, value in (("n_steps", 1), ("n_dims", 0)):
+        for plane in (True, False):
+            with pytest.raises(ValueError, match=f"{name} == {value}, must be >="):
+                display(vae, plane=plane, **{name: value})
     with pytest.raises(ValueError, match="n_steps == 6, must be <= 5"):
-        display(fits[8, 1][0], n_steps=6)
+        display(vae, n_steps=6)
+    assert len(display(vae, n_steps=6, plane=True).steps) == 6
 
 
 def test_samples_beside_signals(vae, channels):
@@ -943,7 +979,7 @@ def test_time_steps_are_drawn_where_the_columns_say(spectra, name):
             return ReconstructionDisplay.from_estimator(vae, X, **kwargs)
         if name == "samples":
             return SamplesDisplay.from_estimator(vae, X, random_state=0, **kwargs)
-        return LatentTraversalDisplay.from_estimator(vae, **kwargs)
+        return LatentTraversalDisplay.from_estimator(vae, plane=False, **kwargs)
 
     display = draw(xlabel="wavenumber (1/cm)")
     lines = lines_of(display)
@@ -973,6 +1009,20 @@ def test_the_noise_and_single_values_lie_where_the_columns_say(spectra):
     assert set(band) == set(FALLING)
     line = display.ax_.lines[0]
     assert line.get_xdata()[line.get_markevery()] == FALLING[14]
+
+
+@pytest.mark.parametrize("timepoints", [None, FALLING, FALLING[::-1]])
+def test_small_signals_of_the_plane_have_the_spacing_of_the_columns(
+    spectra, timepoints
+):
+    vae, _ = spectra
+    vae.timepoints_in_ = timepoints
+    display = LatentTraversalDisplay.from_estimator(vae, n_steps=3)
+    x = display.ax_.collections[0].get_segments()[4][:, 0]  # in the middle
+    time = np.arange(48) if timepoints is None else timepoints
+    shares = (time - time[0]) / (time[-1] - time[0])
+    np.testing.assert_allclose((x - x[0]) / (x[-1] - x[0]), shares, atol=1e-12)
+    assert x[-1] == -x[0] > 0
 
 
 def test_names_of_channels_come_from_the_fit(channels, vae, monkeypatch):
