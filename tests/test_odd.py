@@ -101,7 +101,7 @@ def test_gaps_frames_and_channels():
     X[rng.random(X.shape) < 0.2] = np.nan
     assert np.isfinite(X[7, 1, 19:22]).all()
     oddness, _ = recipe(X, MeanSignal())
-    assert 7 in oddness.argsort()[-3:]
+    assert oddness.argmax() == 7
     of_channels = [recipe(X[:, c], MeanSignal())[0] for c in range(2)]
     np.testing.assert_allclose(oddness, np.mean(of_channels, axis=0))
 
@@ -115,4 +115,4 @@ def test_a_channel_without_values_leaves_the_others_ranked():
     X[3, 1] = np.nan
     oddness, _ = recipe(X, MeanSignal())
     assert np.isfinite(oddness).all()
-    assert 7 in oddness.argsort()[-3:]
+    assert 7 in oddness.argsort()[-6:]
