@@ -7,7 +7,6 @@ import gzip
 import re
 import sys
 from decimal import Decimal
-from textwrap import dedent
 
 import numpy as np
 import pandas as pd
@@ -438,26 +437,6 @@ def test_ts_of_unequal_lengths_ends_in_gaps(tmp_path):
     assert list(y) == ["walk", "run"]
 
 
-def test_readings_are_led_to_the_pivot_that_works(tmp_path):
-    """The table that it gives is read as the signals."""
-    times = pd.date_range("2024-01-01", periods=12, freq="h")
-    X = pd.DataFrame(
-        {
-            "meter": np.repeat(np.arange(40), 12),
-            "time": np.tile(times, 40),
-            "kWh": MANY.ravel(),
-        }
-    )
-    X.to_csv(tmp_path / "x.csv", index=False)
-    with pytest.raises(SystemExit, match="a row is a reading") as error:
-        read(tmp_path / "x.csv")
-    example = re.search(r"example:\n(.*?)\nSeveral", str(error.value), re.DOTALL)[1]
-    names = {"X": pd.read_csv(tmp_path / "x.csv"), "pandas": pd}
-    exec(dedent(example), names)
-    names["X"].to_csv(tmp_path / "x.csv")
-    check(tmp_path / "x.csv", y=None)
-
-
 @pytest.mark.parametrize(
     ("columns", "hint"),
     [
@@ -639,9 +618,10 @@ def test_counts_alone_have_no_label_of_their_own(tmp_path):
 
 
 def test_a_file_of_one_reading_a_line_is_led_to_the_pivot(tmp_path):
-    for time in ("12:00", "2024-01-01T12:00"):
-        body = f"M1,{time},0.5\nM2,{time},1.5\n" * 9
-        path = save(tmp_path / "x.csv", "meter,time,kWh\n" + body)
+    for time, more in (("12:00", ""), ("2024-01-01T12:00", ""), ("2024-01-01", ",2,3")):
+        body = f"M1,{time},0.5{more}\nM2,{time},1.5{more}\n" * 9
+        names = "meter,time,kWh" + ",a,b" * bool(more)
+        path = save(tmp_path / "x.csv", f"{names}\n{body}")
         with pytest.raises(SystemExit, match=r"(?i)pivot"):
             read(path)
 
