@@ -462,7 +462,7 @@ def test_hints_can_be_followed(columns, hint, tmp_path):
     [
         ("x.xlsx", "", r"not read. Expected a text .*Save the signals as one of these"),
         ("x.csv", b"\x00\x01\x02", "no text. Expected one in UTF-8"),
-        ("x.csv", "", "no signals. Expected a signal a line"),
+        ("x.csv", "", "no signals. Expected a signal in each line"),
         ("x.csv", "1,2,a\n1,a\n", "line 2 has 2 columns, line 1 has 3"),
         ("x.csv", "1,2,a\n" * 150 + "1,2\n", "line 151 has 2 columns, line 1 has 3"),
         (
