@@ -611,7 +611,7 @@ def test_values_far_off_the_fitted_signals_are_warned_of(scale, method, sign):
     far[5, 1, 7] = offset + sign * 99 * unit
     getattr(vae, method)(far)
     far[5, 1, 7] = offset + sign * 101 * unit
-    told = f"value {far[5, 1, 7]:.9g} in channel 1, where the .*NaN.*other units"
+    told = f"value {far[5, 1, 7]:.9g} in channel 1, far from .*NaN.*other units"
     with pytest.warns(UserWarning, match=told) as caught:
         getattr(vae, method)(far)
     assert caught[0].filename == __file__
