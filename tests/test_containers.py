@@ -411,15 +411,22 @@ def test_a_long_frame_is_refused(case, vae):
             call(LONG[case])
 
 
-def test_the_pivot_of_the_message_works():
-    """With the example's names of columns, the days of each meter become rows."""
-    with pytest.raises(ValueError, match="as by") as error:
-        make_vae().fit(METERS)
-    line = re.search(r"as by (X\..*?\.time\))", str(error.value))[1]
-    wide = eval(line, {"X": METERS})
-    assert wide.shape == (12, 48)
+@pytest.mark.parametrize(
+    ("frame", "shape"),
+    [
+        (METERS, (12, 48)),  # days of meters
+        (LEVELS, (3, 160)),
+        (LEVELS.swaplevel(), (3, 160)),
+        (LONG["date and clock"], (10, 48)),
+        (LONG["levels, numbers"], (3, 160)),
+    ],
+)
+def test_the_pivot_of_the_message_works(frame, shape):
+    with pytest.raises(ValueError, match="for example") as error:
+        make_vae().fit(frame)
+    wide = eval(re.search(r"\n    X = (.*)", str(error.value))[1], {"X": frame})
+    assert wide.shape == shape
     signals = check_signals(ConvVAETransformer(), wide, reset=True)
-    assert np.isnan(signals).sum() == 3 * (4 * 48 - 160)
     np.testing.assert_array_equal(signals[~np.isnan(signals)], VALUES)
 
 

@@ -67,10 +67,13 @@ def refuse_long(X):
         n_columns > 1 and is_stacked and is_time(X.columns)
     )
     if times or (is_stacked and not is_wide):
+        line = "X.pivot_table('kWh', ['meter', X['time'].dt.date], X['time'].dt.time)"
+        if getattr(index, "nlevels", 1) > 1:
+            k = [k for k, level in enumerate(index.levels) if is_time(level)] or [-1]
+            line = f"X.unstack({k[-1]})"
         raise ValueError(
             f"X is a long DataFrame of shape {X.shape}: each row is a reading. Pivot X "
-            "to a row for each signal and a column for each time step, as by "
-            "X.pivot_table('kWh', ['meter', X['time'].dt.date], X['time'].dt.time) "
-            "for the days of each meter. Several columns of readings become channels. "
-            "If each row is a signal, pass X.to_numpy() without dates."
+            "to a row for each signal and a column for each time step, for example:\n"
+            f"    X = {line}\nSeveral columns of readings become channels. If each row "
+            "is a signal, pass X.to_numpy() without dates."
         )
