@@ -46,7 +46,7 @@ def amiss(estimator, X, columns, unmeasured):
     if is_flat and (others := not_numbered(columns)):
         yield (
             f"X has the columns {shortened(others)} among numbered ones. If these are "
-            "no time steps, leave them out: X.drop(columns=[...])."
+            f"no time steps, leave them out: X.drop(columns={shortened(others)})."
         )
     if is_flat and (pair := out_of_order(columns)):
         yield (
