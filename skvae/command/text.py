@@ -142,8 +142,9 @@ def find_cells(rows, at):
     counts = [len(r.split()) if mark == " " else r.count(mark) + 1 for r in bare]
     n_cells = Counter(counts or [0]).most_common(1)[0][0]
     start = counts.index(n_cells) if counts else 0
-    if n_ends := min((len(r) - len(r.rstrip(mark)) for r in bare[start:]), default=0):
-        rows[start:] = [row[:-n_ends] for row in rows[start:]]
+    ends = (row[len(row.rstrip(mark + " ")) :].count(mark) for row in bare[start:])
+    if n_ends := min(ends, default=0):
+        rows[start:] = [row.rsplit(mark, n_ends)[0].rstrip(" ") for row in rows[start:]]
         counts[start:] = [n - n_ends for n in counts[start:]]
         n_cells -= n_ends
         start = counts.index(n_cells)
