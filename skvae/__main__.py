@@ -18,17 +18,16 @@ except ModuleNotFoundError as error:
 DATA = """your signals: a text with a signal and its label in each line, compressed or
 not; .parquet, .feather, .npz or .mat with X (n, t) or (n, c, t) and y, .ts, .arff. A
 quarter is kept for testing (default: the wristwatch recordings)"""
-LABEL = """column of labels, or numbers to predict: its name, or its number from 0, or
-from -1 at the end; none: there are no labels (default: the column named y, class, label
-or target, else the last or the first that can be)"""
-GROUPS = """column that says whose a signal is, as a person's or a machine's, by name or
-number: those trained on are not tested on (default: of .npz an array `groups`)"""
-DECIMAL_COMMA = """decimals of a text stand after a comma, where this cannot be found:
-1.234 is 1234"""
+LABEL = """column of labels, or of numbers to predict: its name, or its number from 0,
+or from -1 at the end; none: no labels (default: the column named y, class, label or
+target, else the last or the first that can hold labels)"""
+GROUPS = """column with the person or the machine of each signal, by name or number; a
+group is trained on or tested on (default: the array `groups` of .npz)"""
+DECIMAL_COMMA = "decimals stand after a comma if the text leaves it open: 1.234 is 1234"
 
 
 def main(arguments=None):
-    """Run the job as the command line asks for; return the table, or the latents."""
+    """Run the job of the command line; return the table or the latents."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["transform"]:
         return transform.main(arguments[1:])
@@ -43,7 +42,7 @@ def main(arguments=None):
             f"--output {options.output}: {error.strerror}. Expected a folder."
         ) from error
     run = unlabelled.run if signals.task is None else tune.run
-    with warnings.catch_warnings():  # `load` has printed this, each fit would again
+    with warnings.catch_warnings():  # `load` has already printed these
         warnings.filterwarnings("ignore", r"X has (values|the value|\d+ rows,) ")
         return run(signals, options)
 

@@ -295,7 +295,7 @@ UNCLEAR = {
     "a generator": ((x for x in X), r"is a generator.*list\(X\)"),
     "a set": ({1.0, 2.0}, r"is a set.*list\(X\)"),
     "a dict": ({"X": X, "y": 0}, r"is a dict.*\['X', 'y'\] that holds signals, as X\["),
-    "a LazyFrame": (pl.DataFrame(X).lazy(), r"polars\.LazyFrame.*X\.collect\(\)"),
+    "a LazyFrame": (pl.DataFrame(X).lazy(), r"LazyFrame.*X\.collect\(\)"),
     "a path": ("signals.csv", r"is a str.*Read the file first"),
     "None": (None, r"is a NoneType, which is no array.*Pass an array"),
     "ragged": (Lazy([[1.0, 2.0], [3.0]]), r"Lazy, which is no array.*list\(X\)"),

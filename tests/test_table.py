@@ -7,7 +7,6 @@ import gzip
 import re
 import sys
 from decimal import Decimal
-from textwrap import dedent
 
 import numpy as np
 import pandas as pd
@@ -438,26 +437,6 @@ def test_ts_of_unequal_lengths_ends_in_gaps(tmp_path):
     assert list(y) == ["walk", "run"]
 
 
-def test_readings_are_led_to_the_pivot_that_works(tmp_path):
-    """The table that it gives is read as the signals."""
-    times = pd.date_range("2024-01-01", periods=12, freq="h")
-    X = pd.DataFrame(
-        {
-            "meter": np.repeat(np.arange(40), 12),
-            "time": np.tile(times, 40),
-            "kWh": MANY.ravel(),
-        }
-    )
-    X.to_csv(tmp_path / "x.csv", index=False)
-    with pytest.raises(SystemExit, match="a row is a reading") as error:
-        read(tmp_path / "x.csv")
-    example = re.search(r"example:\n(.*?)\nSeveral", str(error.value), re.DOTALL)[1]
-    names = {"X": pd.read_csv(tmp_path / "x.csv"), "pandas": pd}
-    exec(dedent(example), names)
-    names["X"].to_csv(tmp_path / "x.csv")
-    check(tmp_path / "x.csv", y=None)
-
-
 @pytest.mark.parametrize(
     ("columns", "hint"),
     [
@@ -483,7 +462,7 @@ def test_hints_can_be_followed(columns, hint, tmp_path):
     [
         ("x.xlsx", "", r"not read. Expected a text .*Save the signals as one of these"),
         ("x.csv", b"\x00\x01\x02", "no text. Expected one in UTF-8"),
-        ("x.csv", "", "no signals. Expected a signal a line"),
+        ("x.csv", "", "no signals. Expected a signal in each line"),
         ("x.csv", "1,2,a\n1,a\n", "line 2 has 2 columns, line 1 has 3"),
         ("x.csv", "1,2,a\n" * 150 + "1,2\n", "line 151 has 2 columns, line 1 has 3"),
         (
@@ -519,7 +498,11 @@ def test_hints_can_be_followed(columns, hint, tmp_path):
         ("x.csv.xz", b"1,2,a\n", "x.csv.xz: .xz is not read"),
         ("x.csv", 't0,t1,y\n1,2,a\n3,4,"b\n5,6,a\n', "quotation mark is not closed"),
         ("x.csv", "t0,t1,y\n", "no signals below the names of columns"),
-        ("x.npz", {"X": np.eye(2), "y": np.eye(2)}, r"y.argmax\(axis=1\); of several"),
+        (
+            "x.npz",
+            {"X": np.eye(2), "y": np.eye(2)},
+            r"y.argmax\(axis=1\) if .*; of several",
+        ),
         ("x.npz", {"X_train": np.eye(2), "X_test": np.eye(2)}, "numpy.concatenate"),
     ],
 )
@@ -539,10 +522,10 @@ ROWS = lines(*MANY.T.tolist(), KINDS).split("\n")
 NAMES = ",".join([*(f"t{i}" for i in range(12)), "kind"])
 
 
-@pytest.mark.parametrize("n_marks", [1, 2])
+@pytest.mark.parametrize("marks", [",", ",,", ", ,"])
 @pytest.mark.parametrize("head", [[], [NAMES], [NAMES + ","]])
-def test_marks_at_the_end_of_lines_are_no_column(head, n_marks, tmp_path, capsys):
-    body = [row + "," * n_marks for row in ROWS]
+def test_marks_at_the_end_of_lines_are_no_column(head, marks, tmp_path, capsys):
+    body = [row + marks for row in ROWS]
     check(save(tmp_path / "x.csv", "\n".join(head + body)))
     said = "labels in column 12 ('kind')" if head else "labels in column 12 ("
     assert said in capsys.readouterr().out
@@ -639,9 +622,10 @@ def test_counts_alone_have_no_label_of_their_own(tmp_path):
 
 
 def test_a_file_of_one_reading_a_line_is_led_to_the_pivot(tmp_path):
-    for time in ("12:00", "2024-01-01T12:00"):
-        body = f"M1,{time},0.5\nM2,{time},1.5\n" * 9
-        path = save(tmp_path / "x.csv", "meter,time,kWh\n" + body)
+    for time, more in (("12:00", ""), ("2024-01-01T12:00", ""), ("2024-01-01", ",2,3")):
+        body = f"M1,{time},0.5{more}\nM2,{time},1.5{more}\n" * 9
+        names = "meter,time,kWh" + ",a,b" * bool(more)
+        path = save(tmp_path / "x.csv", f"{names}\n{body}")
         with pytest.raises(SystemExit, match=r"(?i)pivot"):
             read(path)
 

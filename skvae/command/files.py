@@ -20,9 +20,9 @@ UNREAD = re.compile(r"\.(xlsx?|ods|h5|hdf5|pkl|joblib|edf|wav|jsonl?)")
 
 
 def read_frame(path, *of_text):
-    """Frame, its columns a RangeIndex if they have no names; notes; `where` a row was.
+    """Frame, with a RangeIndex if columns have no names; notes; a row's place.
 
-    *of_text : as for `read_text`, which reads files of unknown kinds too.
+    Files of unknown kinds are texts, with arguments `of_text` as for `read_text`.
     """
     suffix = path.suffix.lower()
     if UNREAD.fullmatch(suffix):
@@ -37,17 +37,15 @@ def read_frame(path, *of_text):
     except OSError:
         raise
     except Exception as error:  # readers of a damaged file raise anything
-        said = shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
-        remedy = f" Of NumPy, save arrays without objects: {REMEDY}."
-        raise ValueError(
-            f"{said.rstrip('.')}.{remedy * (needed == 'numpy')}"
-        ) from error
+        what = shorten(f"{type(error).__name__}: {error}", 200, placeholder=" ...")
+        remedy = f" Save arrays without objects: {REMEDY}." * (needed == "numpy")
+        raise ValueError(f"{what.rstrip('.')}.{remedy}") from error
     frame, notes = from_arrays(frame) if isinstance(frame, dict) else (frame, [])
     return frame, notes, lambda i: f"row {i}"
 
 
 def read_arrow(path):
-    """Parquet or Feather; fields of structs are columns, and tensors are arrays."""
+    """Parquet or Feather; fields of structs become columns, tensors arrays."""
     from pyarrow import feather, parquet
 
     is_parquet = path.suffix.lower() == ".parquet"
@@ -58,7 +56,7 @@ def read_arrow(path):
             arrays = table.column(j).combine_chunks().to_numpy_ndarray()
             frame.isetitem(j, list(arrays))
     if all(isinstance(n, str) and TUPLE.fullmatch(n) for n in frame.columns):
-        # pandas writes levels of names so where there is no index.
+        # pandas writes levels of names as tuples if there is no index.
         frame.columns = pd.MultiIndex.from_tuples(map(literal_eval, frame.columns))
     return frame
 
@@ -76,14 +74,15 @@ def read_ts(path):
 
 
 def read_arff(path):
-    """Attributes; the cells of a relation are arrays (n_channels, t)."""
+    """Attributes as columns; cells of a relation are arrays (n_channels, t)."""
     from scipy.io.arff import loadarff
 
     records, _ = loadarff(path)
-    columns = {name: list(records[name]) for name in records.dtype.names}
-    for name in columns:
-        if records[name].dtype == object:
-            columns[name] = [np.array(cell.tolist()) for cell in columns[name]]
+    columns = {}
+    for name in records.dtype.names:
+        is_relation = records[name].dtype == object
+        cells = (np.array(x.tolist()) if is_relation else x for x in records[name])
+        columns[name] = list(cells)
     return pd.DataFrame(columns)
 
 
@@ -100,7 +99,7 @@ def read_mat(path):
 
 
 def from_arrays(arrays):
-    """Frame of X, a signal in each cell, and of arrays as long; notes of the others."""
+    """Frame of X, a signal in each cell, and of arrays of its length; notes."""
     for name, x in arrays.items():
         if isinstance(x, list):  # of signals of unequal lengths
             arrays[name] = np.empty(len(x), object)
@@ -111,7 +110,7 @@ def from_arrays(arrays):
     if not named and len(likely) != 1:
         names = shorten(str([*arrays]), 100, placeholder=" ...")
         raise ValueError(
-            f"no array X, only {names}. Expected X and y, parts joined by "
+            f"no array X, only {names}. Expected X and y, with parts joined by "
             f"numpy.concatenate: {REMEDY}."
         )
     name = (named or likely)[0]
@@ -126,9 +125,9 @@ def from_arrays(arrays):
             columns[key] = list(np.squeeze(x))
         elif key.lower() in ("y", "groups", "label", "labels", "target"):
             raise ValueError(
-                f"{name} has shape {X.shape} beside {key} {x.shape}. Expected one for "
-                f"each signal, {X.shape[:1]}: of 0 and 1 for each class, "
-                f"{key}.argmax(axis=1); of several targets, one."
+                f"{name} has shape {X.shape} beside {key} {x.shape}. Expected a value "
+                f"for each signal: {key}.argmax(axis=1) if {key} marks classes by 0 "
+                "and 1; of several targets, one."
             )
         else:
             notes.append(f"{shorten(key, 20)} of shape {x.shape} left out")

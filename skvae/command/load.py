@@ -11,9 +11,9 @@ from skvae.datasets import load_watch
 from skvae.inputs.long_frames import are_dates
 from skvae.inputs.suspicions import sentinels, warn_of_time_in_rows
 
-N_FOLDS = 2  # of people not trained on, as the test is; more take longer
-MIN_SIGNALS, MIN_FOLD = 16, 6  # of a file, and to fit in a fold: k-NN needs 5
-N_NEEDED = 2 * N_FOLDS  # signals of a class: to train, tune and test on
+N_FOLDS = 2
+MIN_SIGNALS, MIN_FOLD = 16, 6  # of a file, and of a fold: k-NN needs 5
+N_NEEDED = 2 * N_FOLDS  # signals of each class
 
 
 @dataclass
@@ -25,38 +25,34 @@ class Signals:
     y_train: np.ndarray | None
     y_test: np.ndarray | None
     test_kind: str = ""
-    groups: np.ndarray | None = None  # people, of the signals to train on
+    groups: np.ndarray | None = None  # of the signals to train on
     channel_names: list | None = None
-    task: str | None = (
-        "labels"  # or "numbers", the estimator's `target_type`; None: no y
-    )
+    task: str | None = "labels"  # or "numbers", as `target_type`; None: no y
     index: pd.Index | None = None
     timepoints: np.ndarray | None = None
 
     @property
     def shape(self):
-        """Shape of arrays of such signals, as a text."""
+        """Shape of arrays of signals, as a text."""
         n_channels, n_timepoints = self.X_train.shape[1:]
         return f"(n, {n_channels}, {n_timepoints})".replace("(n, 1, ", "(n, ")
 
     def name_time_steps(self, vae):
-        """Give a fitted estimator the positions of time steps that the file names."""
+        """Set the positions of time steps in the file on a fitted estimator."""
         if np.shape(self.timepoints) == (vae.n_timepoints_in_,):
             vae.timepoints_in_ = self.timepoints
 
 
 def load(path, label=None, decimal_comma=False, groups=None):
-    """`Signals` tested on other people, or of a file, of which a quarter is kept.
+    """`Signals` of a file, a quarter of them to test on, or of the recordings.
 
-    If the file has groups, signals of those that are trained on are not tested on.
+    No group, if there are groups, is both trained on and tested on.
     """
     if path is None:
         train, test = load_watch(subset="train"), load_watch(subset="test")
-        y_train, y_test = (
-            np.asarray(part.target_names)[part.target] for part in (train, test)
-        )
+        names = np.asarray(train.target_names)
+        parts = train.data, test.data, names[train.target], names[test.target]
         kind = f"of {len(np.unique(test.subject))} people not trained on"
-        parts = train.data, test.data, y_train, y_test
         return Signals(*parts, kind, train.subject, train.channel_names)
     X, y, groups, index, timepoints = read(path, label, decimal_comma, groups)
     if message := sentinels(X):
@@ -87,7 +83,7 @@ def load(path, label=None, decimal_comma=False, groups=None):
 
 
 def as_array(labels):
-    """Labels as an array of one type, of integers if they are whole numbers."""
+    """Labels as an array of one type: integers if they are whole numbers."""
     if labels.dtype.kind not in "biuf":
         return labels.to_numpy(str)
     is_whole = labels.dtype.kind == "f" and (labels % 1 == 0).all()
@@ -95,7 +91,7 @@ def as_array(labels):
 
 
 def check_labels(path, y):
-    """Which of the labels can be learned, and whether they are labels or numbers."""
+    """Which labels are kept, and whether they are "labels" or "numbers"."""
     counts = pd.Series(y).value_counts(sort=False).sort_index()
     rare = counts[counts < N_NEEDED]
     kept = ~np.isin(y, rare.index)
@@ -113,9 +109,8 @@ def check_labels(path, y):
             found = f": all labels are {str(y[0])!r}"
         raise SystemExit(
             f"{path}: {len(y)} signals of {len(counts)} classes{found}. Expected "
-            f"{MIN_SIGNALS} signals, and at least {N_NEEDED} of each class. If they "
-            "are no labels, say which column holds them: --label COLUMN, or that none "
-            "does: --label none."
+            f"{MIN_SIGNALS} signals, and at least {N_NEEDED} of each class. If these "
+            "are no labels, pass --label COLUMN, or --label none."
         )
     if names:
         print(f"Left out, classes of fewer than {N_NEEDED} signals: {names}.")
@@ -123,7 +118,7 @@ def check_labels(path, y):
 
 
 def split_by_groups(path, X, y, groups, task):
-    """`Signals`, of which a quarter is kept for testing, of groups of its own."""
+    """`Signals`, a quarter of them of other groups to test on."""
     n_groups = len(np.unique(groups))
     if n_groups >= 2 * N_FOLDS:
         splitter = StratifiedGroupKFold if task == "labels" else GroupKFold
@@ -136,7 +131,7 @@ def split_by_groups(path, X, y, groups, task):
             parts = X[train], X[test], y[train], y[test]
             return Signals(*parts, kind, groups[train], task=task)
     raise SystemExit(
-        f"{path}: {n_groups} groups. Expected at least {2 * N_FOLDS}, of which half of "
-        f"those trained on have {MIN_FOLD} signals and two classes. Add groups, or "
-        "leave them out."
+        f"{path}: {n_groups} groups. Expected at least {2 * N_FOLDS}, with at least "
+        f"{MIN_FOLD} signals and two classes in each fold of them. Add groups, or "
+        "leave --groups out."
     )

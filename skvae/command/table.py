@@ -1,4 +1,4 @@
-"""Signals, labels and groups of a file: which columns hold them, in a printed line."""
+"""Signals, labels and groups of a file, with a printed line about its columns."""
 
 import re
 import shlex
@@ -13,18 +13,17 @@ from skvae.command.files import read_frame
 from skvae.command.text import CODE, MISSING, NUMBERISH, PLAIN, pattern
 from skvae.inputs import containers
 from skvae.inputs.columns import layout, not_numbered, out_of_order, positions
-from skvae.inputs.long_frames import MAX_READINGS, are_dates, refuse_long
+from skvae.inputs.long_frames import MAX_READINGS, are_dates
 from skvae.inputs.signals import pad
 
-# In lower case, as all names that are looked for.
 LABEL_NAMES = ("y", "class", "label", "target", "classes", "labels", "targets")
-KEYS = (  # words in names of columns that say whose signal it is, or when it was
+KEYS = (  # words in names of columns that hold the owner or the time of a signal
     *("id", "index", "rownames", "unnamed", "week", "day", "date", "time", "month"),
     *("meter", "sensor", "machine", "device", "subject", "person", "patient", "user"),
     *("customer", "household", "group", "year"),
 )
 MIN_VALUES = 2  # of a signal
-PIVOT = "If a line is a reading, make it a line for each signal: pivot the table."
+PIVOT = "If a line is a reading, pivot the table to a line for each signal."
 
 
 class Table(NamedTuple):
@@ -34,14 +33,11 @@ class Table(NamedTuple):
     y: pd.Series | None  # of n_samples, as `groups`
     groups: pd.Series | None
     index: pd.Index
-    timepoints: np.ndarray | None  # positions that names of columns give
+    timepoints: np.ndarray | None  # (n_timepoints,), by the names of the columns
 
 
 def read(path, label=None, decimal_comma=False, groups=None):
-    """`Table` of a file; SystemExit with the reason if it cannot be read.
-
-    The options are those of the command line, as texts.
-    """
+    """`Table` of a file, by the texts of command-line options; or SystemExit."""
     asked = [option for option in (label, groups) if option not in (None, "none")]
     is_named = not all(map(is_whole, asked))
     try:
@@ -63,9 +59,9 @@ def read(path, label=None, decimal_comma=False, groups=None):
 
 
 class Columns:
-    """Columns of a frame, by number; kinds are numbers, cells, dates, texts and mixed.
+    """Numbered columns of a frame: numbers, cells, dates, texts or mixed.
 
-    `given` is how the frame names them, `names` are these as texts.
+    `given` are the frame's own names, `names` the same as texts.
     """
 
     def __init__(self, frame, where):
@@ -90,14 +86,19 @@ class Columns:
         if target is not None and target == group:
             raise ValueError(f"{self.called(group)} for both --label and --groups.")
         signals, left_out = self.find_signals([j for j in columns if j != target])
-        if len(signals) <= (MIN_VALUES if target is not None else MAX_READINGS):
-            self.refuse_readings(left_out)
+        are_few = len(signals) <= (MAX_READINGS if target is None else MIN_VALUES)
+        if are_few and "dates" in self.kinds and "cells" not in self.kinds:
+            raise ValueError(
+                f"{len(signals)} column(s) of numbers beside dates. {PIVOT}"
+            )
         X, rows = self.read_signals(signals)
         frame = self.frame.iloc[rows]
         y, of_group = (None if j is None else known(frame[j]) for j in (target, group))
-        said = ["no labels" if target is None else f"labels in {self.called(target)}"]
-        if target is not None and label is None and not is_label(self.names[target]):
-            said[0] += " (--label none if these are none)"
+        said = ["no labels"]
+        if target is not None:
+            is_guess = label is None and not is_label(self.names[target])
+            hint = " (--label none if these are none)" if is_guess else ""
+            said = [f"labels in {self.called(target)}{hint}"]
         if group is not None:
             said.append(f"groups in {self.called(group)}")
         ends = dict.fromkeys([self.called(signals[0]), self.called(signals[-1])])
@@ -125,7 +126,7 @@ class Columns:
         return f"column {j}" + (f" ({self.names[j]!r})" if self.are_named else "")
 
     def is_key(self, j):
-        """Whether its name says whose or when, as "meter_id" or "Sensor No." do."""
+        """Whether its name has such a word, as in "meter_id" or "Sensor No."."""
         words = re.split(r"[\W\d_]+", self.names[j].lower())
         return any(word in KEYS or word.endswith("id") for word in words)
 
@@ -144,10 +145,10 @@ class Columns:
         )
 
     def find_label(self, columns):
-        """The number of the column of labels, or None; ValueError where it is unclear.
+        """The number of the column of labels, or None; ValueError if it is unclear.
 
-        Its name says so, or it alone stands beside signals that are known; else the
-        last or the first column, if one of them can be.
+        A name decides, or a single column beside known signals, else the last or the
+        first column, if it can hold labels.
         """
         if named := [j for j in columns if is_label(self.names[j])]:
             return named[-1]
@@ -173,14 +174,13 @@ class Columns:
             return likely[0] if likely else None
         options = []
         for j in likely[:4]:
-            is_plain = (
-                self.names[j][:1].isalpha() and self.names.count(self.names[j]) < 2
-            )
-            options.append(f"--label {shlex.quote(self.names[j]) if is_plain else j}")
+            name = self.names[j]
+            is_plain = name[:1].isalpha() and self.names.count(name) < 2
+            options.append(f"--label {shlex.quote(name) if is_plain else j}")
         raise ValueError(
-            f"no column is named as labels are ({', '.join(LABEL_NAMES[:4])}). Say "
-            f"which holds them: {' or '.join(options)}, or that none does: --label "
-            "none. If a signal goes down a column, transpose the table first."
+            f"no column has a name of labels ({', '.join(LABEL_NAMES[:4])}). Pass the "
+            f"column that holds them, {' or '.join(options)}, or that none does: "
+            "--label none. If a signal goes down a column, transpose the table first."
         )
 
     def is_whole(self, j):
@@ -188,7 +188,7 @@ class Columns:
         return self.kinds[j] != "numbers" or (self.frame[j].dropna() % 1 == 0).all()
 
     def can_be_labels(self, j):
-        """Whether it has few values, each several times: texts, or whole numbers."""
+        """Whether it has few different texts or whole numbers."""
         if self.kinds[j] in ("cells", "dates") or not self.is_whole(j):
             return False
         n_signals = len(self.frame) / (4 if self.kinds[j] == "numbers" else 2)
@@ -202,10 +202,7 @@ class Columns:
         return self.is_whole(j) and np.mean(are_whole or [1]) < 0.5
 
     def known_signals(self, columns):
-        """Columns with signals in cells, or figures in their names, as most have them.
-
-        None: neither names nor cells tell.
-        """
+        """Columns with signals in cells, or with figures in most names; else None."""
         if cells := [j for j in columns if self.kinds[j] == "cells"]:
             return cells
         names = [self.names[j] for j in columns]
@@ -215,7 +212,7 @@ class Columns:
         return [j for j in columns if self.names[j] not in others]
 
     def find_signals(self, columns):
-        """Columns of signals, and a dict of the others: why each is none of them."""
+        """Columns of signals, and a dict of the others with the reason for each."""
         signals, left_out = self.known_signals(columns), {}
         if signals is None:
             signals = list(columns)
@@ -249,7 +246,7 @@ class Columns:
         return is_rising and all(np.array_equal(x, longest[: len(x)]) for x in cells)
 
     def is_index(self, columns):
-        """Why the first of the columns is an index, not a part of a signal, or None."""
+        """Why the first column is an index, not a part of a signal; or None."""
         j, values = columns[0], self.frame[columns[0]]
         if not self.names[j] or self.is_key(j):
             return "named as an index is"
@@ -267,30 +264,22 @@ class Columns:
             return "whole numbers, unlike the signals (names of columns would keep it)"
         return None
 
-    def refuse_readings(self, left_out):
-        """A ValueError for a table of a reading a row, as its dates show."""
-        if "dates" in self.kinds and "cells" not in self.kinds:
-            keys = [j for j in left_out if self.kinds[j] == "numbers"]
-            frame = self.frame.astype(dict.fromkeys(keys, str))
-            refuse_long(
-                frame.set_axis(self.names, axis=1) if self.given.is_unique else frame
-            )
-
     def read_signals(self, columns):
-        """X (n, c, t) of the signals that have a value, and which rows these are."""
-        frame = self.frame[columns]
-        rows = np.flatnonzero(frame.notna().any(axis=1))
-        frame = frame.iloc[rows] if len(rows) < len(frame) else frame
+        """X (n, c, t) of the signals that have a value, and their rows' numbers."""
+        frame, rows = self.frame[columns], np.arange(len(self.frame))
         for j in columns:
             if self.kinds[j] == "mixed":
                 is_text = pd.to_numeric(frame[j], errors="coerce").isna()
                 i = int((is_text & frame[j].notna()).to_numpy().argmax())
+                value = shorten(repr(frame[j].iloc[i]), 60, placeholder=" ...")
                 raise ValueError(
-                    f"{self.where(rows[i])} holds {short(frame[j].iloc[i])} in "
-                    f"{self.called(j)}. Expected a number, NaN, NA or nothing."
+                    f"{self.where(i)} holds {value} in {self.called(j)}. Expected a "
+                    "number, NaN, NA or nothing."
                 )
         if "cells" in self.kinds:
-            signals, _ = containers.read(frame.set_axis(self.given[columns], axis=1))
+            rows = np.flatnonzero(frame.notna().any(axis=1))
+            frame = frame.iloc[rows].set_axis(self.given[columns], axis=1)
+            signals, _ = containers.read(frame)
             X = pad(signals, 1)
             X = X.reshape(len(X), -1, X.shape[-1])
         else:
@@ -316,13 +305,13 @@ def is_label(name):
 
 
 def listed(items, n=6):
-    """The first of a list of words, and how many more there are."""
+    """The first n items, and how many more there are."""
     more = [f"and {len(items) - n} more"] if len(items) > n else []
     return [*items[:n], *more]
 
 
 def read_column(column):
-    """A column that is not of numbers by its type, as plainer values, and its kind."""
+    """Values and kind of a column whose dtype is not of numbers."""
     first = next(iter(column.dropna()), np.nan)
     is_number = isinstance(first, Number) and not isinstance(first, bool)
     if is_number or pd.api.types.is_numeric_dtype(column.dtype):
@@ -340,7 +329,7 @@ def read_column(column):
 
 
 def known(column):
-    """Labels or groups, missing where there is none: also -1 among words."""
+    """Labels or groups, missing where there is none; -1 among words is none."""
     if column.dtype.kind in "biuf":
         return column
     texts = column.astype(str).str.strip()
@@ -348,10 +337,6 @@ def known(column):
     if not texts[~is_missing].str.fullmatch(pattern(*PLAIN)).all():
         is_missing |= texts == "-1"
     return texts.astype(object).mask(is_missing, np.nan)
-
-
-def short(value):
-    return shorten(repr(value), 60, placeholder=" ...")
 
 
 def is_whole(text):

@@ -1,4 +1,4 @@
-"""Text files of signals as DataFrames: pandas reads them once their form is found."""
+"""Text files of signals as DataFrames: their form is found, then pandas reads them."""
 
 import bz2
 import contextlib
@@ -13,7 +13,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-# What marks a missing value, in lower case; the last three are Excel's.
+# Marks of missing values, in lower case; the last three are Excel's.
 MISSING = ["", "na", "nan", "n/a", "null", "none", "?", "<na>", "nat"]
 MISSING += ["#n/a", "#na", "#nv"]
 NA_VALUES = [f(mark) for mark in MISSING for f in (str, str.upper, str.title)]
@@ -23,18 +23,18 @@ MAX_SAMPLED = 2000  # cells from which the form is found
 PLAIN = ".", None  # decimal mark, and thousands mark
 POINTS = [PLAIN, (".", ","), (".", "'"), (".", " ")]
 COMMAS = [(",", None), (",", "."), (",", "'"), (",", " ")]
-CODE = r"0\d+|\d+[eE]\d+"  # 007 and 17e4 are names, if a whole column is of these
+CODE = r"0\d+|\d+[eE]\d+"  # a column of these, as 007 and 17e4, holds names
 GROUPED = r"[+-]?[1-9]\d{0,2}[.,]\d{3}"  # 1.234 may be 1234
-# Also 12 %, 1.2 V, (1.2), $1.2, 1.2D+00: numbers to people, but not to pandas.
+# Also 12 %, 1.2 V, (1.2), $1.2 and 1.2D+00, which pandas does not read as numbers.
 NUMBERISH = r"[^\w\s]{0,2}\d[\d.,' ]*(?:[eEdD][+-]?\d+)?\s*[^\d_]{0,3}"
-# Minus signs, apostrophes and spaces as a keyboard types them.
+# Typographic minus signs, apostrophes and spaces become those of a keyboard.
 TYPED = str.maketrans("\u2212\u2019\u00a0\u2007\u2009\u202f", "-'    ")
 
 
 def read_text(path, decimal_comma=False, is_named=False):
-    """Frame of a text, notes on its form, and a function that gives a row's place.
+    """Frame of a text, notes on its form, and a function from a row to its line.
 
-    `is_named`: the user knows columns by name.
+    `is_named`: the first line has names of columns.
     """
     lines, encoding = read_lines(path)
     at = [i for i, line in enumerate(lines, 1) if line.strip(MARKS + " ")]
@@ -66,8 +66,9 @@ def read_text(path, decimal_comma=False, is_named=False):
             del rows[start], at[start]
     if start == len(rows):
         raise ValueError("no signals below the names of columns. Add a line for each.")
-    at_names = f"names of columns in line {at[n_above]}"
-    notes = ["no column names" if names is None else at_names]
+    notes = ["no column names"]
+    if names is not None:
+        notes = [f"names of columns in line {at[n_above]}"]
     if n_above:
         notes.append(f"{n_above} line(s) of text above left out")
     if encoding == "cp1252":
@@ -77,26 +78,26 @@ def read_text(path, decimal_comma=False, is_named=False):
         notes.append(f"decimal mark {decimal!r}{of_thousands}")
     elif mark == ";" and fully(sample, GROUPED).any():
         notes.append("1.234 is read as a number below 2 (--decimal-comma for 1234)")
-    # The first column stays text until it is known to hold no names, as 007; pandas
-    # would read 3.84 as 384 where points group thousands.
-    dtype = str if thousands else {0: str}
-    form = {"dtype": dtype, "decimal": decimal, "na_values": NA_VALUES}
-    frame = parse(rows[start:], mark, low_memory=False, **form)
+    frame = pd.read_csv(
+        io.BytesIO("\n".join(rows[start:]).encode()),
+        sep=r"\s+" if mark == " " else mark,
+        header=None,
+        skipinitialspace=True,
+        # The first column may hold names, as 007. Where points group thousands, pandas
+        # would read 3.84 as 384.
+        dtype=str if thousands else {0: str},
+        decimal=decimal,
+        na_values=NA_VALUES,
+        low_memory=False,
+    )
     for j in np.flatnonzero([dtype.kind not in "biuf" for dtype in frame.dtypes]):
         frame[j] = to_numbers(frame[j], decimal, thousands)
     frame.columns = pd.RangeIndex(frame.shape[1]) if names is None else names
     return frame, notes, lambda i: f"line {at[start + i]}"
 
 
-def parse(rows, mark, **options):
-    """Lines without names as a frame, by pandas."""
-    text = io.BytesIO("\n".join(rows).encode())
-    sep = r"\s+" if mark == " " else mark
-    return pd.read_csv(text, sep=sep, header=None, skipinitialspace=True, **options)
-
-
 def read_lines(path):
-    """Lines of a text, compressed or not, and its encoding."""
+    """Lines of a text, which may be compressed, and its encoding."""
     suffix = path.suffix.lower()
     try:
         with OPEN.get(suffix, open)(path, "rb") as file:
@@ -117,7 +118,7 @@ def read_lines(path):
 
 
 def open_zip(path, mode):
-    """The one file in an archive, beside those that macOS adds."""
+    """The one file in an archive, besides those that macOS adds."""
     archive = zipfile.ZipFile(path)
     names = [n for n in archive.namelist() if not n.startswith("__MACOSX")]
     if len(names) != 1:
@@ -129,26 +130,29 @@ OPEN = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zip": open_zip}
 
 
 def find_cells(rows, at):
-    """The separator, and number of the first line of as many cells as most have.
+    """The separator, and the first line with the most common number of cells.
 
-    ValueError for lines of other numbers of cells, unless they are text above. Marks at
-    the end of all lines separate nothing and are cut off, in place.
+    Other lines are refused, unless they are text above. Marks at the end of all lines
+    are cut off, in place.
     """
     bare = [re.sub('"[^"]*"', "_", row) if '"' in row else row for row in rows]
     if odd := [i for i, row in zip(at, bare, strict=True) if '"' in row]:
-        hint = "a quotation mark is not closed. Remove it, or add another."
-        raise ValueError(f"line {odd[0]}: {hint}")
+        raise ValueError(f"line {odd[0]}: a quotation mark is not closed. Add another.")
     mark = find_separator(bare[:: max(1, len(bare) // 100)])
-    n_cells, start, counts = count_cells(bare, mark)
-    while bare and all(row.endswith(mark) for row in bare[start:]):
-        for lines in (rows, bare):
-            lines[start:] = [row[:-1].rstrip(" ") for row in lines[start:]]
-        n_cells, start, counts = count_cells(bare, mark)
+    counts = [len(r.split()) if mark == " " else r.count(mark) + 1 for r in bare]
+    n_cells = Counter(counts or [0]).most_common(1)[0][0]
+    start = counts.index(n_cells) if counts else 0
+    ends = (row[len(row.rstrip(mark + " ")) :].count(mark) for row in bare[start:])
+    if n_ends := min(ends, default=0):
+        rows[start:] = [row.rsplit(mark, n_ends)[0].rstrip(" ") for row in rows[start:]]
+        counts[start:] = [n - n_ends for n in counts[start:]]
+        n_cells -= n_ends
+        start = counts.index(n_cells)
     if n_cells < 2:
-        has = f"line {at[0]} has one cell" if rows else "no signals"
+        what = f"line {at[0]} has one cell" if rows else "no signals"
         raise ValueError(
-            f"{has}. Expected a signal a line, with commas, semicolons, tabs or spaces "
-            "between its values."
+            f"{what}. Expected a signal in each line, with commas, semicolons, tabs or "
+            "spaces between its values."
         )
     for i, n in enumerate(counts):
         if n != n_cells and (i > start or not re.search("[A-Za-z#]", rows[i])):
@@ -160,7 +164,7 @@ def find_cells(rows, at):
 
 
 def find_separator(rows):
-    """The mark that most of the lines hold equally often, else the most frequent."""
+    """The mark that comes equally often in most lines, else the most frequent one."""
     for mark in MARKS:
         counts = Counter(row.count(mark) for row in rows).most_common(1)
         if counts and counts[0][0] and counts[0][1] >= 0.8 * len(rows):
@@ -169,21 +173,14 @@ def find_separator(rows):
     return mark if "".join(rows).count(mark) > len(rows) / 2 else " "
 
 
-def count_cells(rows, mark):
-    """How many cells most lines have, number of the first of these, and all counts."""
-    counts = [len(r.split()) if mark == " " else r.count(mark) + 1 for r in rows]
-    n_cells = Counter(counts or [0]).most_common(1)[0][0]
-    return n_cells, counts.index(n_cells) if counts else 0, counts
-
-
 def is_title(cells):
-    """Whether few cells of a line are filled, with words, as in Excel's titles."""
+    """Whether few cells of a line are filled, all with words, as in Excel's titles."""
     filled = cells[cells != ""]
     return 0 < filled.size <= cells.size / 2 and fully(filled, ".*[A-Za-z].*").all()
 
 
 def are_times_of_channels(names, cells):
-    """Whether cells below names of channels are the same times for each channel."""
+    """Whether each channel has the same times in the cells below its names."""
     times = pd.Series(cells).groupby(names).agg(tuple)
     times = times[times.map(len) > 1]
     return len(times) > 1 == times.nunique() and pd.Index(times.iloc[0]).is_unique
@@ -203,7 +200,7 @@ def pattern(decimal, thousands):
 
 
 def to_numbers(texts, decimal, thousands):
-    """A Series of texts as numbers; plain ones where some are none but most are."""
+    """A Series of texts as numbers, or as plain texts of numbers if only most are."""
     cells = texts.str.strip()
     is_number = cells.str.fullmatch(pattern(decimal, thousands), na=False)
     is_missing = cells.isna() | cells.isin(DASHES)
@@ -216,7 +213,7 @@ def to_numbers(texts, decimal, thousands):
 
 
 def find_format(cells, mark, decimal_comma):
-    """Decimal mark and thousands mark: the form that most cells have."""
+    """Decimal mark and thousands mark of most cells."""
     forms = [PLAIN, COMMAS[0], *POINTS[1:], *COMMAS[1:]]  # the first of equals
     forms = [*COMMAS, PLAIN] if decimal_comma else forms
     cells = cells[1:] if len(cells) > 1 else cells  # the first line may hold names
@@ -234,9 +231,9 @@ def find_format(cells, mark, decimal_comma):
 
 
 def begins_with_names(cells, numbers):
-    """Whether the first line has texts above numbers, or numbers that are steps.
+    """Whether the first line has texts above numbers, or steps, as wavelengths are.
 
-    Wavelengths and times are steps: they rise or fall, unlike the numbers below.
+    Steps rise or fall, unlike the numbers below.
     """
     if len(cells) == 1:
         return not fully(cells, pattern(*numbers)).any()

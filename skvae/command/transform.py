@@ -1,7 +1,7 @@
 """Apply a fitted model to signals in a file: `python -m skvae transform`.
 
-On a cluster the model is a function of one block. The latents of a Dask array are those
-of NumPy, to the bit, and their shape is known before they are computed::
+On a cluster the model is a function of one block. The latents of a Dask array have the
+bits of those of NumPy, and a shape that is known before they are computed::
 
     import dask
     import dask.array as da
@@ -17,8 +17,8 @@ of NumPy, to the bit, and their shape is known before they are computed::
         meta=np.empty((0, 0), np.float32),
     )
 
-`from_array` sends X itself. Workers read signals that do not fit into memory by
-`da.from_zarr` or `da.from_npy_stack`.
+`from_array` sends X itself; with `da.from_zarr` or `da.from_npy_stack` workers read X,
+which may be larger than memory.
 """
 
 import argparse
@@ -32,14 +32,14 @@ import numpy as np
 from skvae.saving.files import header_size, remove_temporary_files, replacing
 from skvae.transformer import ConvVAETransformer
 
-MODEL = """an estimator written by `save`, or one or a pipeline dumped by joblib; a file
-of joblib can run any code when it is opened: open only your own"""
+MODEL = """an estimator written by `save`, or an estimator or a pipeline dumped by
+joblib; a file of joblib can run any code when it is opened: open only your own"""
 X = "signals, (n, t) or (n, c, t), as numpy.save writes them"
 Z = "file of their latents; it is replaced when all are computed"
 
 
 def main(arguments):
-    """Run the command: Z is written whole and moved into place, or not at all."""
+    """Run the command; Z is written whole and moved into place, or not at all."""
     parser = argparse.ArgumentParser(
         prog="python -m skvae transform",
         description="Write the latents of the signals in X to Z. An estimator reads X "
@@ -75,13 +75,10 @@ def read_model(path):
             f"({type(error).__name__}: {error}). Write it again."
         ) from error
     if not hasattr(model, "transform"):
-        remedy = "Expected a fitted transformer, or a pipeline that ends with one."
-        if hasattr(model, "steps"):
-            remedy = "Dump the steps before it: joblib.dump(pipeline[:-1], file)."
-            model = model.steps[-1][1]
+        last = model.steps[-1][1] if hasattr(model, "steps") else model
         raise ValueError(
-            f"{path} ends with a {type(model).__name__}, which has no transform. "
-            f"{remedy}"
+            f"{path} ends with a {type(last).__name__}, which has no transform. "
+            "Expected a fitted transformer. Of a pipeline, dump pipeline[:-1]."
         )
     return model
 
@@ -92,8 +89,7 @@ def transform_file(model, x_path, z_path):
         X = np.lib.format.open_memmap(x_path, mode="r")
     except ValueError as error:
         raise ValueError(
-            f"{x_path} is no array of numbers that numpy.save wrote ({error}). Write "
-            "it with numpy.save(file, X)."
+            f"{x_path} is no array of numbers that numpy.save wrote ({error})."
         ) from error
     if X.ndim not in (2, 3):
         raise ValueError(

@@ -1,8 +1,4 @@
-"""The job on labels or numbers: tune pipelines, compare, keep them and a figure.
-
-A cross-validated grid search of ``Pipeline([("vae", ConvVAETransformer()), ("knn",
-KNeighborsClassifier())])``, or of a regression by k-NN where the labels are numbers.
-"""
+"""The job on labels or numbers: pipelines of a VAE and k-NN, tuned and compared."""
 
 import sys
 import time
@@ -70,10 +66,11 @@ def run(signals, options):
 def tune(signals, grid, n_jobs):
     """The fitted grid search."""
     groups = signals.groups
-    folds = StratifiedKFold(N_FOLDS)
     if groups is not None:
         folds = GroupKFold(N_FOLDS)
-    elif signals.task == "numbers":
+    elif signals.task == "labels":
+        folds = StratifiedKFold(N_FOLDS)
+    else:
         folds = KFold(N_FOLDS, shuffle=True, random_state=0)
     vae = ConvVAETransformer(random_state=0, target_type=signals.task)
     pipeline = Pipeline([("vae", vae), ("knn", KNN[signals.task])])
@@ -82,13 +79,12 @@ def tune(signals, grid, n_jobs):
 
 
 def compare(signals, searches):
-    """The table: a row for each method, the best pipelines of the searches last."""
-    X_train, X_test = signals.X_train, signals.X_test
-    scaler = ChannelScaler("standard").fit(X_train)
-    scaled_train, scaled_test = map(scaler.transform, (X_train, X_test))
+    """The table, with a row for each method; those of the searches come last."""
+    X, knn = signals.X_train, KNN[signals.task]
+    scaler = ChannelScaler("standard").fit(X)
+    scaled, scaled_test = map(scaler.transform, (X, signals.X_test))
     latent_dim = searches["vae_knn"].best_estimator_["vae"].latent_dim
-    k = min(latent_dim, len(X_train), X_train[0].size)
-    knn = KNN[signals.task]
+    k = min(latent_dim, len(X), X[0].size)
     methods = {"k-NN on the signals": [knn]}
     methods[f"PCA({k}) + k-NN"] = [PCA(k, random_state=0), knn]
     if signals.task == "numbers":
@@ -97,24 +93,24 @@ def compare(signals, searches):
     for name, steps in methods.items():
         start = time.perf_counter()
         estimator = make_pipeline(FunctionTransformer(flatten), *steps)
-        estimator.fit(scaled_train, signals.y_train)
+        estimator.fit(scaled, signals.y_train)
         seconds = time.perf_counter() - start
         rows.append(measure(name, estimator, scaled_test, signals, seconds))
     for name, search in searches.items():
-        estimator, seconds = search.best_estimator_, search.refit_time_
-        rows.append(measure(ROWS[name], estimator, X_test, signals, seconds))
+        fitted = search.best_estimator_, signals.X_test, signals, search.refit_time_
+        rows.append(measure(ROWS[name], *fitted))
     return pd.DataFrame(rows)
 
 
 def measure(name, estimator, X, signals, fit_seconds):
-    """A row of the table, by the test signals; the error is of accuracy or RMSE."""
+    """A row of the table, with the standard error of accuracy or RMSE."""
     start = time.perf_counter()
     predicted, y = estimator.predict(X), signals.y_test
     seconds = time.perf_counter() - start
     if signals.task == "labels":
         is_right = predicted == y
-        # Two right and two wrong ones more: 15 of 15 may be chance (Agresti & Coull
-        # 1998, https://doi.org/10.1080/00031305.1998.10480550).
+        # 15 right of 15 may be chance, so two right and two wrong are added (Agresti &
+        # Coull 1998, https://doi.org/10.1080/00031305.1998.10480550).
         p = (is_right.sum() + 2) / (len(y) + 4)
         scores = {"accuracy": is_right.mean()}
         error = (p * (1 - p) / (len(y) + 4)) ** 0.5
@@ -133,26 +129,25 @@ def measure(name, estimator, X, signals, fit_seconds):
 
 
 def flatten(X):
-    """Standardised X (n, c, t) as (n, c * t), for methods that take no gaps."""
-    return (interpolate(X) if np.isnan(X).any() else X).reshape(len(X), -1)
+    """Standardised X (n, c, t) as (n, c * t), gaps interpolated in time.
 
-
-def interpolate(X):
-    """X with gaps filled in time; 0, the mean, for a channel without a value."""
-    rows = pd.DataFrame(X.reshape(-1, X.shape[-1]))
-    rows = rows.interpolate(axis=1, limit_direction="both").fillna(0.0)
-    return rows.to_numpy().reshape(X.shape)
+    A channel without a value is 0, the mean.
+    """
+    if np.isnan(X).any():
+        rows = pd.DataFrame(X.reshape(-1, X.shape[-1]))
+        rows = rows.interpolate(axis=1, limit_direction="both").fillna(0.0)
+        X = rows.to_numpy().reshape(X.shape)
+    return X.reshape(len(X), -1)
 
 
 def print_results(table, searches, signals):
     error, score = table["standard_error"].max(), table.columns[1]
     shown = table.drop(columns="standard_error").set_index("method")
     shown.columns = shown.columns.str.replace("_seconds", ", s")
-    kind = f"all {len(signals.y_test)}, {signals.test_kind}"
     print(f"\n{shown.rename_axis(None)}")
     print(
-        f"Each row: {kind}. Differences of {score} below {error:.2g}, the standard "
-        "error, may be chance."
+        f"Each row: all {len(signals.y_test)}, {signals.test_kind}. Differences of "
+        f"{score} below {error:.2g}, the standard error, may be chance."
     )
     if np.isnan(signals.X_train).any() or np.isnan(signals.X_test).any():
         print("Gaps were interpolated in time for methods without a VAE.")
@@ -164,7 +159,7 @@ def print_results(table, searches, signals):
 
 
 def print_doubts(table, searches, best, signals):
-    """Say where the best VAE is not worth using: chance, or another row, is as good."""
+    """Print that chance or another method is as good as the best VAE, if so."""
     score, chance, error, baseline = searches[best].best_score_, 0.0, 0.0, "the mean"
     if signals.task == "labels":
         shares = pd.Series(signals.y_train).value_counts(normalize=True)
@@ -195,16 +190,13 @@ def write(folder, table, searches, best, signals):
     table.to_csv(folder / "table.csv", index=False)
     files = ", ".join([*(f"{name}.joblib" for name in searches), "table.csv"])
     print(f"\nWritten to {folder}: {files}", end="", flush=True)
-    X, n_drawn = signals.X_test, min(3, len(signals.X_test))
-    titles = (
-        f"{ROWS[best]}: latents of {len(X)} test signals",
-        f"{n_drawn} of these, and what their latents keep",
-    )
+    X, y, n_drawn = signals.X_test, signals.y_test, min(3, len(signals.X_test))
+    latents = f"{ROWS[best]}: latents of {len(X)} test signals"
+    titles = latents, f"{n_drawn} of these, and their reconstructions"
     drawn = {"n_samples": n_drawn, "samples": "random"}
     drawn["channel_names"] = signals.channel_names
     vae = searches[best].best_estimator_["vae"]
-    path = folder / "figure.png"
-    print(draw(path, vae, X, signals.y_test, titles=titles, **drawn))
+    print(draw(folder / "figure.png", vae, X, y, titles=titles, **drawn))
 
 
 def print_next(options, signals):
@@ -212,7 +204,5 @@ def print_next(options, signals):
         print("\nNext, your own signals, a line each, with or without a label:")
         print("  python -m skvae --data FILE.csv")
     elif signals.groups is None:
-        print(
-            "\nNext, if several signals are of one person or machine, test on others:"
-        )
-        print("  --groups COLUMN, which says whose they are, or `groups` in .npz")
+        print("\nNext, if one person or machine has several signals, test on others:")
+        print("  --groups COLUMN with the person or machine, or `groups` in .npz")

@@ -46,7 +46,7 @@ def run(signals, options):
     joblib.dump(vae, folder / "vae.joblib")
     print(f"\nWritten to {folder}: latents.csv, vae.joblib", end="", flush=True)
     n_drawn = min(N_DRAWN, n_signals)
-    titles = f"Latents of {n_signals} signals", "The oddest of them"
+    titles = f"Latents of {n_signals} signals", "The oddest signals"
     oddest = {"n_samples": n_drawn, "samples": oddest[:n_drawn], "names": names}
     print(draw(folder / "figure.png", vae, X, None, titles=titles, **oddest))
     print("\nTo use the model:")
@@ -58,14 +58,14 @@ def run(signals, options):
 
 
 def oddness(X, reconstructed):
-    """How odd each signal of X (n, c, t) is, by README's recipe: array (n,).
+    """Oddness (n,) of signals X (n, c, t), by README's recipe.
 
-    1 / p averaged over channels and statistics of the signal and of its residuals; p is
-    the share of signals that are as far out.
+    It is the mean of 1 / p over channels and over statistics of the signal and of its
+    residuals; p is the share of signals that are as extreme.
     """
     residuals = X - reconstructed
     jumps = np.diff(residuals)
-    with warnings.catch_warnings():  # of a channel that was not measured
+    with warnings.catch_warnings():  # a channel may have no value
         warnings.filterwarnings("ignore", "Mean of empty|Degrees of freedom|All-NaN")
         parts = [f(x, axis=-1) for x in (X, residuals) for f in (np.nanmean, np.nanstd)]
         parts += [np.nanstd(jumps, axis=-1), np.nanmax(np.abs(jumps), axis=-1)]

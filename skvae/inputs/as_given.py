@@ -1,4 +1,4 @@
-"""The way back: results in the container that X came in."""
+"""Results in the container of X."""
 
 from dataclasses import dataclass, field
 
@@ -20,10 +20,10 @@ from skvae.sklearn_private import container_adapter
 
 @dataclass
 class Given:
-    """X as it came, what was read of it, and the way back."""
+    """X, its values and channels as from `containers.read`, and the way back."""
 
     X: object
-    values: object  # and channels: as from `read`
+    values: object
     channels: list | None
     layout: Layout = field(default_factory=Layout)
 
@@ -33,10 +33,7 @@ class Given:
         return hasattr(self.values, "columns")
 
     def reconstructed(self, estimator, signals):
-        """Signals in the layout of the fitted X, as X where that holds signals.
-
-        A list of signals that are all as long as the fitted ones gives an array.
-        """
+        """Signals in the container of X; whole signals in a list become an array."""
         X, values = self.X, self.values
         signals = self.layout.restore(signals)
         if not (isinstance(values, list) or is_series(X)):
@@ -49,13 +46,13 @@ class Given:
         return in_cells(X, parts)
 
     def filled(self, estimator, missing, filled):
-        """Copy of X with the values (n, c, t) of `filled` where they are missing."""
+        """Copy of X with values of `filled` (n, c, t) where they are missing."""
         arrays = map(self.layout.restore, (missing, filled))
         return as_frame(estimator, fill_in(self.X, self.values, *arrays), self.X)
 
 
 def cut(parts, signals):
-    """Signals (n, c, t), each cut to the length and the shape of that in a list."""
+    """Signals (n, c, t), each cut to the shape of its part."""
     return [
         signal[:, : np.size(x) // len(signal)].reshape(np.shape(x))
         for x, signal in zip(parts, signals, strict=True)
@@ -63,7 +60,7 @@ def cut(parts, signals):
 
 
 def fill_in(X, values, missing, filled):
-    """Copy of X, whose values were read, with those of `filled` where missing."""
+    """Copy of X with values of `filled` where they are missing, in the layout of X."""
     if is_arrow(X):
         return as_arrow(fill_in(of_arrow(X), values, missing, filled))
     if isinstance(values, list) or is_series(X):
@@ -86,7 +83,7 @@ def as_arrow(X):
 
 
 def in_cells(X, parts):
-    """Signals, of the shapes of those that were read, in the container of X."""
+    """Signals in the container of X, whose cells hold signals of the same shapes."""
     if is_arrow(X):
         return as_arrow(in_cells(of_arrow(X), parts))
     if is_frame(X):
@@ -115,7 +112,7 @@ def in_cells(X, parts):
 
 
 def fill_array(X, missing, filled):
-    """Copy of an array, Tensor or list, with arrays of its shape, as `fill_in`."""
+    """Copy of an array, Tensor or list with values of `filled`, an array."""
     if isinstance(X, torch.Tensor):
         missing, filled = torch.as_tensor(missing).to(X.device), torch.as_tensor(filled)
         return torch.where(missing, filled.to(X), X.detach())
@@ -145,10 +142,9 @@ def fill_frame(X, missing, filled):
 
 
 def as_frame(estimator, X, like, columns=None):
-    """X as a DataFrame if `set_output`, or the global configuration, asks for one.
+    """X as a DataFrame if `set_output` asks for one, and X has two dimensions.
 
-    Only an array or a Tensor of two dimensions becomes one, with the index of `like`,
-    by default with the columns of the fitted DataFrame.
+    It has the index of `like`, and by default the columns of the fitted DataFrame.
     """
     adapter = container_adapter("transform", estimator)
     is_table = getattr(X, "ndim", 1) == 2 and not is_frame(X) and X.dtype != object

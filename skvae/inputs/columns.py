@@ -81,9 +81,9 @@ def layout_of_levels(levels):
 
 
 def time_levels(levels):
-    """Whether each of two levels is time, by the first rule that tells them apart.
+    """Whether each of two levels is time, by the first rule that differs.
 
-    Its names are numbers or times, or end in numbers; or the level has time's name.
+    The names are numbers or times, or have figures, or the level is named as time.
     """
     places = [[place(name) for name in level.unique()] for level in levels]
     rules = (
@@ -96,7 +96,7 @@ def time_levels(levels):
 
 @lru_cache(maxsize=100_000, typed=True)
 def place(name):
-    """The text of a name without figures, and the figures, in each order of a date."""
+    """The text of a name without figures, and its figures in each order of a date."""
     if hasattr(name, "to_timestamp"):  # a period of pandas
         name = name.to_timestamp()
     if isinstance(name, (Real, np.number)) and not isinstance(name, bool):
@@ -141,10 +141,9 @@ def to_float(figure):
 
 
 def positions(names):
-    """Positions of the time steps with these names, float64 (t,), or None.
+    """Positions of time steps, float64 (t,), or None if the names have none.
 
-    Numbers, bare or behind the same text (``"t12"``), times of day and durations in
-    hours, dates in days from the first.
+    They are numbers, also as in ``"t12"``, hours of times, or days from the first date.
     """
     stems, keys = zip(*map(place, names), strict=True) if len(names) else ((), ())
     if len({*stems}) != 1 or any(len(k) != 1 or len(k[0]) != 1 for k in keys):
@@ -156,8 +155,8 @@ def positions(names):
 def out_of_order(columns):
     """Two successive names whose figures are out of order, or None.
 
-    Names with the same text, as "ax_#", rise or fall. All but dates may start anew
-    once, as hours from noon to noon.
+    Names of one text, as "ax_#", rise or fall. Those without dates may start anew once,
+    as hours from noon to noon.
     """
     kinds = {}
     for name in columns:
@@ -184,10 +183,9 @@ def first_break(keys, may_start_anew):
 
 
 def not_numbered(columns):
-    """Names without figures, unlike most others and any of these, or None.
+    """Names without figures, or None if most have no figure.
 
-    "price" beside "Mon 00:00", but not "kWh" beside "kWh.1". None: most names have no
-    figure.
+    "price" is one beside "Mon 00:00", "kWh" beside "kWh.1" is none.
     """
     places = [place(name) for name in columns]
     letters = [re.sub(r"[\W_]", "", stem) for stem, _ in places]

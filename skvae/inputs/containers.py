@@ -1,4 +1,4 @@
-"""Frames, lists, tensors, cells of tables and array-likes, as arrays."""
+"""Frames, lists, tensors, cells of tables and array-likes become arrays."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -15,18 +15,17 @@ READERS = "collect", "compute", "toPandas", "to_pandas", "df", "read_all", "get_
 
 
 def read(X):
-    """X as values, and names of channels or None.
+    """Values of X, and names of channels or None.
 
     Values are an array, a DataFrame of numbers, or a list of signals (t_i,) or
-    (c, t_i). A table of pandas, polars or pyarrow, or an array of objects, may hold
-    signals in its cells, and a channel in each of several columns.
+    (c, t_i), as in the cells of a table or of an array of objects.
     """
     refuse_masked(X)
     if is_arrow(X):
         X = of_arrow(X)
     if is_frame(X):
-        columns = cell_columns(X)
-        return read_cells(X, columns) if columns else (read_frame(X), None)
+        names = [n for _, n, x in not_of_numbers(X) if holds_signals(x, True)]
+        return read_cells(X, names) if names else (read_frame(X), None)
     if is_series(X):
         X = np.asarray(cells_of(X))
     if is_list(X):
@@ -41,7 +40,7 @@ def read(X):
 
 
 def is_of(X, *libraries):
-    """Whether X is of one of these libraries, which need not be imported."""
+    """Whether X is of one of these libraries, which are not imported here."""
     return type(X).__module__.partition(".")[0] in libraries
 
 
@@ -57,7 +56,7 @@ def of_arrow(X):
 
 
 def is_tensor(arrow_type):
-    """Whether a type is of pyarrow's tensors, whose shape is in the type alone."""
+    """Whether a type is of pyarrow's tensors, whose shape only the type knows."""
     return getattr(arrow_type, "extension_name", "") == "arrow.fixed_shape_tensor"
 
 
@@ -69,18 +68,18 @@ def cells_of(values):
 
 
 def is_frame(X):
-    """Whether X is a DataFrame, of pandas or polars."""
+    """Whether X is a DataFrame of pandas or polars."""
     is_lazy = hasattr(X, "collect") or hasattr(X, "compute")
     return not is_lazy and hasattr(X, "columns") and hasattr(X, "dtypes")
 
 
 def is_series(X):
-    """Whether X is a Series, of pandas or polars."""
+    """Whether X is a Series of pandas or polars."""
     return is_of(X, "pandas", "polars") and hasattr(X, "to_frame")
 
 
 def is_list(X):
-    """Whether X, no table, is a sequence or an array of signals."""
+    """Whether X, which is no table, is a sequence or an array of signals."""
     if isinstance(X, np.ndarray):
         return X.dtype == object and (X.ndim == 1 or holds_signals(X.flat))
     if isinstance(X, (str, bytes, memoryview, Mapping, torch.Tensor)):
@@ -90,36 +89,23 @@ def is_list(X):
     return is_sequence and not any(hasattr(X, name) for name in others)
 
 
-def first_known(values):
-    return next((value for value in values if not is_missing(value)), None)
-
-
-def holds_signals(values):
+def holds_signals(values, or_mappings=False):
     """Whether the first value that is not missing is a signal rather than a number."""
-    first = first_known(values)
-    is_long = hasattr(first, "__len__") and getattr(first, "ndim", 1) > 0
-    return is_long and not isinstance(first, (str, bytes, Mapping))
+    first = next((value for value in values if not is_missing(value)), None)
+    if isinstance(first, (str, bytes, Mapping)):
+        return or_mappings and isinstance(first, Mapping)
+    return hasattr(first, "__len__") and getattr(first, "ndim", 1) > 0
 
 
-def cell_columns(X):
-    """Numbers of the columns of a DataFrame whose cells are signals, or hold one."""
-    return [
-        k
-        for k, _, cells in not_of_numbers(X)
-        if holds_signals(cells) or isinstance(first_known(cells), Mapping)
-    ]
-
-
-def read_cells(X, columns):
-    """Signals in the cells of these columns of a DataFrame, and names of channels."""
-    names = [X.columns[k] for k in columns]
-    if len(columns) < len(X.columns):
-        others = shortened([n for k, n in enumerate(X.columns) if k not in columns])
+def read_cells(X, names):
+    """Signals in the cells of a DataFrame, and names of channels."""
+    if len(names) < len(X.columns):
+        others = shortened([name for name in X.columns if name not in names])
         raise ValueError(
             f"X has signals in the cells of its columns {shortened(names)}, and none "
             f"in {others}. Pass the signals alone: X[{shortened(names)}]."
         )
-    cells = [cells_of(column(X, k)) for k in columns]
+    cells = [cells_of(column(X, k)) for k in range(len(names))]
     if len(cells) == 1:
         return [read_signal(x, i) for i, x in enumerate(cells[0])], None
     rows = enumerate(zip(*cells, strict=True))
@@ -128,22 +114,21 @@ def read_cells(X, columns):
 
 
 def read_channels(cells, i, names):
-    """Sample i, (c, t_i), of cells that hold a channel each; a missing one is NaN."""
+    """Sample i, (c, t_i), of cells that hold a channel each, or nothing."""
     channels = [None if is_missing(x) else np.squeeze(read_signal(x, i)) for x in cells]
-    known = [x for x in channels if x is not None]
-    if len({x.shape for x in known}) != 1 or known[0].ndim != 1:
+    shapes = {x.shape for x in channels if x is not None}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 1:
         shapes = ["nothing" if x is None else x.shape for x in channels]
         raise ValueError(
             f"Sample {i} of X has channels of several shapes, {shortened(shapes)} in "
             f"{shortened(names)}. Expected as many time steps in each column. Resample "
             "them, or pass the columns one by one."
         )
-    missing = np.full(known[0].shape, np.nan)
-    return np.stack([missing if x is None else x for x in channels])
+    return np.stack([np.full(shape, np.nan) if x is None else x for x in channels])
 
 
 def read_signal(x, i):
-    """Sample i of a list as an array of numbers, of one or two dimensions."""
+    """Sample i of a list as an array of numbers, (t_i,) or (c, t_i)."""
     refuse_masked(x)
     try:
         signal = np.asarray(to_numpy(x))
@@ -168,7 +153,7 @@ def read_signal(x, i):
 
 
 def remedy_for(x):
-    """What to do with a value that is no number, but may hold a signal; or ""."""
+    """What to do with a value that is no signal, or ""."""
     is_text = isinstance(x, str)
     if isinstance(x, Mapping):
         return f" Pass [x[key] for x in X], key being one of {shortened([*x])}."
@@ -185,7 +170,7 @@ def remedy_for(x):
 
 
 def read_array_like(X):
-    """An array of X, which may be lazy, or sparse X, which scikit-learn refuses."""
+    """An array of an array-like, or sparse X, which scikit-learn refuses."""
     if hasattr(X, "toarray"):
         return X
     remedy = "Pass an array, a DataFrame or a list of signals."
@@ -203,14 +188,11 @@ def read_array_like(X):
         remedy = "Read the file first, as by numpy.load or pandas.read_csv."
     elif isinstance(X, Iterable):
         remedy = "Pass list(X), a list of signals."
-    kind = f"{type(X).__module__.partition('.')[0]}.{type(X).__name__}"
-    raise ValueError(
-        f"X is a {kind.removeprefix('builtins.')}, which is no array. {remedy}"
-    )
+    raise ValueError(f"X is a {type(X).__name__}, which is no array. {remedy}")
 
 
 def to_numpy(X, name="X"):
-    """Lists and tensors as arrays; anything else is left to scikit-learn."""
+    """Arrays of lists and tensors; anything else is left to scikit-learn."""
     if isinstance(X, (list, tuple)):
         return np.asarray(X)
     if isinstance(X, torch.Tensor):
@@ -228,7 +210,7 @@ def to_numpy(X, name="X"):
 
 
 def read_objects(X, where=""):
-    """An array of objects as one of float64, NaN for None and pandas.NA."""
+    """An array of objects as float64, with NaN for None and pandas.NA."""
     if X.dtype.names:
         raise ValueError(
             f"X is an array of records with the fields {shortened(X.dtype.names)}. "
@@ -261,7 +243,7 @@ def is_missing(value):
 
 
 def read_frame(X):
-    """A DataFrame of numbers, NaN where they are missing; long ones are refused."""
+    """A DataFrame of numbers, with NaN for missing ones."""
     refuse_long(X)
     if hasattr(X, "sparse"):  # of pandas, where all columns are
         return X.sparse.to_dense()
@@ -281,6 +263,6 @@ def refuse_masked(X, name="X"):
     if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
         labels = f", or {name}.filled(-1) if labels" if name == "y" else ""
         raise ValueError(
-            f"{name} has masked values, which would be read as if they were measured. "
-            f"Replace them by NaN, {name}.astype(float).filled(numpy.nan){labels}."
+            f"{name} has masked values. Replace them by NaN, "
+            f"{name}.astype(float).filled(numpy.nan){labels}."
         )

@@ -22,27 +22,16 @@ WIDTH_REMEDY = (
 
 
 def check_signals(estimator, X, *, reset, min_samples=1):
-    """Check X and view it as signals.
+    """X as checked signals (n, c, t) of real numbers, a view of X if NumPy can.
 
-    Parameters
-    ----------
-    estimator : ConvVAETransformer
-        With `reset` it learns the shape of X, else X must have the fitted one.
-    X : as for `ConvVAETransformer.fit`
-    reset : bool
-    min_samples : int
-
-    Returns
-    -------
-    ndarray of real numbers, shape (n_samples, n_channels, n_timepoints)
-        A view of X wherever NumPy can.
+    With `reset` the estimator learns the shape of X, else X must have the fitted shape.
     """
     return read_signals(estimator, X, reset=reset, min_samples=min_samples)[0]
 
 
 @np.errstate(invalid="ignore")  # scikit-learn adds infinities of both signs
 def read_signals(estimator, X, *, reset=False, min_samples=1):
-    """Signals as from `check_signals`, and X as `Given`, the way back."""
+    """Signals as from `check_signals`, and X as `Given`, which leads back to it."""
     given = Given(X, *read(X))
     signals, given.layout = fold(estimator, given, reset, min_samples)
     unmeasured = check(signals)
@@ -51,7 +40,7 @@ def read_signals(estimator, X, *, reset=False, min_samples=1):
 
 
 def fold(estimator, given, reset, min_samples):
-    """Signals (n, c, t) of what was read, and their `Layout` in the columns of X."""
+    """Signals (n, c, t), and their `Layout` in the columns of X."""
     X, places = in_order(estimator, given, reset)
     X = as_numbers(estimator, X, reset, min_samples)
     if reset:
@@ -73,10 +62,10 @@ def in_order(estimator, given, reset):
         is_plain = isinstance(given.X, (list, tuple, np.ndarray))
         has_channels = is_plain or not X or X[0].ndim == 2
         if not (reset or has_channels or n_channels == 1 or estimator.n_dims_in_ == 2):
-            names = getattr(estimator, "channel_names_in_", None)
+            names = getattr(estimator, "channel_names_in_", None) or n_channels
             raise ValueError(
                 f"X has one channel in its cells, of shape {X[0].shape}, but the "
-                f"fitted X had {names or n_channels}. Pass a column for each."
+                f"fitted X had {names}. Pass a column for each channel."
             )
         X = pad(X, n_channels or 1, None if reset else estimator.n_timepoints_in_)
         if channels is None:
@@ -95,10 +84,9 @@ def in_order(estimator, given, reset):
 
 
 def pad(signals, n_channels, n_timepoints=None):
-    """One array of a list of signals, as read, NaN after the end of each shorter one.
+    """One array of a list of signals, with NaN after the end of each shorter one.
 
-    It is (n, c, t) for signals (c, t_i), (n, c * t) for those of c channels (c * t_i,);
-    t is the length of the fitted signals, by default of the longest.
+    It is (n, c, t) for signals (c, t_i), and (n, c * t) for signals (c * t_i,).
     """
     if not signals:
         raise ValueError("X is an empty list. Expected at least one signal.")
@@ -108,12 +96,12 @@ def pad(signals, n_channels, n_timepoints=None):
         if signal.ndim != len(first) or signal.shape[:-1] != first[:-1]:
             raise ValueError(
                 f"X has signals of several kinds: sample 0 has shape {first}, sample "
-                f"{i} {signal.shape}. Expected (t_i,), or as many channels in each, "
-                "(n_channels, t_i). If time comes first, pass [x.T for x in X]."
+                f"{i} {signal.shape}. Expected (t_i,) for all, or (n_channels, t_i). "
+                "If time comes first, pass [x.T for x in X]."
             )
         if signal.size % n_channels:
             raise ValueError(
-                f"Sample {i} of X has {signal.size} values, which are not divided by "
+                f"Sample {i} of X has {signal.size} values, not divisible by "
                 f"{n_channels} channels. Expected one channel after the other."
             )
     lengths = np.array([signal.size // n_channels for signal in signals])
@@ -121,12 +109,12 @@ def pad(signals, n_channels, n_timepoints=None):
     n_timepoints = n_timepoints or lengths[longest]
     if lengths[longest] > n_timepoints:
         raise ValueError(
-            f"Sample {longest} of X has {lengths[longest]} time steps, but the fitted "
-            f"ones at most {n_timepoints}. Cut it to {n_timepoints}, or refit with it."
+            f"Sample {longest} of X has {lengths[longest]} time steps, the fitted "
+            f"signals have at most {n_timepoints}. Cut it, or refit with it."
         )
     dtype = np.result_type(*{signal.dtype for signal in signals})
     if lengths.min() < n_timepoints and dtype.kind not in "fc":
-        dtype = np.float64
+        dtype = np.dtype(float)
     fill = np.nan if dtype.kind in "fc" else 0
     padded = np.full((len(signals), n_channels, n_timepoints), fill, dtype)
     for row, signal, length in zip(padded, signals, lengths, strict=True):
@@ -135,7 +123,7 @@ def pad(signals, n_channels, n_timepoints=None):
 
 
 def as_fitted(estimator, places):
-    """`Layout` with channels and time steps in the order of the fitted ones."""
+    """`Layout` with channels and time steps in the fitted order."""
     order, channels, positions = places
     # Estimators saved by older versions have neither attribute.
     names = getattr(estimator, "channel_names_in_", None)
@@ -144,7 +132,7 @@ def as_fitted(estimator, places):
         if sorted(channels) != sorted(names):
             raise ValueError(
                 f"X has the channels {shortened(channels)}, but this estimator was "
-                f"fitted on {shortened(names)}. Pass these."
+                f"fitted on {shortened(names)}. Pass the fitted channels."
             )
         order = order[[channels.index(name) for name in names]]
     if positions is None or fitted is None or positions.shape != fitted.shape:
@@ -156,15 +144,14 @@ def as_fitted(estimator, places):
         return Layout(order[:, index], names, fitted)
     k = int(np.argmax(~np.isclose(positions, fitted)))
     warn_user(
-        f"X has columns at {positions[k]:.6g} where the fitted ones were at "
-        f"{fitted[k]:.6g}, the first that differ. Resample X to the fitted columns, if "
-        "these are others."
+        f"X has columns at {positions[k]:.6g} where the fitted columns were at "
+        f"{fitted[k]:.6g}, first. If they are different, resample X to the fitted ones."
     )
     return Layout(order, names, fitted)
 
 
 def as_numbers(estimator, X, reset, min_samples):
-    """X as scikit-learn checks it, an array of two or three dimensions."""
+    """X as an array of two or three dimensions, checked by scikit-learn."""
     n_dims = getattr(X, "ndim", 0)
     if n_dims == 1 or n_dims > 3:
         raise ValueError(
@@ -183,9 +170,7 @@ def as_numbers(estimator, X, reset, min_samples):
                 error.args = (f"{error} {WIDTH_REMEDY}",)
             raise
     if X.dtype.kind not in "biuf":
-        raise ValueError(
-            f"X has dtype {X.dtype}. Expected real numbers, as X.astype(numpy.float32)."
-        )
+        raise ValueError(f"X has dtype {X.dtype}. Expected real numbers.")
     return X
 
 
@@ -196,7 +181,7 @@ def learn_shape(estimator, X, places):
     if None not in (n_channels, n_given) and n_channels != n_given:
         raise ValueError(
             f"X has {n_given} channels, {shortened(names) if names else X.shape}, but "
-            f"n_channels={n_channels}. Leave n_channels=None, as X has channels."
+            f"n_channels={n_channels}. Leave n_channels=None."
         )
     n_channels = n_given or n_channels or 1
     if X.ndim == 3:
@@ -207,8 +192,8 @@ def learn_shape(estimator, X, places):
         vars(estimator).pop("feature_names_in_", None)
     if estimator.n_features_in_ % n_channels:
         raise ValueError(
-            f"n_channels={n_channels} does not divide the {X.shape[1]} columns of X, "
-            "which hold one channel after the other."
+            f"n_channels={n_channels} does not divide the {X.shape[1]} columns of X. "
+            "Expected one channel after the other."
         )
     estimator.n_dims_in_ = X.ndim
     estimator.n_channels_in_ = n_channels
@@ -218,11 +203,9 @@ def learn_shape(estimator, X, places):
 
 
 def check(X):
-    """Refuse infinity in signals X (n, c, t), and those that are NaN everywhere.
+    """Refuse infinity in X (n, c, t), and signals that are NaN everywhere.
 
-    Returns
-    -------
-    ndarray of bool, shape (c, t), of time steps that are NaN in all signals.
+    Returns which time steps (c, t) are NaN in all signals.
     """
     if X.dtype.kind != "f" or np.isfinite(X.sum(dtype=np.float64)):
         return np.zeros(X.shape[1:], dtype=bool)
@@ -240,26 +223,26 @@ def check(X):
         unmeasured &= missing.all(axis=0)
     if is_empty.any():
         raise ValueError(
-            f"X has {is_empty.sum()} samples without any measured value, NaN "
-            f"everywhere, first sample {is_empty.argmax()}. Leave them out."
+            f"X has {is_empty.sum()} samples without any measured value, first sample "
+            f"{is_empty.argmax()}. Leave them out."
         )
     return unmeasured
 
 
 def unfold(estimator, X):
-    """Signals (n, c, t) in the layout that the estimator was fitted on."""
+    """Signals (n, c, t) in the layout of the fitted X."""
     return X if estimator.n_dims_in_ == 3 else X.reshape(len(X), -1)
 
 
 @np.errstate(invalid="ignore")
 def check_latents(estimator, Z, latent_dim):
-    """Check Z and return it as float64 of shape (n_samples, latent_dim)."""
+    """Z as float64 of shape (n_samples, latent_dim)."""
     refuse_masked(Z, "Z")
     Z = to_numpy(Z, "Z")
     Z = check_array(Z, dtype=np.float64, estimator=estimator, input_name="Z")
     if Z.shape[1] != latent_dim:
         raise ValueError(
-            f"Z has {Z.shape[1]} columns, but this {type(estimator).__name__} has "
+            f"Z has {Z.shape[1]} columns, but this estimator has "
             f"latent_dim={latent_dim}. Expected latents as from transform."
         )
     return Z

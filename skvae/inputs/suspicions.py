@@ -1,4 +1,4 @@
-"""Warnings of what looks like a mistake in X, though it could be meant."""
+"""Warnings of likely mistakes in X, which could be meant."""
 
 import math
 from datetime import timedelta
@@ -11,22 +11,21 @@ from skvae.inputs.columns import TIME_NAMES, not_numbered, out_of_order
 from skvae.inputs.long_frames import is_time
 from skvae.messages import warn_user
 
-MANY_ROWS, FEW_VALUES = 1000, 5  # so many rows of so few values are readings
-# A value is far from all others by so many times their range, an end of an integer type
-# by fewer; from the offset of fitted signals by so many times their scale.
-FAR, FAR_END, FAR_SCALED = 5, 0.05, 100
-LOOKED_AT, FEW_LOOKED_AT = 2**22, 2**18  # values, for these and for `roughness`
+MANY_ROWS, FEW_VALUES = 1000, 5  # of tables of readings
+FAR, FAR_END = 5, 0.05  # ranges of the other values; for an end of an integer type
+FAR_SCALED = 100  # scales of the fitted signals
+LOOKED_AT, FEW_LOOKED_AT = 2**22, 2**18  # values; for `roughness`
 SMOOTH, ROUGH, MIN_ROWS, MIN_COLUMNS = 0.1, 0.5, 20, 8  # for `roughness`
-TIMES_SMOOTHER = 4  # are interleaved channels over the time steps of one of them
-MAX_ZEROS, MIN_PADDED = 0.01, 0.1  # of values, and of signals that end in zeros
+TIMES_SMOOTHER = 4  # squared steps beside each other over those within a channel
+MAX_ZEROS, MIN_PADDED = 0.01, 0.1  # shares of values, and of signals that end in zeros
 REMEDY = "What marks the missing, or is an error, should be NaN."
 
 
 def warn_of_mistakes(estimator, given, X, unmeasured, is_first):
-    """Warn of what looks like a mistake in signals X (n, c, t).
+    """Warn of likely mistakes in signals X (n, c, t).
 
-    `unmeasured` (c, t) are time steps that no signal has. `is_first`: the estimator has
-    just learned the shape of X, in `fit`; else X is compared with the fitted signals.
+    `unmeasured` (c, t) are time steps that no signal has. In a first fit X alone is
+    looked at, later X is compared with the fitted signals.
     """
     if is_first:
         steps = estimator.timepoints_in_
@@ -46,7 +45,7 @@ def amiss(estimator, X, columns, unmeasured):
     is_flat = getattr(columns, "nlevels", 1) == 1
     if is_flat and (others := not_numbered(columns)):
         yield (
-            f"X has the columns {shortened(others)} among numbered ones. If they are "
+            f"X has the columns {shortened(others)} among numbered ones. If these are "
             f"no time steps, leave them out: X.drop(columns={shortened(others)})."
         )
     if is_flat and (pair := out_of_order(columns)):
@@ -57,7 +56,7 @@ def amiss(estimator, X, columns, unmeasured):
     n_samples, n_channels, n_timepoints = X.shape
     if n_samples > MANY_ROWS and n_channels * n_timepoints <= FEW_VALUES:
         yield (
-            f"X has {n_samples} signals of {X[0].size} values, as if a row were a "
+            f"X has {n_samples} signals of {X[0].size} values, as if each row were a "
             "reading. If so, pivot or reshape X to a row for each signal."
         )
     if estimator.n_dims_in_ == 3 and n_channels > n_timepoints:
@@ -76,8 +75,8 @@ def amiss(estimator, X, columns, unmeasured):
         channel, time = np.argwhere(unmeasured)[0]
         yield (
             f"X has {unmeasured.sum()} time steps that are NaN in all signals, first "
-            f"time step {time} of channel {channel}. Leave them out, unless a guess "
-            "from the time steps beside will do."
+            f"time step {time} of channel {channel}. Leave them out, or they will be "
+            "guessed from those beside them."
         )
     is_zero = X[:: math.ceil(X.size / LOOKED_AT)] == 0
     n_last = np.logical_and.accumulate(is_zero[:, :, ::-1], axis=2).sum(axis=2)
@@ -92,13 +91,13 @@ def amiss(estimator, X, columns, unmeasured):
 
 
 def warn_of_time_in_rows(given, X, is_table, are_named):
-    """Warn where the rows of X look like time steps rather than signals."""
+    """Warn if the rows of X look like time steps rather than signals."""
     dims = getattr(given, "dims", ())  # as xarray's arrays have
     reason = rows_of_table(given, X) if is_table else ""
     if isinstance(dims, tuple) and dims and TIME_NAMES.match(str(dims[0])):
         reason = f"of the dimension {dims[0]!r}"
     elif not (reason or are_named) and is_smooth_down(X):
-        reason = "from one to the next of which values change little"
+        reason = "whose values change little from row to row"
     if reason:
         remedy = "make time the last axis" if X.shape[1] > 1 else "pass X.T"
         warn_user(
@@ -110,16 +109,16 @@ def warn_of_time_in_rows(given, X, is_table, are_named):
 def rows_of_table(frame, X):
     """Why the rows of a DataFrame look like time steps, or "".
 
-    They are more than the columns, which have names that are no times. They have times
-    within a day in the index, or some columns end early.
+    They are more than the columns, which are not times. The index has times within a
+    day, or some columns end early.
     """
     times, columns = getattr(frame, "index", None), frame.columns
     if getattr(times, "nlevels", 1) > 1 or len(frame) <= max(2, len(columns)):
         return ""
-    is_numbered = getattr(columns, "name", None) is None and all(
-        isinstance(name, (int, np.integer)) for name in columns
-    )
-    if is_numbered or (hasattr(columns, "dtype") and is_time(columns)):
+    if hasattr(columns, "dtype") and is_time(columns):
+        return ""
+    is_number = (isinstance(name, (int, np.integer)) for name in columns)
+    if getattr(columns, "name", None) is None and all(is_number):
         return ""
     if hasattr(times, "to_timestamp"):
         times = times.to_timestamp()
@@ -129,22 +128,16 @@ def rows_of_table(frame, X):
         is_within_a_day = times.is_unique and step < timedelta(days=1)
         return f"indexed by times {step} apart" if is_within_a_day else ""
     if kind == "f" and times.name is not None:
-        is_time_step = (
-            TIME_NAMES.match(str(times.name)) and times.is_monotonic_increasing
-        )
-        return f"indexed by {times.name!r}" if is_time_step else ""
-    is_early = ends_early(X.reshape(len(X), -1))
-    return "the last of which are missing in some columns" if is_early else ""
-
-
-def ends_early(X):
-    """Whether all gaps of X (n, t) are at the ends of some of its columns."""
-    measured = ~np.isnan(X)
+        is_rising = TIME_NAMES.match(str(times.name)) and times.is_monotonic_increasing
+        return f"indexed by {times.name!r}" if is_rising else ""
+    measured = ~np.isnan(X.reshape(len(X), -1))
     is_end = np.arange(len(X))[:, None] >= measured.sum(axis=0)
     if not is_end.any() or (measured == is_end).any():
-        return False
-    # Signals that are sorted by their lengths look so too.
-    return X.shape[1] < MIN_COLUMNS or (measured[:, 1:] > measured[:, :-1]).any()
+        return ""
+    # Signals that are sorted by their lengths end early too.
+    is_sorted = (measured[:, 1:] <= measured[:, :-1]).all()
+    is_wide = measured.shape[1] >= MIN_COLUMNS
+    return "" if is_wide and is_sorted else "the last missing in some columns"
 
 
 def is_smooth_down(X):
@@ -161,10 +154,10 @@ def is_smooth_down(X):
 
 @np.errstate(over="ignore", invalid="ignore")
 def interleaved(X):
-    """Number of channels that take turns in X (n, c, t), which was folded, or 0.
+    """Number of channels that take turns in folded X (n, c, t), or 0.
 
-    Values are then closer to those of the same channel than to those beside them. If X
-    is said to have one channel, its mean signal decides: a short period is no channel.
+    Each value is then closer to the next of its channel than to the one beside it. Of
+    one channel the mean signal is looked at, as a short period is no channel.
     """
     n_channels, X = X.shape[1], X[:: math.ceil(X.size / FEW_LOOKED_AT)]
     X = np.ma.masked_invalid(X.astype(float)).reshape(len(X), -1)
@@ -180,18 +173,18 @@ def interleaved(X):
 
 
 def roughness(X, axis):
-    """Mean squared differences over twice the variance along an axis: 1 is noise.
+    """Mean squared differences over twice the variance along an axis of masked X.
 
-    Their median over the other axes of masked X, NaN if X is constant.
+    It is 1 for noise, and NaN if X is constant; the median over the other axes.
     """
     ratios = (np.diff(X, axis=axis) ** 2).mean(axis) / (2 * X.var(axis))
     return np.median(ratios.compressed()) if ratios.count() else np.nan
 
 
 def sentinels(X, name="X", axis="channel"):
-    """A message about values of X (n, c, t) that are far from all others, or "".
+    """A message about values of X (n, c, t) far from all others, or "".
 
-    They are the least or the largest of their channel, or an end of X's integer type.
+    These are extremes of a channel, or an end of X's integer type.
     """
     X = X[:: math.ceil(X.size / LOOKED_AT)]
     found = []
@@ -209,7 +202,7 @@ def sentinels(X, name="X", axis="channel"):
 
 
 def range_beside(value, values, far):
-    """The range of the other values, if the value is in them and far from it, or ""."""
+    """The range of the other values, if one of the values is far from it, or ""."""
     others = values[values != value]
     if others.size in (0, values.size):
         return ""
@@ -219,7 +212,7 @@ def range_beside(value, values, far):
 
 
 def other_units(X, scaler):
-    """A message about values of X (n, c, t) far beyond the fitted ones, or ""."""
+    """A message about values of X (n, c, t) far from the fitted ones, or ""."""
     if scaler.kind is None:
         return ""
     low, high = (part.reduce(X, axis=(0, 2)) for part in (np.fmin, np.fmax))
@@ -232,7 +225,7 @@ def other_units(X, scaler):
         return ""
     value = max(low[k], high[k], key=lambda x: abs(x - offset[k]))
     return (
-        f"X has the value {value:.9g} in channel {k}, where the fitted signals had an "
-        f"offset of {offset[k]:.3g} and a scale of {scale[k]:.3g}. {REMEDY} If X is in "
-        "other units, convert it."
+        f"X has the value {value:.9g} in channel {k}, far from the fitted offset of "
+        f"{offset[k]:.3g} with a scale of {scale[k]:.3g}. {REMEDY} If X is in other "
+        "units, convert it."
     )

@@ -1,4 +1,4 @@
-"""Targets y, as class indicators or as standardised numbers."""
+"""Targets y as class indicators or standardised numbers."""
 
 import logging
 from collections.abc import Mapping
@@ -16,22 +16,20 @@ from skvae.messages import warn_user
 
 LOGGER = logging.getLogger("skvae")
 MAX_NUMBER = 1e150  # float64 holds the variance of such numbers
-# A column is constant if its standard deviation is less, or less of its mean: that of
-# 0.1, in binary, comes out as 1e-17.
+# Standard deviation of a column that varies, and its share of the mean. A constant 0.1
+# has 1e-17, by rounding.
 MIN_STD, MIN_RELATIVE_STD = 1e-300, 1e-14
-MIN_LABELLED = 20  # labels, to count their classes; scikit-learn's number
+MIN_LABELLED = 20  # labels from which many classes are suspicious, as in scikit-learn
 UNLABELLED = {"auto": "-1", "labels": "None or NaN"}  # by `target_type`
 
 
 class Target(NamedTuple):
-    """y, as the latents learn it."""
+    """y as the latents learn it."""
 
     values: np.ndarray  # (n, n_targets) float32, NaN where unknown
-    classes: np.ndarray | None  # of the indicators; None: y holds numbers
-    # Of numbers (n_targets,): values = (y - offset) / scale; a scale of 0 marks a
-    # constant column, which is left out.
-    offset: np.ndarray | None
-    scale: np.ndarray | None
+    classes: np.ndarray | None  # None: y holds numbers
+    offset: np.ndarray | None  # (n_targets,), of numbers: (y - offset) / scale
+    scale: np.ndarray | None  # 0 for a constant column, which is left out
 
     @property
     def n_dims(self):
@@ -42,10 +40,10 @@ class Target(NamedTuple):
 
 
 def check_target(y, n_samples, before=None, classes=None, target_type="auto"):
-    """`Target` of class labels or numbers y, (n_samples,) or (n_samples, n_targets).
+    """`Target` of class labels (n_samples,) or numbers y (n_samples, n_targets).
 
-    The target of the first fit, `before`, fixes the classes or the units, `classes`
-    all labels that will come. `target_type`: as of `ConvVAETransformer`.
+    `before` is the target of the first fit, whose classes or units stay. `classes` are
+    all labels that will come.
     """
     with shared_errors():
         names = list(getattr(y, "columns", ()))
@@ -59,7 +57,7 @@ def check_target(y, n_samples, before=None, classes=None, target_type="auto"):
         )
         if target_type == "numbers" and not is_numbers:
             raise ValueError(
-                "There are classes, passed or of the first fit, but target_type is "
+                "There are classes, given or of the first fit, but target_type is "
                 "'numbers'. Leave `classes` out, or fit anew."
             )
     is_text = y.dtype.kind in "OSU"
@@ -74,7 +72,7 @@ def check_target(y, n_samples, before=None, classes=None, target_type="auto"):
 
 
 def target_array(y, n_samples):
-    """y as an array, of objects if it holds text, with NaN for missing numbers."""
+    """y as an array of numbers, NaN if missing, or of objects if it holds text."""
     refuse_masked(y, "y")
     is_array = hasattr(y, "__len__") or hasattr(y, "__array__")
     if isinstance(y, (Mapping, str)) or not is_array:
@@ -116,12 +114,12 @@ def is_continuous(y):
 
 
 def encode_numbers(y, before=None, names=()):
-    """`Target` of numbers y, of columns with these names, NaN where one is unknown."""
+    """`Target` of numbers y, NaN where unknown, with these names of columns."""
     with shared_errors():
         if y.dtype.kind not in "biuf":
             raise ValueError(
-                f"y has dtype {y.dtype}, but numbers are what target_type or the first "
-                "fit says. Expected numbers, or NaN where one is unknown."
+                f"y has dtype {y.dtype}. Expected numbers, by target_type or the first "
+                "fit, or NaN where one is unknown."
             )
         values = y.reshape(len(y), -1).astype(np.float64)
         if message := sentinels(values[:, :, None], "y", "column"):
@@ -133,8 +131,8 @@ def encode_numbers(y, before=None, names=()):
         offset, scale = before.offset, before.scale
         if len(offset) != values.shape[1]:
             raise ValueError(
-                f"y has {values.shape[1]} columns, that of the first fit had "
-                f"{len(offset)}. Expected as many."
+                f"y has {values.shape[1]} columns. Expected {len(offset)}, as in the "
+                "first fit."
             )
     is_used = scale > 0
     values = np.where(is_used, (values - offset) / np.where(is_used, scale, 1), np.nan)
@@ -142,9 +140,9 @@ def encode_numbers(y, before=None, names=()):
 
 
 def offset_and_scale(values, names):
-    """Mean and standard deviation of known values (n, d), over all processes.
+    """Mean, and standard deviation or 0 if constant, of known values (n, d).
 
-    The latter is 0 for a column that is constant, with a warning.
+    They are of all processes.
     """
     n_known = (~np.isnan(values)).sum(axis=0)
     known = np.ma.masked_invalid(values)
@@ -155,8 +153,8 @@ def offset_and_scale(values, names):
     is_constant = scale <= np.maximum(MIN_STD, MIN_RELATIVE_STD * np.abs(offset))
     if is_constant.all():
         raise ValueError(
-            f"y has {n_known.max()} numbers besides NaN, and each column of them is "
-            f"constant: standard deviation {scale}. Expected at least 2 that differ."
+            f"y has {n_known.max()} numbers besides NaN, constant in each column: "
+            f"standard deviation {scale}. Expected at least 2 that differ."
         )
     if is_constant.any():
         columns = np.flatnonzero(is_constant).tolist()
@@ -169,14 +167,13 @@ def offset_and_scale(values, names):
 
 
 def is_unlabelled(y, target_type):
-    """Whether each label of y (n,) means that there is none."""
-    # An array of strings turns the -1 among them into "-1".
-    is_mark = (
-        is_missing
-        if target_type == "labels"
-        else lambda label: not is_missing(label) and label in (-1, "-1")
-    )
-    return np.array([is_mark(label) for label in y.tolist()], dtype=bool)
+    """Whether each label of y (n,) marks an unlabelled sample."""
+    is_auto = target_type != "labels"  # an array of strings turns -1 into "-1"
+    marks = [
+        not is_missing(label) and label in (-1, "-1") if is_auto else is_missing(label)
+        for label in y.tolist()
+    ]
+    return np.array(marks, dtype=bool)
 
 
 def encode_labels(y, classes=None, target_type="auto"):
@@ -188,12 +185,12 @@ def encode_labels(y, classes=None, target_type="auto"):
         if any(is_missing(label) for label in known.tolist()):
             raise ValueError(
                 "y has missing labels, None or NaN. Expected -1 for an unlabelled "
-                "sample, or target_type='labels', or 'numbers' if y holds these."
+                "sample, or target_type='labels', or 'numbers' if y has numbers."
             )
         kind = type_of_target(known)
         if kind not in ("binary", "multiclass"):
             raise ValueError(
-                f"y is {kind}, by type_of_target of scikit-learn. Expected labels of "
+                f"y is {kind}, by scikit-learn's type_of_target. Expected labels of "
                 f"one type, {UNLABELLED[target_type]} for unlabelled, or numbers and "
                 "target_type='numbers'."
             )
@@ -210,8 +207,8 @@ def encode_labels(y, classes=None, target_type="auto"):
     if len(unknown):
         raise ValueError(
             f"y has the labels {unknown.tolist()}, which the first fit did not see. "
-            f"Expected {classes.tolist()}, or {UNLABELLED[target_type]}. Pass all that "
-            "will come as `classes` to the first call of partial_fit."
+            f"Expected {classes.tolist()}, or {UNLABELLED[target_type]}. Pass all "
+            "labels as `classes` to the first call of partial_fit."
         )
     if len(classes) < 2:
         raise ValueError(
@@ -225,24 +222,24 @@ def encode_labels(y, classes=None, target_type="auto"):
 
 
 def warn_of_labels(labels, n_labelled, n_unlabelled, target_type):
-    """Warn of classes that may be numbers, or marks of what is unlabelled."""
+    """Warn of classes that may be numbers, or marks of unlabelled samples."""
     is_auto, is_text = target_type == "auto", labels.dtype.kind in "OSU"
     if is_auto and not is_text and len(labels) > n_labelled / 2 > MIN_LABELLED / 2:
         warn_user(
-            f"y has {len(labels)} classes among {n_labelled} labelled samples. If they "
-            "are numbers, set target_type='numbers'; if labels, 'labels'."
+            f"y has {len(labels)} classes among {n_labelled} labelled samples. Set "
+            "target_type='numbers' if these are numbers, 'labels' if they are labels."
         )
     if is_auto and n_unlabelled and labels.tolist() in ([0, 1], ["0", "1"]):
         warn_user(
-            f"y has -1, 0 and 1, of which -1, in {n_unlabelled} samples, is taken for "
-            "unlabelled. If it is a class, set target_type='labels', if these are "
-            "numbers, 'numbers'. If it is not, put NaN in its place and set 'labels'."
+            f"y has -1, 0 and 1; -1, in {n_unlabelled} samples, is read as unlabelled. "
+            "If it is a class, set target_type='labels', if y has numbers, 'numbers'. "
+            "If it is neither, put NaN in its place and set 'labels'."
         )
     if labels.dtype.kind in "if" and len(labels) > 2:
         least, low, high = float(labels[0]), float(labels[1]), float(labels[-1])
         if low >= 0 and -least > FAR * (high - low):
             warn_user(
                 f"y has the class {least:.9g}, far below all others, {low:.9g} to "
-                f"{high:.9g}. If it marks what is unlabelled, put "
-                f"{UNLABELLED[target_type]} in its place."
+                f"{high:.9g}. If it means unlabelled, put {UNLABELLED[target_type]} in "
+                "its place."
             )
