@@ -311,7 +311,11 @@ def sum_of_taps(xp, at, nine, rows, windows, out):
     """Responses (k, t, n): windows (k, 3) of `at`, less `nine`, at rows (k,)."""
     if at.shape[2] * at.shape[3] <= FEW_STEPS:
         a, b, c = windows.T
-        return at[rows, a] + at[rows, b] + at[rows, c] - nine[rows]
+        responses = at[rows, a]
+        responses += at[rows, b]
+        responses += at[rows, c]
+        responses -= nine[rows]
+        return responses
     responses, common, before = out[: len(rows)], out[-1], None
     index = zip(responses, rows.tolist(), windows.tolist(), strict=True)
     for response, row, (a, b, c) in index:
