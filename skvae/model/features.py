@@ -162,7 +162,6 @@ class RandomConvolutions(nn.Module):
         return counts.sum(dim=(0, 4), dtype=torch.int32)
 
     def kernels_at_once(self, x):
-        """Number of kernels whose responses are in memory together."""
         return min(len(self.taps), max(1, 2 * BLOCK_STEPS // (len(x) * x.shape[2])))
 
     def responses(self, x):

@@ -34,7 +34,6 @@ class Likelihood:
         return self.log_density(self.distortion(x_hat, x), x, weight)
 
     def log_density(self, distortion, x, weight):
-        """log p(x|z), (n,), from the distortion."""
         constant = self.log_normalizer(weight, count_measured(x).double())
         return constant.to(distortion.dtype) - weight * distortion
 

@@ -68,7 +68,6 @@ class Sums:
         self.products = np.zeros((width, width))  # its upper triangle counts
 
     def add(self, values):
-        """Add more rows (n, d)."""
         values = values.astype(np.float64)
         mean = values.mean(axis=0)
         values -= mean

@@ -219,7 +219,6 @@ class ConvVAE(nn.Module):
                 nn.init.zeros_(parameter)
 
     def last_layers(self):
-        """Last layers of the networks beside the linear maps."""
         correction = self.encoder.correction
         layers = [] if correction is None else [correction.z_mean]
         return [*layers, self.decoder.output]
@@ -263,11 +262,9 @@ class LinearEncoder(nn.Module):
         return self.components(inputs)  # (n, n_components)
 
     def set_variances(self, variances):
-        """Set the posterior variances, a Tensor (latent_dim,)."""
         self.z_log_var.copy_(variances.log().clamp(*LOG_VAR_BOUNDS))
 
     def linear(self, h):
-        """The latent mean without the correction."""
         return self.shrinkage * h[:, : len(self.shrinkage)]
 
     def forward(self, h):

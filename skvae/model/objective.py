@@ -147,11 +147,6 @@ class Terms(NamedTuple):
     label: torch.Tensor  # loss of the head
     kl_per_dim: torch.Tensor  # (latent_dim,)
 
-    @classmethod
-    def of(cls, values):
-        """The terms in ``torch.hstack(terms)``."""
-        return cls(*values[:3], values[3:])
-
 
 class Objective(nn.Module):
     """Loss of training, in nats per sample, and its terms.

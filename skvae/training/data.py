@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from sklearn.utils.random import sample_without_replacement
 from torch.utils.data import Dataset
 
@@ -52,9 +53,13 @@ class ScaledSignals:
         self.device = torch.device(device)
         has_any = any(has_gaps(part) for part in (X, self.X.last) if len(part))
         self.has_gaps = any(from_all(has_any))
+        self.x = self.inputs = self.h = None
         with shared_errors():
-            self.x = self._read_all() if self._fits() else None
-        self.inputs = self.h = None
+            if self._fits():
+                n_rows = max(1, READ_VALUES // math.prod(self.X.shape[1:]))
+                self.x = torch.empty(self.X.shape, dtype=torch.float32, device=device)
+                for rows in gen_batches(len(self.X), n_rows):
+                    self.x[rows] = torch.from_numpy(scaler.transform(self.X[rows]))
         # Row numbers are on the CPU for X: from a GPU they would have to be waited for.
         self.home = torch.device("cpu") if self.x is None else self.device
 
@@ -63,14 +68,6 @@ class ScaledSignals:
         if self.device.type == "cuda":
             limit = free_cuda_memory(self.device) // 2
         return 4 * self.X.size <= limit
-
-    def _read_all(self):
-        x = torch.empty(self.X.shape, dtype=torch.float32, device=self.device)
-        n_rows = max(1, READ_VALUES // math.prod(self.X.shape[1:]))
-        for start in range(0, len(x), n_rows):
-            rows = slice(start, start + n_rows)
-            x[rows] = torch.from_numpy(self.scaler.transform(self.X[rows]))
-        return x
 
     def read(self, rows):
         """Scaled x (b, c, t), on the device, at rows, a Tensor."""
@@ -153,17 +150,14 @@ class SignalDataset(Dataset):
         parts = from_all(self.signals.read(self.rows).cpu())
         return torch.cat(parts).to(self.signals.device)
 
-    def of_rows(self, rows):
-        """The samples at rows of the signals."""
-        return SignalDataset(self.signals, self.y, rows)
-
     def subset(self, index):
         """The samples at `index`, a slice or Tensor."""
-        return self.of_rows(self.rows[index])
+        return SignalDataset(self.signals, self.y, self.rows[index])
 
     def __or__(self, other):
         """The samples of both datasets, which have the same signals."""
-        return self.of_rows(torch.cat([self.rows, other.rows]))
+        rows = torch.cat([self.rows, other.rows])
+        return SignalDataset(self.signals, self.y, rows)
 
     def __sub__(self, other):
         """The samples that the other dataset, of the same signals, has not."""
@@ -228,7 +222,6 @@ class Batches:
 
 
 def n_batches(n_samples, batch_size):
-    """Number of batches of an epoch."""
     n_full, remainder = divmod(n_samples, batch_size)
     return max(1, n_full + (remainder > 1))
 

@@ -51,7 +51,6 @@ class Job(NamedTuple):
 
     @property
     def memory(self):
-        """`Memory` of earlier signals, or None."""
         return None if self.before is None else self.before.net_.memory_
 
     @property

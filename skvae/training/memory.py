@@ -62,7 +62,6 @@ class Datasets(NamedTuple):
 
 
 def datasets(job, scaler, has_head):
-    """The `Datasets` of a `Job`."""
     X, memory, before = job.X, job.memory, None
     y = np.zeros((len(X), 0), np.float32) if job.target is None else job.target.values
     if memory is not None:
@@ -76,10 +75,15 @@ def datasets(job, scaler, has_head):
     given, valid = hold_back(job, given, unseen)
     # A head is trusted anyway, and new signals cannot test for forgotten ones.
     has_test = job.params.linear_path and not has_head and not job.is_forgotten
-    if memory is None:
-        return first_datasets(given, valid, y, job.seed, has_test)
-    before = dataset.subset(slice(len(X), None))
-    return next_datasets(given, valid, before, y, memory, job.seed, has_test)
+    if memory is not None:
+        before = dataset.subset(slice(len(X), None))
+        return next_datasets(given, valid, before, y, memory, job.seed, has_test)
+    generator = seeded(job.seed)
+    kept = given.sample(n_remembered(given), generator)
+    test = kept.sample(n_tests(kept) if has_test else 0, generator)
+    # Each process trains on two signals at least.
+    test = test.subset(slice(max(0, len(given) - 2)))
+    return Datasets(given - test, valid, given, given, kept, test, y)
 
 
 def hold_back(job, dataset, unseen):
@@ -102,16 +106,6 @@ def hold_back(job, dataset, unseen):
         valid, _ = unseen.split(n_valid)
         return dataset - valid, valid
     return dataset.split(n_train)
-
-
-def first_datasets(given, valid, y, seed, has_test):
-    """`Datasets` of a first fit."""
-    generator = seeded(seed)
-    kept = given.sample(n_remembered(given), generator)
-    test = kept.sample(n_tests(kept) if has_test else 0, generator)
-    # Each process trains on two signals at least.
-    test = test.subset(slice(max(0, len(given) - 2)))
-    return Datasets(given - test, valid, given, given, kept, test, y)
 
 
 def next_datasets(given, valid, before, y, memory, seed, has_test):

@@ -79,7 +79,7 @@ class VAENet(NeuralNet):
             try:
                 self.fit_loop(parts, epochs=self.max_epochs - len(self.history))
             except KeyboardInterrupt as error:
-                if is_interruption(error) or not self.stops:
+                if hasattr(error, "from_signal") or not self.stops:
                     interruption = error
             finally:
                 self.tasks, self.stops = None, False
@@ -118,8 +118,8 @@ class VAENet(NeuralNet):
             if self.stops and not n_samples:
                 raise KeyboardInterrupt
             average_batch_norm(self.module_, dataset.share)
-        mean = dataset.share * (total / max(1, n_samples))
-        self.record_terms(prefix, Terms.of(sum_over_processes(mean).cpu()))
+        mean = sum_over_processes(dataset.share * (total / max(1, n_samples))).cpu()
+        self.record_terms(prefix, Terms(*mean[:3], mean[3:]))
 
     def warmup(self, share_of_epoch):
         """Factor of beta, from 0 to 1, after a share of the epoch."""
@@ -182,7 +182,7 @@ class VAENet(NeuralNet):
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as error:
                 can_stop = is_training and name not in OWN_CALLBACKS
-                if is_interruption(error) or not can_stop:
+                if hasattr(error, "from_signal") or not can_stop:
                     raise
                 self.stops = True
 
@@ -214,7 +214,6 @@ class VAENet(NeuralNet):
                 callback.lr_scheduler_ = None
 
     def forget_batches(self):
-        """Drop the batches in the last row of the history."""
         if self.history:
             self.history[-1]["batches"] = []
 
@@ -275,7 +274,6 @@ class VAENet(NeuralNet):
         )
 
     def copy_with(self, **attributes):
-        """A shallow copy with changed attributes."""
         other = self.__new__(type(self))
         vars(other).update(vars(self) | attributes)
         return other
@@ -287,11 +285,6 @@ class VAENet(NeuralNet):
                 self.module_.to(device)
             self.device = str(device)
         return self
-
-
-def is_interruption(error):
-    """Whether a KeyboardInterrupt is from a signal, see `marked_interrupts`."""
-    return getattr(error, "from_signal", False)
 
 
 def load_optimizer(optimizer, state):
