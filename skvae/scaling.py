@@ -16,25 +16,14 @@ MAX_STEP = 1e-3  # largest step of float32, in units of a channel's scale
 
 
 class ChannelScaler:
-    """Scale each channel by one offset and one factor, over samples and time.
+    """Scale channels, ``(X - offset_) / scale_``, to a kind of range.
 
-    They are learned in float64, so that a large offset does not swallow a small signal.
-    NaN, a missing value, stays NaN.
-
-    Parameters
-    ----------
-    kind : {"standard", "minmax"} or None
-        Mean 0 and variance 1, range [0, 1], or X as it is. None subtracts a mean only
-        where float32 is too coarse. The scale of a constant channel is the root mean
-        square of the other scales, or 1.
-
-    Attributes
-    ----------
-    offset_, scale_ : ndarray of shape (n_channels, 1)
-        In the units of X: ``scaled = (X - offset_) / scale_``.
-    dtype_ : {"float32", "float64"}
-        Type of `inverse_transform`: float64 where a step of float32 at the offset
-        exceeds a thousandth of the scale.
+    "standard" gives mean 0 and variance 1, "minmax" the range [0, 1]. None leaves X as
+    it is, but subtracts means where float32 is too coarse. Offset and scale, of shape
+    (n_channels, 1), are learned in float64: a large offset does not swallow a small
+    signal. The scale of a constant channel is the root mean square of the others, or 1.
+    NaN, a missing value, stays NaN. `inverse_transform` returns `dtype_`: float64 where
+    a step of float32 at the offset exceeds a thousandth of the scale.
     """
 
     dtype_ = "float32"  # in files of older versions
@@ -58,8 +47,7 @@ class ChannelScaler:
                 if largest > MAX_VALUE:
                     raise ValueError(
                         f"X has values as large as {largest:.3g}. Expected at most "
-                        f"{MAX_VALUE:.0g}, so that results fit float32. Divide X by a "
-                        "constant."
+                        f"{MAX_VALUE:.0g}, to fit float32. Divide X by a constant."
                     )
                 for scaler, values in zip(scalers, block.swapaxes(0, 1), strict=True):
                     values = values[~np.isnan(values)].astype(np.float64)
@@ -72,10 +60,8 @@ class ChannelScaler:
         missing = [i for i, parts in enumerate(by_channel) if not parts]
         if missing:
             raise ValueError(
-                f"X has no measured value in the channels {missing}, only NaN. Leave "
-                "these channels out."
+                f"X has no measured value in the channels {missing}. Leave them out."
             )
-
         offset, scale = np.array([offset_and_scale(parts) for parts in by_channel]).T
         varies = scale > 0
         step = np.spacing(np.abs(offset).astype(np.float32))
@@ -89,8 +75,7 @@ class ChannelScaler:
             scale[~varies] = largest * np.sqrt(mean_square)
         else:
             scale[:] = 1.0
-        self.offset_ = offset[:, None]
-        self.scale_ = scale[:, None]
+        self.offset_, self.scale_ = offset[:, None], scale[:, None]
         self.dtype_ = "float64" if is_coarse.any() else "float32"
         return self
 

@@ -184,19 +184,16 @@ def linear_start(fitted, latent_dim, n_components, noise, own_noise, beta=1.0):
     gains = shrinkage * np.sqrt(explained)
 
     # Latents beyond the rank of the data stay at the prior.
+    more = (0, n_components - len(fitted.std)), (0, latent_dim - n_latents)
+    variances = posterior_variance(beta * noise, gains)
     start = LinearStart(
-        components=np.zeros((n_components, fitted.directions.shape[1])),
-        offset=np.zeros(n_components),
-        shrinkage=np.zeros(latent_dim),
-        variances=np.ones(latent_dim),
-        loadings=np.zeros((len(loadings), latent_dim)),
+        components=np.pad(fitted.directions, (more[0], (0, 0))),
+        offset=np.pad(-fitted.directions @ fitted.mean, more[0]),
+        shrinkage=np.pad(shrinkage, more[1]),
+        variances=np.pad(variances, more[1], constant_values=1),
+        loadings=np.pad(loadings * shrinkage, ((0, 0), more[1])),
         mean=fitted.mean[: len(loadings)],
     )
-    start.components[: len(fitted.std)] = fitted.directions
-    start.offset[: len(fitted.std)] = -fitted.directions @ fitted.mean
-    start.shrinkage[:n_latents] = shrinkage
-    start.variances[:n_latents] = posterior_variance(beta * noise, gains)
-    start.loadings[:, :n_latents] = loadings * shrinkage
     return LinearStart(*map(torch.from_numpy, start))
 
 

@@ -79,10 +79,9 @@ class GapFiller(nn.Module):
     def excess_in_blocks(self, x):
         """The `excess` where a part of x, whole signals, loses a fifth of its steps."""
         self.set(excess=1.0)
-        n_tests = min(len(x) // 4, n_tried(x[0].numel()))
-        if n_tests == 0:
+        tests, x = x.tensor_split([min(len(x) // 4, n_tried(x[0].numel()))])
+        if not len(tests):
             return 1.0
-        tests, x = x[:n_tests], x[n_tests:]
         self.learn(x, np.arange(len(x)))
         return self.errors(tests, without_blocks(tests))[1]
 
@@ -160,14 +159,9 @@ class GapFiller(nn.Module):
         loadings = np.zeros(self.loadings.shape)
         loadings[..., : len(gains)] = (directions.T * gains).reshape(*shape, -1)
         mixing, correlation, white = sources_of(noise)
-        floor = max((MIN_STD * rows.std()) ** 2, 1e-30)
-        self.set(
-            mean=mean,
-            loadings=loadings,
-            mixing=mixing,
-            correlation=correlation,
-            white=np.maximum(white, floor),
-        )
+        white = np.maximum(white, max((MIN_STD * rows.std()) ** 2, 1e-30))
+        self.set(mean=mean, loadings=loadings, mixing=mixing)
+        self.set(correlation=correlation, white=white)
 
     @torch.no_grad()
     def forward(self, x, return_std=False):
@@ -275,7 +269,7 @@ def mean_signal(x):
     mean, time = mean_measured(x, axis=0), np.arange(x.shape[2])
     for channel, known in zip(mean, (~np.isnan(x)).any(axis=0), strict=True):
         if known.any():
-            channel[~known] = np.interp(time[~known], time[known], channel[known])
+            channel[:] = np.interp(time, time[known], channel[known])
     return mean
 
 

@@ -28,8 +28,9 @@ class SameConv(nn.Conv2d):
 
     def __init__(self, n_in, n_out, kernel_size, stride, n_timepoints):
         left, right = same_padding(n_timepoints, kernel_size, stride)
-        own = {"padding": (0, left if left == right else 0), "dtype": torch.float32}
-        super().__init__(n_in, n_out, (1, kernel_size), (1, stride), **own)
+        sizes = (n_in, n_out, (1, kernel_size), (1, stride))
+        padding = (0, left if left == right else 0)
+        super().__init__(*sizes, padding=padding, dtype=torch.float32)
         self.pad = nn.Identity() if left == right else nn.ZeroPad2d((left, right, 0, 0))
 
     def forward(self, h):
@@ -43,15 +44,9 @@ class SameConvTranspose(nn.ConvTranspose2d):
         left, _ = same_padding(n_timepoints, kernel_size, stride)
         n_steps = -(-n_timepoints // stride)
         shortfall = n_timepoints + 2 * left - (n_steps - 1) * stride - kernel_size
-        super().__init__(
-            n_in,
-            n_out,
-            (1, kernel_size),
-            stride=(1, stride),
-            padding=(0, left),
-            output_padding=(0, max(0, shortfall)),
-            dtype=torch.float32,
-        )
+        own = {"padding": (0, left), "output_padding": (0, max(0, shortfall))}
+        sizes = (n_in, n_out, (1, kernel_size), (1, stride))
+        super().__init__(*sizes, **own, dtype=torch.float32)
         self.n_timepoints = n_timepoints
 
     def forward(self, h):

@@ -31,21 +31,13 @@ class ConvVAE(nn.Module):
     """Variational autoencoder for signals of any length and number of channels.
 
     The encoder has two steps. `represent` is fixed, and runs once for a training
-    signal. `posterior` may be trained. `ConvVAETransformer` and its `net_params`
-    describe the parameters that are not listed here.
+    signal. `posterior` may be trained.
 
-    Parameters
-    ----------
-    n_channels, n_timepoints, latent_dim : int
-    linear_path : bool
-        Whether the encoder is a `LinearEncoder`, and the decoder has a linear map
-        beside its convolutions. Without it the encoder is a `ConvEncoder`.
-    with_features : bool
-        Whether a `LinearEncoder` reads the features of a signal, too.
-    n_components : int
-        Number of components that the correction of a `LinearEncoder` reads.
-    n_targets : int
-        Number of outputs of a linear head on the latent mean, or 0 for no head.
+    With `linear_path` the encoder is a `LinearEncoder`, and the decoder has a linear
+    map beside its convolutions. Without it the encoder is a `ConvEncoder`. A correction
+    in the `LinearEncoder` reads `n_components` components. A linear head on the latent
+    mean has `n_targets` outputs. `ConvVAETransformer` and its `net_params` describe the
+    other parameters.
     """
 
     def __init__(
@@ -85,13 +77,11 @@ class ConvVAE(nn.Module):
                 *hidden, last = (AlignedLinear(*sizes) for sizes in widths)
                 layers = OrderedDict(hidden=stack(hidden, dropout=dropout), z_mean=last)
                 correction = nn.Sequential(layers)
-            self.encoder = LinearEncoder(
-                math.prod(shape), n_read, latent_dim, features, correction
-            )
+            sizes = math.prod(shape), n_read, latent_dim
+            self.encoder = LinearEncoder(*sizes, features, correction)
         else:
-            self.encoder = ConvEncoder(
-                convs, hidden_dims, latent_dim, dropout, hidden_dropout
-            )
+            dropouts = dropout, hidden_dropout
+            self.encoder = ConvEncoder(convs, hidden_dims, latent_dim, *dropouts)
         last_size = output_kernel_size or kernel_size - 1 + kernel_size % 2
         activation = nn.Sigmoid() if output_activation else nn.Identity()
         self.decoder = Decoder(convs, latent_dim, last_size, activation, linear_path)
@@ -135,14 +125,10 @@ class ConvVAE(nn.Module):
         return self.decoder.linear is not None and not has_activation
 
     def posterior_given_measured(self, x, z_mean, z_log_var, noise):
-        """Mean and Cholesky factor of q(z|x) for signals x (n, c, t) with gaps.
-
-        `z_mean` and `z_log_var` are ``encode(x)``, and `noise` is p(x|z)'s variance.
-        """
-        x_hat, loadings = self.decode(z_mean), self.decoder.linear.weight
-        return conditioned_on_measured(
-            z_mean, z_log_var, x, self.gaps(x), x_hat, loadings, noise
-        )
+        """As `conditioned_on_measured`, for signals x (n, c, t) with gaps."""
+        filled, x_hat = self.gaps(x), self.decode(z_mean)
+        linear = self.decoder.linear.weight, noise
+        return conditioned_on_measured(z_mean, z_log_var, x, filled, x_hat, *linear)
 
     def impute(self, x, decoder_std, return_std=False):
         """Signals x (n, c, t) with gaps filled, (n, 2, c, t) with `return_std`.
@@ -214,20 +200,16 @@ class ConvVAE(nn.Module):
     @torch.no_grad()
     def forget_training(self):
         """Make the networks beside the linear maps add 0."""
-        for layer in self.last_layers():
-            for parameter in layer.parameters():
-                nn.init.zeros_(parameter)
-
-    def last_layers(self):
-        correction = self.encoder.correction
-        layers = [] if correction is None else [correction.z_mean]
-        return [*layers, self.decoder.output]
+        for parameter in self.trusted_parameters()[2:]:
+            nn.init.zeros_(parameter)
 
     def trusted_parameters(self):
-        """Parameters in which a trained network differs from its closed form."""
+        """Parameters of the linear decoder, then of last layers beside linear maps."""
         if self.decoder.linear is None:
             return []
-        layers = (self.decoder.linear, *self.last_layers())
+        correction = self.encoder.correction
+        layers = [] if correction is None else [correction.z_mean]
+        layers = [self.decoder.linear, *layers, self.decoder.output]
         return [parameter for layer in layers for parameter in layer.parameters()]
 
 
@@ -321,9 +303,8 @@ class Decoder(nn.Module):
             for sizes, length in zip(pairwise(channels), lengths[-2::-1], strict=True)
         ]
         self.convolutions = stack(layers, batch_norm)
-        self.output = SameConvTranspose(
-            channels[-1], self.shape[0], last_size, 1, lengths[0]
-        )
+        ends = channels[-1], self.shape[0]
+        self.output = SameConvTranspose(*ends, last_size, 1, lengths[0])
         self.activation = activation
         n_values = math.prod(self.shape)
         self.linear = AlignedLinear(latent_dim, n_values) if linear_path else None

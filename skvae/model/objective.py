@@ -156,17 +156,10 @@ class Objective(nn.Module):
     It grows with the number of measured values, and so does the factor of the label
     loss: one weight suits any length.
 
-    Parameters
-    ----------
-    likelihood, reconstruction_weight, beta
-        Parameters of the estimator; "auto" is the optimal weight of the batch.
-    free_bits : float
-        Nats per latent dimension, in the mean over the batch, that cost nothing
-        (Kingma et al. 2016, https://arxiv.org/abs/1606.04934).
-    label_weight : float
-        Weight of the loss of a head on the latents.
-    classes : bool
-        Whether the head gives class scores; otherwise it predicts numbers.
+    A `reconstruction_weight` of "auto" is the optimal weight of the batch. `free_bits`
+    are nats per latent dimension, in the mean over the batch, that cost nothing (Kingma
+    et al. 2016, https://arxiv.org/abs/1606.04934). A head on the latents predicts
+    scores of `classes`, or else numbers.
     """
 
     def __init__(

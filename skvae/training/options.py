@@ -7,11 +7,7 @@ import numpy as np
 import torch
 
 from skvae.model.likelihoods import LIKELIHOODS
-from skvae.sklearn_private import (
-    Interval,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from skvae.sklearn_private import Interval, StrOptions, validate_parameter_constraints
 
 # Names in `net_params`, beside the skorch net's, which it checks itself.
 NET_PARAMS = {

@@ -15,12 +15,7 @@ from skvae.distributed import (
     take_from_first,
 )
 from skvae.messages import warn_user
-from skvae.model.closed_form import (
-    Views,
-    fit_components,
-    held_out_noise,
-    linear_start,
-)
+from skvae.model.closed_form import Views, fit_components, held_out_noise, linear_start
 from skvae.model.moments import MAX_VALUES, gather, merge
 from skvae.training.callbacks import LOGGER
 from skvae.training.fitted import in_units_of_X
