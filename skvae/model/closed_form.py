@@ -150,11 +150,7 @@ def fit_components(blocks, views, n_components, seed, choice=None):
 
 
 def held_out_noise(blocks, views, n_latents, seed, choice=None):
-    """Noise variance of a value in signals that the components were not fitted on.
-
-    It comes from a cross-validation over the folds of the blocks. Each component takes
-    one degree of freedom.
-    """
+    """Noise variance of a value in folds that the components were not fitted on."""
     squared_errors = n_samples = 0.0
     for fold in sorted({block.fold for block in blocks}):
         others = [block for block in blocks if block.fold != fold]
@@ -198,19 +194,12 @@ def linear_start(fitted, latent_dim, n_components, noise, own_noise, beta=1.0):
 
 
 def posterior_variance(noise, slopes):
-    """Variance (latent_dim,) of q(z_k|x) at which the bound is largest.
-
-    `noise` is beta times the variance of p(x|z), and `slopes` (latent_dim,) are from
-    `decoder_scale`.
-    """
+    """Best variance (latent_dim,) of q(z|x), for a noise times beta and slopes."""
     return noise / (noise + np.square(slopes))
 
 
 def principal_components(rows, n_components, seed):
-    """Right singular vectors (k, d) of rows (n, d), and squared singular values (k,).
-
-    k is below `n_components` where the rest is rounding.
-    """
+    """Right singular vectors (k, d) of rows (n, d), and squared values (k,)."""
     if min(rows.shape) <= MAX_EXACT or n_components > min(rows.shape) // 4:
         u, s, vt = thin_svd(rows, n_components)
     else:

@@ -165,10 +165,7 @@ class RandomConvolutions(nn.Module):
         return min(len(self.taps), max(1, 2 * BLOCK_STEPS // (len(x) * x.shape[2])))
 
     def responses(self, x):
-        """Yield indices of k kernels and a dilation, and their responses (k, t, n).
-
-        The next responses overwrite these.
-        """
+        """Yield kernels, a dilation, and responses (k, t, n) until the next ones."""
         n_samples, _, n_timepoints = x.shape
         xp, n_at_once = functions(x), self.kernels_at_once(x)
         scaled = channels_and_differences(x).sub_(self.offset).mul_(self.scale)
@@ -228,10 +225,7 @@ class RandomConvolutions(nn.Module):
         self.typical.copy_((typical * is_unequal)[:, None])
 
     def in_own_units(self, x):
-        """Signals x (n, c, t) less their levels, over their spreads; and both of these.
-
-        Spreads and levels (n, n_bounds) are whole numbers, and channels take turns.
-        """
+        """Signals x (n, c, t) in their own units; spreads and levels (n, n_bounds)."""
         is_alive = self.typical > 0
         steps = torch.where(is_alive, SPREAD_STEPS / self.typical, 0.0)
         x = x.double() * steps
@@ -272,16 +266,13 @@ def std_of_known(values):
 
 @np.errstate(over="ignore", invalid="ignore")  # as PyTorch
 def whole_sums(scaled, groups):
-    """Inputs of kernels, whole numbers (g, t, n): sums of rows of scaled (2c, t, n).
-
-    Rows are added one by one, because libraries differ in the last bits of a sum.
-    """
+    """Inputs of kernels, whole numbers (g, t, n): sums of rows of scaled (2c, t, n)."""
     summed = scaled.new_empty(len(groups), *scaled.shape[1:])
     arrays = as_array(scaled)
     for total, inputs in zip(as_array(summed), groups, strict=True):
         first, *others = itertools.compress(arrays, inputs)
         total[:] = first
-        for each in others:
+        for each in others:  # libraries differ in the last bits of a sum of all
             total += each
     factors = [1 / math.sqrt(sum(inputs)) for inputs in groups]
     summed *= summed.new_tensor(factors)[:, None, None]

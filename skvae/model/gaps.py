@@ -100,17 +100,14 @@ class GapFiller(nn.Module):
         return 1 + last, excesses[last]
 
     def errors(self, x, less):
-        """Errors (n, c, t) in values that `less` lacks, 0 elsewhere, and the excess.
-
-        The excess is the root mean square of errors over expected errors. It has
-        limits, because a channel that is constant in training has no expected error.
-        """
+        """Errors (n, c, t) of lost values, and their ratio to expected errors."""
         filled, std = self(less, return_std=True).unbind(1)
         is_lost = less.isnan() & ~x.isnan()
         errors = torch.where(is_lost, filled - x, 0.0)
         if not is_lost.any():
             return errors, 1.0
         excess = float((errors / std)[is_lost].square().mean().sqrt())
+        # A channel that is constant in training has no expected error.
         return errors, min(max(excess, 1 / MAX_EXCESS), MAX_EXCESS)
 
     def start(self, x):
@@ -244,16 +241,13 @@ def without_blocks(x):
 
 
 def with_more_gaps(x, rng):
-    """Signals x (n, c, t), half of them with another one's gaps too.
-
-    At least half of a signal's values stay.
-    """
+    """Signals x (n, c, t), half of them with the gaps of another one, too."""
     is_missing = x.isnan().numpy()
     patterns = is_missing[is_missing.any(axis=(1, 2))]
     more = patterns[rng.integers(len(patterns), size=len(x))]
     more[rng.permutation(len(x))[len(x) // 2 :]] = False
     n_staying = (~is_missing & ~more).sum(axis=(1, 2))
-    more[2 * n_staying < (~is_missing).sum(axis=(1, 2))] = False
+    more[2 * n_staying < (~is_missing).sum(axis=(1, 2))] = False  # too few would stay
     return torch.where(torch.from_numpy(more), torch.nan, x)
 
 
@@ -287,16 +281,12 @@ def repeated(x):
 
 
 def period_of(x):
-    """Time steps in a period of x (n, c, t), of mean 0; 0 without a period.
-
-    Four periods fit in. Signals are more alike after a whole period than half a period
-    earlier and later.
-    """
+    """Time steps in a period of x (n, c, t), of mean 0; 0 without a period."""
     n_timepoints = x.shape[2]
     power = np.square(np.abs(np.fft.rfft(x, 2 * n_timepoints))).sum(axis=(0, 1))
     likeness = np.fft.irfft(power)[:n_timepoints] / np.arange(n_timepoints, 0, -1)
     gain = np.zeros(n_timepoints // 4 + 2)  # in likeness, of each period
-    for period in range(2, len(gain) - 1):
+    for period in range(2, len(gain) - 1):  # four or more fit in
         lags = np.arange(period, n_timepoints - period // 2, period)
         around = (likeness[lags - period // 2] + likeness[lags + period // 2]) / 2
         gain[period] = np.average(likeness[lags] - around, weights=n_timepoints - lags)

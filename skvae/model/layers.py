@@ -7,8 +7,7 @@ from torch import nn
 class AlignedLinear(nn.Linear):
     """Linear layer whose output for a sample has the same bits in any batch.
 
-    Matrix kernels sum a row in an order that depends on its place in memory. So zeros
-    pad inputs and outputs to multiples of 16, 64 bytes, in evaluation.
+    The order of a sum depends on its place in memory, so zeros pad it to 64 bytes.
     """
 
     def __init__(self, n_in, n_out):
@@ -55,11 +54,7 @@ class SameConvTranspose(nn.ConvTranspose2d):
 
 
 class Dropout(nn.Dropout):
-    """Dropout whose mask takes 16 random bits a value on a CPU.
-
-    PyTorch draws a double, with which an epoch takes 1.2 times as long. The probability
-    is rounded to a multiple of 1 / 65536, and the scale is exact for it.
-    """
+    """Dropout with 16 random bits a value on a CPU: PyTorch's double is slower."""
 
     def forward(self, h):
         if not self.training or h.device.type != "cpu":

@@ -33,11 +33,7 @@ class Rows(NamedTuple):
 
 
 def merge(blocks, others):
-    """`Rows` with the sums of products of both lists, at most one row a column.
-
-    The triangular factor of rows has the same sums of products. A random part stands
-    for many wide rows.
-    """
+    """`Rows` with the sums of products of both lists, at most one row a column."""
     merged = {}
     for values, *kind in (*blocks, *others):
         merged.setdefault(tuple(kind), []).append(values)
@@ -45,7 +41,7 @@ def merge(blocks, others):
         values = np.concatenate(parts)
         width = values.shape[1]
         limit = max(64, MAX_VALUES // (width * N_FOLDS))
-        if width > MAX_WIDTH and len(values) > limit:
+        if width > MAX_WIDTH and len(values) > limit:  # a random part stands for all
             kept = np.random.RandomState(len(values)).permutation(len(values))[:limit]
             values = values[kept] * np.sqrt(len(values) / limit)
         elif len(values) > width:
@@ -58,8 +54,7 @@ def merge(blocks, others):
 class Sums:
     """Count, mean and products of centred rows (n, d), in float64.
 
-    The update is that of Chan, Golub and LeVeque (1983),
-    https://doi.org/10.1080/00031305.1983.10483115.
+    See Chan, Golub and LeVeque (1983), https://doi.org/10.1080/00031305.1983.10483115.
     """
 
     def __init__(self, width):
@@ -109,8 +104,7 @@ def gather(read, width, known, seed):
     """Read signals once, into a list of `Rows` of random folds.
 
     ``read(index)`` gives values of this process's signals, with `width` columns as in
-    `Rows`. `known` (n_samples, n_targets) marks their known targets. The folds do not
-    depend on the number of processes.
+    `Rows`. `known` (n_samples, n_targets) marks their known targets.
     """
     counts = from_all(len(known))
     n_before, n_all = sum(counts[: rank()]), sum(counts)

@@ -98,7 +98,7 @@ class ConvVAE(nn.Module):
         return self.encoder.read(self.gaps(x))
 
     def represent(self, x):
-        """Input of the trained part of the encoder, for signals x (n, c, t)."""
+        """Input of the trained part of the encoder."""
         return self.encoder.represent(self.read(x))
 
     def posterior(self, h):
@@ -150,11 +150,7 @@ class ConvVAE(nn.Module):
 
     @torch.no_grad()
     def blend_errors(self, x, decoder_std, seed):
-        """Ndarray of two sums whose ratio is the best `gaps.blend`.
-
-        Measured values of x (n, c, t) are hidden and filled. The sums are of errors
-        times changes, as in `fill`, and of squared changes.
-        """
+        """Two sums whose ratio is the best `gaps.blend`, by hiding measured values."""
         x_cpu = x.cpu()
         has_gaps = x_cpu.isnan().any()
         rng = np.random.default_rng(seed)
@@ -214,10 +210,9 @@ class ConvVAE(nn.Module):
 
 
 class LinearEncoder(nn.Module):
-    """q(z|x) by a linear map of a signal and its features.
+    """q(z|x) by a linear map of a signal and its features, and an optional correction.
 
-    `represent` gives standardised components. The first ones, shrunk, are the latent
-    mean, and a correction may add to it. All signals have the same latent variances.
+    All signals have the same latent variances.
     """
 
     def __init__(self, n_values, n_components, latent_dim, features, correction):

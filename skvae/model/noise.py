@@ -31,11 +31,8 @@ class Sources:
         return np.ascontiguousarray(solution).reshape(pull.shape)
 
     def covariances(self):
-        """Covariances (n, t, s, s) of the sources at each time step.
-
-        Their inverse is the precision given this and earlier steps, plus that given
-        this and later steps, less this step's own precision, which is in both.
-        """
+        """Covariances (n, t, s, s) of the sources at each time step."""
+        # Both precisions include the time step's own.
         before = eliminated(self.factor, self.blocks.shape)
         factor = banded_factor(self.blocks[:, ::-1], self.link)
         after = eliminated(factor, self.blocks.shape)[:, ::-1]
@@ -96,8 +93,7 @@ def sources_of(noise):
 def lagged_covariances(noise):
     """Covariances (n_lags, c, c) of noise (n, c, t), and its number of whole signals.
 
-    The lags are 0, 1, 2, 4, ... time steps. Covariances are means of both directions in
-    time. The mean of noise is 0, and NaN is missing.
+    The lags are 0, 1, 2, 4, ... steps in both directions of time; NaN is missing.
     """
     n_samples, n_channels, n_timepoints = noise.shape
     is_measured = ~np.isnan(noise)
@@ -122,8 +118,7 @@ def lagged_covariances(noise):
 def correlation(covariances, white=0.0):
     """Correlation over one time step, from covariances over 0, 1, 2, 4, ... steps.
 
-    It is a root of the correlation over the longest lag that keeps half, because it is
-    to bridge long gaps. `white` is the white part of the variance.
+    It is a root of that over the longest lag that keeps half, to bridge long gaps.
     """
     over_one = 0.0
     for k, share in enumerate(covariances[1:] / max(covariances[0] - white, 1e-12)):

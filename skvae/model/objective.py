@@ -91,11 +91,7 @@ def lower_bound(module, likelihood, weight, x, latent_dim, n_importance=1):
 
 
 def gaussian_elbo(module, likelihood, weight, x, draws):
-    """ELBO (n,) of signals, in nats, where the decoder is partly linear.
-
-    The expected squared error of the linear map is in closed form. A mean over draws
-    and their opposites adds the change by the convolutions.
-    """
+    """ELBO (n,), in nats: exact for the linear map, and a mean over draws beside it."""
     decoder = module.decoder
     loadings = decoder.linear.weight
     is_measured = ~x.isnan()
@@ -153,8 +149,7 @@ class Objective(nn.Module):
 
     It is ``-log p(x|z) + beta * KL + label_weight * n_measured / 2 * label_loss``. The
     first term has its normalizer, so that it stays comparable while the weight changes.
-    It grows with the number of measured values, and so does the factor of the label
-    loss: one weight suits any length.
+    The factor of the label loss grows with the length of a signal, as that term does.
 
     A `reconstruction_weight` of "auto" is the optimal weight of the batch. `free_bits`
     are nats per latent dimension, in the mean over the batch, that cost nothing (Kingma
@@ -215,10 +210,9 @@ class Objective(nn.Module):
 
 
 def label_loss(predicted, y, classes):
-    """Mean loss of labelled samples, a Tensor (), or 0 where y (n, n_targets) is NaN.
+    """Mean loss of known targets y (n, n_targets), a Tensor (), summed over columns.
 
-    It is the cross-entropy of class scores, in nats, or half the squared error of
-    numbers, where each column has its own mean and all are summed.
+    It is the cross-entropy of class scores, in nats, or half the squared error.
     """
     check_same_shape("the head's output", predicted, "y", y)
     is_known = ~y.isnan()

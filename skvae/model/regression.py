@@ -29,10 +29,7 @@ class Choice(NamedTuple):
 
 
 def choose(blocks, views, scale):
-    """Best `Choice` for a list of `Rows`: one for each number, or one for all classes.
-
-    `scale` (n_inputs,) standardises the views.
-    """
+    """Best `Choice` for a list of `Rows`: for each number, or for all classes."""
     n_targets = len(blocks[0].known)
     choice = Choice(np.tile([1.0, 1.0, np.inf], (n_targets, 1)), np.zeros(n_targets))
     for columns, group in groups(blocks):
@@ -81,10 +78,7 @@ def gram(inputs, y, is_used):
 
 
 def search(left_out, mixes, views):
-    """Best options (t, 3), and squared errors (n, t) of these and of the mean.
-
-    ``left_out(weights)`` yields penalties with squared errors.
-    """
+    """Best options (t, 3), and squared errors (n, t) of these and of the mean."""
     best = None
     for mix in mixes:
         weights = np.repeat(mix, (views.n_values, views.n_features))
@@ -119,10 +113,7 @@ def leave_one_out(inputs, y, weights):
 
 
 def leave_folds_out(grams, weights, n_left_out=None):
-    """Yield each penalty with the sums of squared errors (n_left_out, t) of folds.
-
-    `grams` (n_folds, n_inputs + t, n_inputs + t) are the sums of products of each fold.
-    """
+    """Yield each penalty with the sums of squared errors (n_left_out, t) of folds."""
     n = len(weights)
     errors = []
     for fold in grams[:n_left_out]:

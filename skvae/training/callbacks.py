@@ -51,11 +51,9 @@ class Progress(Callback):
         is_tenth = 10 * epoch // n_epochs > 10 * (epoch - 1) // n_epochs
         if not (is_tenth or self.verbose > 1 or net.stops):
             return
-        terms = {
-            "ELBO": -(row["train_reconstruction"] + row["train_kl"]),
-            "reconstruction": row["train_reconstruction"],
-            "KL": row["train_kl"],
-        }
+        reconstruction, kl = row["train_reconstruction"], row["train_kl"]
+        terms = {"ELBO": -reconstruction - kl, "reconstruction": reconstruction}
+        terms["KL"] = kl
         if net.criterion_.label_weight:
             terms["label"] = row["train_label"]
         if "valid_kl" in row:
@@ -63,8 +61,8 @@ class Progress(Callback):
         n_left = 0 if net.stops else n_epochs - epoch
         seconds = (time.perf_counter() - self.start_) / self.n_epochs_ * n_left
         terms = ", ".join(f"{name} {value:.2f}" for name, value in terms.items())
-        time_left = timedelta(seconds=round(seconds))
-        line = f"epoch {epoch}/{n_epochs}, {terms}, time left {time_left}"
+        line = f"epoch {epoch}/{n_epochs}, {terms}, "
+        line += f"time left {timedelta(seconds=round(seconds))}"
         LOGGER.info(line)
         if self.verbose:
             print(line, flush=True)

@@ -42,10 +42,7 @@ class Stacked:
 
 
 class ScaledSignals:
-    """Signals X, then `before`, (n, c, t): scaled on the device, or when read.
-
-    They are scaled when read where they do not fit. Both arrays may be on disk.
-    """
+    """Signals X, then `before`, (n, c, t), scaled once if they fit on the device."""
 
     def __init__(self, X, scaler, device, before=None):
         self.X = Stacked(X, X[:0] if before is None else before)
@@ -110,8 +107,7 @@ class SignalDataset(Dataset):
     """A part of `ScaledSignals`, in pairs of the network's input and its target.
 
     `y` (n_samples, n_targets) has the head's targets of all signals, NaN where unknown.
-    `n_all` counts the samples of all processes, `n_before` those of processes before
-    this one, and `n_largest` those of the process with most.
+    Samples are counted in all processes, those before this one, and the one with most.
     """
 
     def __init__(self, signals, y=None, rows=None):

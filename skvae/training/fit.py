@@ -66,8 +66,7 @@ class Job(NamedTuple):
 def fit(job):
     """Fit the model of a `Job`, and return a dict of an estimator's fitted attributes.
 
-    After an earlier fit, scaling and features stay, and training goes on from its
-    weights, with the closed form of all signals seen so far.
+    A fit after another one keeps scaling and features, and goes on from the weights.
     """
     params, before = job.params, job.before
     if before is None:
@@ -173,10 +172,9 @@ def finished(job, net, scaler, data, start, statistics, test):
         "n_samples_seen_": job.n_seen(data),
         "n_epochs_total_": len(net.history) + (before.n_epochs_total_ if before else 0),
     }
-    if job.target is not None:
-        fitted["classes_"] = job.target.classes
-        fitted["target_offset_"] = job.target.offset
-        fitted["target_scale_"] = job.target.scale
+    if (target := job.target) is not None:
+        fitted["classes_"] = target.classes
+        fitted |= {"target_offset_": target.offset, "target_scale_": target.scale}
     if job.is_forgotten:
         fitted = pooled_with(before, fitted, data.new.n_all / job.n_seen(data))
     return fitted
@@ -196,10 +194,9 @@ def set_blend(module, trained, test, decoder_std):
 def trust(net, start, test):
     """Go back from the end of training to the best weights for the signals of a test.
 
-    A network learns few signals by heart. On the line from the weights before training,
-    the distortion of new signals is about a parabola. Its minimum is averaged with the
-    usual share of the line from the closed form. The result is the share of the closed
-    form's distortion that remains.
+    A network overfits few signals. The distortion of the test is about a parabola on
+    the line from the weights before training. Its minimum is averaged with the usual
+    share of the line from the closed form. Return the ratio to the closed form's.
     """
     parameters, n_tests = net.module_.trusted_parameters(), test.dataset.n_all
     end = [parameter.clone() for parameter in parameters]

@@ -53,10 +53,7 @@ def describe(net, sample):
 
 
 def decoder_scale(net, dataset, step=0.1):
-    """Root mean square norm (latent_dim,) of d decode / d z_k over signals.
-
-    Central differences, in prior standard deviations, are exact for a linear decoder.
-    """
+    """Root mean square norm (latent_dim,) of d decode / d z_k over signals."""
     module = net.module_.eval()
 
     def squared_slopes(index):
@@ -71,10 +68,7 @@ def decoder_scale(net, dataset, step=0.1):
 
 
 def network_share(net, dataset):
-    """Share of networks beside linear maps in the mean squares, from 0 to 1.
-
-    A dict of ``"latents"`` and ``"reconstruction"``.
-    """
+    """Shares, from 0 to 1, of networks beside linear maps in the mean squares."""
     module = net.module_.eval()
     if module.decoder.linear is None:
         return {"latents": 1.0, "reconstruction": 1.0}

@@ -109,10 +109,7 @@ def hold_back(job, dataset, unseen):
 
 
 def next_datasets(given, valid, before, y, memory, seed, has_test):
-    """`Datasets` after the signals `before` of a `Memory`.
-
-    Training repeats as many of them as are given now, so as not to forget them.
-    """
+    """`Datasets` with as many signals `before`, of a `Memory`, as are given."""
     generator = seeded(seed)
     given_prints, prints_before = fingerprints_of(given, y), fingerprints_of(before, y)
     new = given - among(given, given_prints, memory.fingerprints)
@@ -167,10 +164,7 @@ def among(dataset, fingerprints, known):
 
 
 def fingerprints_of(dataset, y):
-    """Hashes, uint64, of the first `MAX_FINGERPRINTS` signals with their targets.
-
-    They are sums modulo 2**64 of mixed bits times odd random numbers.
-    """
+    """Hashes, uint64, of the first `MAX_FINGERPRINTS` signals with their targets."""
     X, index = dataset.signals.X, to_numpy(dataset.rows)[:MAX_FINGERPRINTS]
     n_values = math.prod(X.shape[1:]) + y.shape[1]
     factors = np.random.default_rng(0).integers(2**63, size=n_values, dtype=np.uint64)

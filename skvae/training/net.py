@@ -288,15 +288,12 @@ class VAENet(NeuralNet):
 
 
 def load_optimizer(optimizer, state):
-    """Give the optimizer a copy of a state, in the memory formats of its parameters.
-
-    PyTorch's own loading shares tensors, and keeps memory formats that fused optimizers
-    do not expect.
-    """
+    """Give the optimizer a copy of a state in the memory formats of its parameters."""
     optimizer.load_state_dict(state)
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
             if torch.is_tensor(value):
+                # A fused optimizer expects the memory format of the parameter.
                 like = parameter if value.shape == parameter.shape else value
                 own = torch.empty_like(like, dtype=value.dtype, device=value.device)
                 values[name] = own.copy_(value)

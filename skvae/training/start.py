@@ -40,11 +40,7 @@ class Start(NamedTuple):
 
 
 def start_of(job, net, scaler, data):
-    """`Start` of a net, from the closed form of all signals, which it then remembers.
-
-    Without a memory of earlier signals the closed form stays, and the usual share is
-    that of the new signals in all.
-    """
+    """`Start` of a net, by the closed form of all signals if it remembers them."""
     params, module, before = job.params, net.module_, job.before
     n_seen = job.n_seen(data)
     parameters = module.trusted_parameters()
@@ -109,14 +105,17 @@ def closed_form(job, net, data, rows):
     """`LinearStart`, latent scale, and noise variance of new signals."""
     params, seed, module = job.params, job.seed, net.module_
     encoder, latent_dim = module.encoder, params.latent_dim
+    n_values, n_components = (
+        math.prod(module.decoder.shape),
+        len(encoder.components.bias),
+    )
     views = Views(
-        n_values=math.prod(module.decoder.shape),
-        n_features=0 if encoder.features is None else encoder.features.n_features,
+        n_values=n_values,
+        n_features=encoder.components.in_features - n_values,
         feature_weight=params.feature_weight,
         label_weight=0.0 if job.target is None else params.label_weight,
         classes=job.target is not None and job.target.classes is not None,
     )
-    n_components = encoder.components.out_features
     fitted = fit_components(rows, views, n_components, seed)
     if fitted.choice is not None and rank() == 0:
         warn_of_unpredicted(fitted.choice, rows, views)
