@@ -121,7 +121,7 @@ def gather(read, width, known, seed):
         order = order[: max(2 * N_FOLDS, MAX_VALUES // width)]
     n_folds = max(1, min(N_FOLDS, len(order)))
     folds = np.full(n_all, -1)
-    # The seed shifts the numbers: otherwise small calls would fill the first fold.
+    # The seed shifts the numbers, because small calls would fill the first fold.
     numbers = (np.arange(n_folds) + seed) % N_FOLDS
     for fold, part in zip(numbers, np.array_split(order, n_folds), strict=True):
         folds[part] = fold

@@ -16,8 +16,7 @@ LOGGER = logging.getLogger("skvae")
 def one_cycle(step, n_steps, min_rise=1):
     """Factor of the learning rate: a rise in a tenth of the steps, then a cosine.
 
-    The rise takes `min_rise` steps at least. See Smith and Topin (2019),
-    https://arxiv.org/abs/1708.07120.
+    See Smith and Topin (2019), https://arxiv.org/abs/1708.07120.
     """
     progress = step / n_steps
     rise = min(1.0, 10 * progress + 0.02, (step + 1) / min_rise)

@@ -107,14 +107,13 @@ class SignalDataset(Dataset):
     """A part of `ScaledSignals`, in pairs of the network's input and its target.
 
     `y` (n_samples, n_targets) has the head's targets of all signals, NaN where unknown.
-    Samples are counted in all processes, those before this one, and the one with most.
     """
 
     def __init__(self, signals, y=None, rows=None):
         self.signals = signals
         self.y = None if y is None else torch.as_tensor(y, device=signals.home)
         self.rows = signals.all_rows() if rows is None else rows
-        counts = from_all(len(self.rows))
+        counts = from_all(len(self.rows))  # of each process
         self.n_all, self.n_before = sum(counts), sum(counts[: rank()])
         self.n_largest = max(counts)
 
@@ -186,8 +185,7 @@ class Batches:
     """Iterate over a `SignalDataset` in batches that are sliced, not collated.
 
     BatchNorm refuses a single sample, so a remainder of 1 joins the batch before it.
-    With `in_step` each process has the same number of batches: they are smaller, or
-    repeat samples, where it has fewer samples.
+    With `in_step` processes with fewer samples have smaller batches, or repeat samples.
     """
 
     def __init__(self, dataset, batch_size, shuffle=False, in_step=False):

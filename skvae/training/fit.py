@@ -28,9 +28,8 @@ from skvae.training.start import STATISTICS_VALUES, decoder_variance, start_of
 ENOUGH_PER_LATENT = 10  # signals in a first `partial_fit`
 TOO_MANY_DIMS = 1.25  # dimensions of y, per latent, that a linear map cannot hold
 N_SLOPES = 32  # signals over which the slope of the decoder is averaged
-# Largest share of reconstructions in filled gaps. The share is chosen on signals that
-# filling was learned from, which favours filling: hence the factor. Without a test the
-# network was trained on them too, which favours reconstruction: hence a lower limit.
+# Largest share of reconstructions in filled gaps. Filling was learned from the signals
+# that choose it: hence a factor. Without a test the network was, too: a lower limit.
 MAX_BLEND, BLEND_FACTOR = 0.5, 3
 MAX_BLEND_TRAINED = 0.25
 USUAL_TESTS = 20  # number of tests that have as much weight as the usual share

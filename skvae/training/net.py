@@ -206,7 +206,7 @@ class VAENet(NeuralNet):
                 self.stops = self.tasks.end_epoch() or self.stops
 
     def on_train_end(self, net, **kwargs):
-        """Drop what only training needs: pickles would hold it."""
+        # Only training needs these, and pickles would hold them.
         self.forget_batches()
         self.optimizer_.zero_grad()
         for _, callback in self.callbacks_:
