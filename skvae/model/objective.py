@@ -26,8 +26,8 @@ def kl_per_dim(z_mean, z_log_var):
 def log_importance_weights(module, likelihood, weight, x, draws):
     """log p(x|z) + log p(z) - log q(z|x), (n, n_draws), in nats, for draws of z.
 
-    `draws` (n_draws, latent_dim) are standard normal. The mean over them is the ELBO, and
-    ``logsumexp - log(n_draws)`` the tighter importance-weighted bound.
+    `draws` (n_draws, latent_dim) are standard normal. The mean over draws is the ELBO,
+    and ``logsumexp - log(n_draws)`` the tighter importance-weighted bound.
     """
     z_mean, z_log_var = module.encode(x)
 

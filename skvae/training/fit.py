@@ -193,9 +193,9 @@ def set_blend(module, trained, test, decoder_std):
 def trust(net, start, test):
     """Go back from the end of training to the best weights for the signals of a test.
 
-    A network overfits few signals. The distortion of the test is about a parabola on
-    the line from the weights before training. Its minimum is averaged with the usual
-    share of the line from the closed form. Return the ratio to the closed form's.
+    On the line from the weights before training, the test's distortion is about a
+    parabola, whose minimum is averaged with the usual share of the line from the closed
+    form. Return the remaining share of the closed form's distortion.
     """
     parameters, n_tests = net.module_.trusted_parameters(), test.dataset.n_all
     end = [parameter.clone() for parameter in parameters]
