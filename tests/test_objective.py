@@ -127,7 +127,7 @@ def test_signal_and_latents_that_would_broadcast_are_refused():
 
 
 def test_free_bits_cost_nothing_and_no_more():
-    terms = Terms.of(torch.tensor([0.0, 4.0, 0.0, 0.2, 0.7]))
+    terms = Terms(*torch.tensor([0.0, 4.0, 0.0]), torch.tensor([0.2, 0.7]))
     with_bits = Objective(reconstruction_weight=1.0, free_bits=0.5).loss(terms)
     without = Objective(reconstruction_weight=1.0).loss(terms)
     assert float(with_bits - without) == pytest.approx(0.5 - 0.2)

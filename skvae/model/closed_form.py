@@ -1,8 +1,8 @@
 """The closed form that training starts from: principal components of several views.
 
-A view describes each signal: the signal itself, its features, and the target that these
-predict. All results depend on sums of products only, so a few rows may stand for many
-signals, see `skvae.model.moments`.
+The views are the signal itself, its features, and the target that both predict. All
+results depend on sums of products only, so that a few rows may stand for many signals,
+see `skvae.model.moments`.
 """
 
 from typing import NamedTuple
@@ -16,39 +16,38 @@ from skvae.model.likelihoods import MIN_SQUARED_ERROR
 from skvae.model.moments import MAX_EXACT, MIN_VARIANCE, centre, thin_svd
 from skvae.model.regression import Choice, choose, coefficients
 
-# Standard deviation below which a feature, a share of time steps, is constant.
-MIN_FEATURE_STD = 1e-5
-# Smallest noise variance, of the signals' mean variance.
-MIN_NOISE = 1e-6
+MIN_FEATURE_STD = 1e-5  # below it a feature, a share of time steps, is constant
+MIN_NOISE = 1e-6  # least noise variance, as a share of the signals' variance
 
 
 class Views(NamedTuple):
-    """Columns of `Rows`, which are 1, signal, features and target; their weights."""
+    """Numbers of columns, and weights, of the views in `Rows`."""
 
-    n_values: int  # columns of the signal
-    n_features: int  # columns of its features; the others are the target's
+    n_values: int  # of the signal, after a column of ones
+    n_features: int  # after the signal; the last columns are the target
     feature_weight: float
     label_weight: float
     classes: bool = False  # whether the target's columns are indicators of classes
 
 
 class Components(NamedTuple):
-    """Principal components of the views, and how signals follow from them.
+    """Principal components of the views, and the signals that they explain.
 
-    ``directions @ ([x, features] - mean)`` are uncorrelated scores of variance 1.
+    The scores, ``directions @ ([x, features] - mean)``, are uncorrelated and have
+    variance 1.
     """
 
     mean: np.ndarray  # (n_values + n_features,)
     directions: np.ndarray  # (n_components, n_values + n_features)
-    std: np.ndarray  # (n_components,), in the views, in scaled units of the signal
-    elsewhere: np.ndarray  # (n_components,), share of variance not in the signal's view
+    std: np.ndarray  # (n_components,), of the weighted views, in units of the signal
+    elsewhere: np.ndarray  # (n_components,), share of variance in the other views
     loadings: np.ndarray  # (n_values, n_components), regression of x on the scores
-    variance: float  # total of the signal, over its values
+    variance: float  # sum over the values of the signal
     n_samples: float
-    choice: Choice | None  # how the target is predicted
+    choice: Choice | None  # options of the regression of the target
 
     def noise(self, n_latents):
-        """Variance of a value that the first components do not explain, as in PCA."""
+        """Mean variance of a value that the first components leave, as in PCA."""
         explained = np.square(self.loadings[:, :n_latents]).sum()
         rank = min(len(self.loadings), round(self.n_samples))
         noise = (self.variance - explained) / max(1, rank - n_latents)
@@ -56,25 +55,25 @@ class Components(NamedTuple):
 
     @property
     def noise_floor(self):
-        """Smallest noise variance, with which densities stay finite."""
+        """Least noise variance, with which densities stay finite."""
         return max(MIN_NOISE * self.variance / len(self.loadings), MIN_SQUARED_ERROR)
 
     def scores(self, rows):
-        """Scores of `Rows`, (n, n_components)."""
+        """Scores (n, n_components) of the values of `Rows`."""
         inputs = rows[:, 1 : 1 + len(self.mean)] - rows[:, :1] * self.mean
         return inputs @ self.directions.T
 
     def residuals(self, rows, n_latents):
-        """Signals of `Rows` less what the first components explain, (n, n_values)."""
+        """Part (n, n_values) of signals that the first components do not explain."""
         n_values = len(self.loadings)
         x = rows[:, 1 : 1 + n_values] - rows[:, :1] * self.mean[:n_values]
         return x - self.scores(rows)[:, :n_latents] @ self.loadings[:, :n_latents].T
 
     def aligned(self, n_latents, rows, directions):
-        """The components, in the order and with the signs of those of `directions`.
+        """The components in the order, and with the signs, of earlier `directions`.
 
-        Each takes the place of the one whose scores of `rows` correlate most with its
-        own. The first `n_latents` stay the first.
+        Scores of `rows` that correlate most get the same place. The first `n_latents`
+        components stay the first.
         """
         scores = self._replace(directions=directions).scores(rows)
         scores /= np.linalg.norm(scores, axis=0).clip(min=1e-300)
@@ -82,9 +81,7 @@ class Components(NamedTuple):
         n_components = len(self.std)
         order, signs = np.arange(n_components), np.ones(n_components)
         for part in (slice(0, n_latents), slice(n_latents, n_components)):
-            own, places = linear_sum_assignment(-np.abs(products[part, part]))
-            own = own[np.argsort(places)]
-            places = np.sort(places)
+            places, own = linear_sum_assignment(-np.abs(products[part, part].T))
             order[part][: len(own)] = own + part.start
             is_negative = products[part, part][own, places] < 0
             signs[part][: len(own)] = np.where(is_negative, -1, 1)
@@ -97,7 +94,7 @@ class Components(NamedTuple):
 
 
 class LinearStart(NamedTuple):
-    """Linear maps and variances of a `ConvVAE` before training, all Tensors."""
+    """Linear maps and variances of a `ConvVAE` before training."""
 
     components: torch.Tensor  # (n_components, n_inputs)
     offset: torch.Tensor  # (n_components,)
@@ -108,17 +105,14 @@ class LinearStart(NamedTuple):
 
 
 def fit_components(blocks, views, n_components, seed, choice=None):
-    """`Components` of the signals in a list of `Rows`.
-
-    The target is predicted by `choice`, by default the best.
-    """
+    """`Components` of a list of `Rows`; by default with the best `choice`."""
     rows, mean, n_samples = centre([block.values for block in blocks])
     n_values, n_inputs = views.n_values, views.n_values + views.n_features
     inputs = rows[:, :n_inputs]
     x, features = np.split(inputs, [n_values], axis=1)
     dof = max(n_samples - 1, 1.0)
 
-    # A view is divided by the root of its total variance, and weighted.
+    # Each view is divided by the root of its total variance, then weighted.
     variance = np.square(x).sum() / dof
     is_constant = variance <= MIN_VARIANCE * np.square(mean[:n_values]).sum()
     of_x = np.full(n_values, 0.0 if is_constant else 1 / np.sqrt(variance))
@@ -128,6 +122,7 @@ def fit_components(blocks, views, n_components, seed, choice=None):
     root = np.sqrt(max(1, is_used.sum()))
     weights = np.append(of_x, of_features * (views.feature_weight / root))
     view = inputs * weights
+    slopes = np.zeros((n_inputs, 0))
     if views.label_weight:
         scale = np.append(of_x, of_features / root)
         choice = choice or choose(blocks, views, scale)
@@ -140,9 +135,7 @@ def fit_components(blocks, views, n_components, seed, choice=None):
     vectors, squares = principal_components(view, n_components, seed)
     std = np.sqrt(squares / dof)
     scores = view @ vectors.T / std
-    directions = vectors[:, :n_inputs] * weights  # of signal and features
-    if views.label_weight:
-        directions += vectors[:, n_inputs:] @ slopes.T
+    directions = vectors[:, :n_inputs] * weights + vectors[:, n_inputs:] @ slopes.T
     in_signal = np.square(vectors[:, :n_values]).sum(axis=1)
     return Components(
         mean=mean[:n_inputs],
@@ -157,11 +150,7 @@ def fit_components(blocks, views, n_components, seed, choice=None):
 
 
 def held_out_noise(blocks, views, n_latents, seed, choice=None):
-    """Variance of a value of signals that the components were not fitted on.
-
-    By K-fold cross-validation of `fit_components`, over the folds of the blocks, with
-    one degree of freedom less for each component.
-    """
+    """Noise variance of a value in folds that the components were not fitted on."""
     squared_errors = n_samples = 0.0
     for fold in sorted({block.fold for block in blocks}):
         others = [block for block in blocks if block.fold != fold]
@@ -173,14 +162,14 @@ def held_out_noise(blocks, views, n_latents, seed, choice=None):
 
 
 def linear_start(fitted, latent_dim, n_components, noise, own_noise, beta=1.0):
-    """The `LinearStart` of `Components`, with the decoder's noise variance.
+    """`LinearStart` of `Components`, for a noise variance of the decoder.
 
     Component k explains the variance g2 = ||loadings_k||^2. The latent mean is the
-    component, and the decoder are its loadings, both times
-    ``sqrt(1 - beta * own_noise / g2)``, as in probabilistic PCA, where g2 is an
-    eigenvalue (Tipping and Bishop 1999, https://doi.org/10.1111/1467-9868.00196; with
-    beta: Lucas et al. 2019, https://arxiv.org/abs/1911.02469). A component that lies
-    in other views may explain little of the signal, and is shrunk less.
+    component, and the decoder has its loadings, both times
+    ``sqrt(1 - beta * own_noise / g2)``. In probabilistic PCA g2 is an eigenvalue
+    (Tipping and Bishop 1999, https://doi.org/10.1111/1467-9868.00196; with beta: Lucas
+    et al. 2019, https://arxiv.org/abs/1911.02469). A component that lies in other views
+    explains less of the signal, and is shrunk less.
     """
     n_latents = min(latent_dim, len(fitted.std))
     loadings = fitted.loadings[:, :n_latents]
@@ -190,37 +179,27 @@ def linear_start(fitted, latent_dim, n_components, noise, own_noise, beta=1.0):
     shrinkage = np.sqrt(np.clip(1 - noise_share, 0, 1))
     gains = shrinkage * np.sqrt(explained)
 
-    # Latents and components that the data have not stay at the prior.
+    # Latents beyond the rank of the data stay at the prior.
+    more = (0, n_components - len(fitted.std)), (0, latent_dim - n_latents)
+    variances = posterior_variance(beta * noise, gains)
     start = LinearStart(
-        components=np.zeros((n_components, fitted.directions.shape[1])),
-        offset=np.zeros(n_components),
-        shrinkage=np.zeros(latent_dim),
-        variances=np.ones(latent_dim),
-        loadings=np.zeros((len(loadings), latent_dim)),
+        components=np.pad(fitted.directions, (more[0], (0, 0))),
+        offset=np.pad(-fitted.directions @ fitted.mean, more[0]),
+        shrinkage=np.pad(shrinkage, more[1]),
+        variances=np.pad(variances, more[1], constant_values=1),
+        loadings=np.pad(loadings * shrinkage, ((0, 0), more[1])),
         mean=fitted.mean[: len(loadings)],
     )
-    start.components[: len(fitted.std)] = fitted.directions
-    start.offset[: len(fitted.std)] = -fitted.directions @ fitted.mean
-    start.shrinkage[:n_latents] = shrinkage
-    start.variances[:n_latents] = posterior_variance(beta * noise, gains)
-    start.loadings[:, :n_latents] = loadings * shrinkage
     return LinearStart(*map(torch.from_numpy, start))
 
 
 def posterior_variance(noise, slopes):
-    """Variance of q(z_k|x) at which the bound is largest, (latent_dim,).
-
-    `noise` is the variance of p(x|z), times beta, and `slopes` (latent_dim,) are the
-    root mean square norms of d decode / d z_k.
-    """
+    """Best variance (latent_dim,) of q(z|x), for a noise times beta and slopes."""
     return noise / (noise + np.square(slopes))
 
 
 def principal_components(rows, n_components, seed):
-    """Directions (k, d) of the largest sums of squares of rows (n, d), and these (k,).
-
-    There are fewer than `n_components` where the others are rounding.
-    """
+    """Right singular vectors (k, d) of rows (n, d), and squared values (k,)."""
     if min(rows.shape) <= MAX_EXACT or n_components > min(rows.shape) // 4:
         u, s, vt = thin_svd(rows, n_components)
     else:

@@ -1,4 +1,4 @@
-"""Random convolutions: what happens in a signal, wherever in time it happens."""
+"""Random convolutions: features of a signal that do not depend on time."""
 
 import itertools
 import math
@@ -8,53 +8,45 @@ import torch
 from torch import nn
 
 N_TAPS = 9
-# 16 take half the time, and cost .02 of accuracy with a tenth of the labels.
-N_KERNELS = 32
+N_KERNELS = 32  # 16 take half the time, and lose .02 of accuracy with a tenth of labels
 QUANTILES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)
 MAX_SUMMED = 9  # channels that one kernel sums
 # Inputs are whole numbers up to LIMIT, which stands for LIMIT_STD standard deviations.
-# Kernels multiply them by up to 12: sums fit 16 bits.
+# A kernel multiplies them by up to 12, and the result fits 16 bits.
 LIMIT, LIMIT_STD = 2730, 8.0
-# Gains are unequal where the logarithms of the signals' spreads have a larger standard
-# deviation: load profiles have .2, and gains that move the features .5. The second is
-# that of a channel's spread to the mean of all: sensors have .5, loose electrodes .8.
+# Least standard deviations of log spreads where gains are unequal. Over signals, load
+# profiles have .2, and gains that move the features .5. Of a channel's share in the
+# spread of its signal, sensors have .5, and loose electrodes .8.
 UNEQUAL, UNEQUAL_CHANNELS = 1 / 3, 2 / 3
-# Whole numbers in a typical spread, and the least spread that a signal has in them.
+# A typical spread, and the least spread of a signal, in whole numbers.
 SPREAD_STEPS, MIN_SPREAD = 2**12, 2**4
-# A signal whose spread is smaller, relative to its largest value, is constant.
-MIN_VARIATION = 1e-6
-MAKES_ROOM = 8  # one in so many kernels makes room for level and spread
-MAX_BYTE = 2**8 - 1  # time steps that are counted in 8 bits, eight counts in a word
-LONG_ROW = 512  # masks side by side that are added up fast
-# Time steps of the signals that a CPU reads at once: few enough for its cache, and
-# enough that two threads seldom wait for each other between calls (GIL). Of so few as
-# the second, copies for all kernels at once are faster than more calls.
+MIN_VARIATION = 1e-6  # least spread of a signal that varies, as a share of its maximum
+MAKES_ROOM = 8  # one in eight kernels makes room for level and spread
+MAX_BYTE = 2**8 - 1  # time steps that 8 bits count; a word holds eight counts
+LONG_ROW = 512  # masks in a row that are added up fast
+# Time steps of signals that a CPU reads at once: they fit its cache, and two threads
+# seldom wait for each other between calls (GIL). Up to the second number, copies for
+# all kernels are faster than more calls.
 BLOCK_STEPS, FEW_STEPS = 2**18, 2**12
 
 
 class RandomConvolutions(nn.Module):
     """Shares of time steps at which random convolutions exceed thresholds.
 
-    A kernel has nine taps, three of weight 2 and six of weight -1, with zero padding,
-    at the dilations 1, 2, 4, ... up to an eighth of the signal. It reads the sum of a
-    random subset of the channels and their first differences, each divided by its
-    standard deviation. The four thresholds of a kernel and dilation are quantiles of
-    its responses to training signals.
+    A kernel has nine taps, three of weight 2 and six of weight -1, as in MiniRocket
+    (Dempster, Schmidt and Webb 2021, https://arxiv.org/abs/2012.08791). The dilations
+    are 1, 2, 4, ... up to an eighth of the signal, with zero padding. A kernel reads
+    the sum of a random subset of channels and their first differences, each divided by
+    its standard deviation. The four thresholds of a kernel and dilation are quantiles
+    of its responses to training signals.
 
-    Training signals of unequal gain are each centred on their own level and divided by
-    their own spread. Every eighth kernel is then replaced: its features say whether
-    level and spread exceed quantiles.
+    Where training signals have unequal gains, each signal is centred on its own level
+    and divided by its own spread. Indicators of level and spread above quantiles then
+    replace the features of every eighth kernel.
 
     A signal has the same features in any batch, order, thread and device, because all
-    sums are exact: responses are whole numbers of 16 bits, levels and spreads whole
-    numbers below 2**53 in float64.
-
-    torch's global generator draws the kernels and the channels that they read.
-
-    References
-    ----------
-    Dempster, Petitjean & Webb (2020), ROCKET, https://arxiv.org/abs/1910.13051
-    Dempster, Schmidt & Webb (2021), MiniRocket, https://arxiv.org/abs/2012.08791
+    sums are exact: responses are whole numbers of 16 bits, and levels and spreads are
+    whole numbers below 2**53 in float64.
     """
 
     def __init__(self, n_channels, n_timepoints):
@@ -77,9 +69,10 @@ class RandomConvolutions(nn.Module):
             "thresholds": torch.zeros(shape, dtype=torch.int16),
             "offset": torch.zeros(n_inputs, 1, 1, dtype=torch.float32),
             "scale": torch.zeros(n_inputs, 1, 1, dtype=torch.float32),
-            # The typical spread of each channel, 0 where gains are equal.
+            # Typical spread of each channel, 0 where gains are equal.
             "typical": torch.zeros(n_channels, 1, dtype=torch.float64),
-            "by_channel": torch.zeros((), dtype=torch.bool),  # whether each has a gain
+            # Whether each channel has its own gain.
+            "by_channel": torch.zeros((), dtype=torch.bool),
             "bounds": torch.zeros(n_bounds, dtype=torch.float64),
         }
         for name, values in buffers.items():
@@ -87,7 +80,6 @@ class RandomConvolutions(nn.Module):
 
     @property
     def n_features(self):
-        """``32 * n_dilations * 4``."""
         return self.thresholds.numel()
 
     @property
@@ -97,7 +89,7 @@ class RandomConvolutions(nn.Module):
 
     @torch.no_grad()
     def fit(self, x):
-        """Learn units and thresholds from signals x (n, c, t), a part of many."""
+        """Learn units and thresholds from a sample of signals x (n, c, t)."""
         self.find_gains(x)
         if self.has_own_units:
             x, measures = self.in_own_units(x)
@@ -109,7 +101,7 @@ class RandomConvolutions(nn.Module):
             self.bounds.copy_(measures[positions, columns])
         inputs = channels_and_differences(x)
         std, mean = torch.std_mean(inputs.double(), dim=(1, 2), correction=0)
-        # Also of a spread so small that float32 has no reciprocal of it.
+        # float32 has no reciprocal of a smaller spread.
         scale = torch.where(std > 1e-30, LIMIT / LIMIT_STD / std, 0.0)
         self.offset.copy_(mean[:, None, None])
         self.scale.copy_(scale[:, None, None])
@@ -123,14 +115,13 @@ class RandomConvolutions(nn.Module):
 
     @torch.no_grad()
     def forward(self, x):
-        """Features (n, n_features), shares from 0 to 1, of signals x (n, c, t)."""
+        """Features (n, n_features), from 0 to 1, of signals x (n, c, t)."""
         is_cpu = x.device.type == "cpu"
         n_blocks = -(-len(x) * x.shape[2] // BLOCK_STEPS) if is_cpu else 1
         size = 8 * -(-len(x) // (8 * n_blocks))  # masks of 8 signals fill a word
         return torch.cat([self.shares(block) for block in x.split(size)])
 
     def shares(self, x):
-        """Features of one block of signals."""
         n_timepoints = x.shape[2]
         if self.has_own_units:
             x, measures = self.in_own_units(x)
@@ -138,16 +129,16 @@ class RandomConvolutions(nn.Module):
         if self.has_own_units:
             above = (measures > self.bounds).T * n_timepoints
             counts[::MAKES_ROOM] = above.view_as(counts[::MAKES_ROOM])
-        # Times the reciprocal: a division is one on a CPU, but not on a GPU.
+        # Not divided, because GPUs divide differently.
         return counts.flatten(end_dim=2).T.float() * (1 / n_timepoints)
 
     def counts(self, x):
-        """Time steps above thresholds, (n_kernels, n_dilations, 4, n), of x."""
+        """Numbers (n_kernels, n_dilations, 4, n) of time steps above thresholds."""
         n_samples, _, n_timepoints = x.shape
         greater = functions(x).greater
         thresholds = as_array(self.thresholds)[..., None, None]
-        # Masks are added up as words of eight, fast where a row is long: `fold` steps
-        # make one. What fills up the last row is never above.
+        # Masks are added up in words of eight. `fold` time steps make a row, because
+        # long rows are fast, and zeros fill the last row.
         fold = 8 // math.gcd(8, n_samples)
         if n_samples > 1:
             fold *= -(-LONG_ROW // (fold * n_samples))
@@ -171,18 +162,14 @@ class RandomConvolutions(nn.Module):
         return counts.sum(dim=(0, 4), dtype=torch.int32)
 
     def kernels_at_once(self, x):
-        """Number of kernels whose responses to signals x (n, c, t) are in memory."""
         return min(len(self.taps), max(1, 2 * BLOCK_STEPS // (len(x) * x.shape[2])))
 
     def responses(self, x):
-        """Yield indices of k kernels and of a dilation, and responses (k, t, n).
-
-        They are whole numbers, in memory that the next ones take.
-        """
+        """Yield kernels, a dilation, and responses (k, t, n) until the next ones."""
         n_samples, _, n_timepoints = x.shape
         xp, n_at_once = functions(x), self.kernels_at_once(x)
         scaled = channels_and_differences(x).sub_(self.offset).mul_(self.scale)
-        groups = {}  # kernels by the inputs that they sum
+        groups = {}  # kernels of each subset of inputs
         for kernel, inputs in enumerate(self.inputs.tolist()):
             groups.setdefault(tuple(inputs), []).append(kernel)
         groups = list(groups.items())
@@ -192,7 +179,7 @@ class RandomConvolutions(nn.Module):
         memory = scaled.new_empty(3, *shape, dtype=torch.int16)
         q, tripled, threes = as_array(memory)
         q[:, :edge] = q[:, edge + n_timepoints :] = 0
-        # Windows of the same memory, one from each time step on.
+        # Windows of `q`, one from each time step on.
         shape = (n_groups, 2 * edge + 1, n_timepoints, n_samples)
         strides = (memory.stride(1), n_samples, n_samples, 1)
         at = as_array(memory[1].as_strided(shape, strides))
@@ -220,7 +207,7 @@ class RandomConvolutions(nn.Module):
                     yield kernels[part], i, responses
 
     def find_gains(self, x):
-        """Learn whether signals x (n, c, t) have unequal gains, and typical spreads."""
+        """Learn typical spreads of signals, and whether their gains are unequal."""
         x = x.double()
         spread = (x - x.mean(dim=2, keepdim=True)).abs().mean(dim=2)  # (n, c)
         varies = spread > MIN_VARIATION * x.abs().amax(dim=2)
@@ -238,17 +225,14 @@ class RandomConvolutions(nn.Module):
         self.typical.copy_((typical * is_unequal)[:, None])
 
     def in_own_units(self, x):
-        """Signals x (n, c, t), less their levels, over their spreads; and these.
-
-        Spreads and levels are whole numbers (n, n_bounds), the channels in turns.
-        """
+        """Signals x (n, c, t) in their own units; spreads and levels (n, n_bounds)."""
         is_alive = self.typical > 0
         steps = torch.where(is_alive, SPREAD_STEPS / self.typical, 0.0)
         x = x.double() * steps
-        # For sums below 2**53. A power of 2: ONNX graphs hold numbers in float32.
+        # So sums are below 2**53. The float32 of ONNX graphs holds a power of 2.
         limit = 2.0 ** (52 - math.ceil(math.log2(x.shape[1] * x.shape[2])))
         whole = x.round().clamp(-limit, limit)
-        # Not by a plain number, which is no division on a GPU.
+        # A Tensor, because a GPU does not really divide by a plain number.
         n_timepoints = torch.full_like(self.typical, x.shape[2])
         level = (whole.sum(dim=2, keepdim=True) / n_timepoints).round()
         spread = (whole - level).abs().sum(dim=2, keepdim=True)  # (n, c, 1)
@@ -263,17 +247,17 @@ class RandomConvolutions(nn.Module):
 
 
 def functions(x):
-    """The module for `as_array`: NumPy compares into bool ten times as fast."""
+    """NumPy on a CPU, because it compares ten times as fast; PyTorch elsewhere."""
     return np if x.device.type == "cpu" else torch
 
 
 def as_array(tensor):
-    """A tensor as the array that `functions` take, of the same memory."""
+    """A view of a tensor that `functions` take."""
     return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
 
 def std_of_known(values):
-    """Standard deviation of each column without its NaN; 0 if all are NaN."""
+    """Standard deviation of each column without NaN, or 0 if all are NaN."""
     is_known = ~values.isnan()
     n_known = is_known.sum(dim=0).clamp(min=1)
     centred = values - values.nansum(dim=0) / n_known
@@ -282,16 +266,13 @@ def std_of_known(values):
 
 @np.errstate(over="ignore", invalid="ignore")  # as PyTorch
 def whole_sums(scaled, groups):
-    """What kernels read, (g, t, n), whole numbers: sums of rows of scaled (2c, t, n).
-
-    One by one, in order: sums whose last bits no library chooses.
-    """
+    """Inputs of kernels, whole numbers (g, t, n): sums of rows of scaled (2c, t, n)."""
     summed = scaled.new_empty(len(groups), *scaled.shape[1:])
     arrays = as_array(scaled)
     for total, inputs in zip(as_array(summed), groups, strict=True):
         first, *others = itertools.compress(arrays, inputs)
         total[:] = first
-        for each in others:
+        for each in others:  # libraries differ in the last bits of a sum of all
             total += each
     factors = [1 / math.sqrt(sum(inputs)) for inputs in groups]
     summed *= summed.new_tensor(factors)[:, None, None]
@@ -299,7 +280,7 @@ def whole_sums(scaled, groups):
 
 
 def channels_and_differences(x):
-    """Channels and first differences in time, (2c, t, n), of signals x (n, c, t)."""
+    """Channels and first differences (2c, t, n) of signals x (n, c, t)."""
     n_samples, n_channels, n_timepoints = x.shape
     inputs = x.new_empty(2 * n_channels, n_timepoints, n_samples)
     channels, differences = inputs.split(n_channels)
@@ -310,17 +291,14 @@ def channels_and_differences(x):
 
 
 def sum_of_three(xp, q, step, out):
-    """Sum of q (g, t + 2 steps, n) shifted by 0, 1 and 2 steps, into out (g, t, n)."""
+    """Write the sum of q, shifted by 0, 1 and 2 steps, into out (g, t, n)."""
     n_timepoints = q.shape[1] - 2 * step
     xp.add(q[:, :n_timepoints], q[:, step : step + n_timepoints], out=out)
     out += q[:, 2 * step :]
 
 
 def sum_of_taps(xp, at, nine, rows, windows, out):
-    """Responses (k, t, n): three windows of each row, less the sum of its nine taps.
-
-    Rows (k,) are those of `at` and `nine`, and windows (k, 3) those in ``at[row]``.
-    """
+    """Responses (k, t, n): windows (k, 3) of `at`, less `nine`, at rows (k,)."""
     if at.shape[2] * at.shape[3] <= FEW_STEPS:
         a, b, c = windows.T
         responses = at[rows, a]

@@ -1,4 +1,4 @@
-"""Gaps: missing values of signals, and how they widen the latents' posterior."""
+"""Gaps in signals: how to fill them, and the posterior that they widen."""
 
 import numpy as np
 import torch
@@ -7,36 +7,34 @@ from torch import nn
 from skvae.model.moments import thin_svd
 from skvae.model.noise import MIN_WHITE_STD, Sources, mean_measured, sources_of
 
-# Components, at most; and values, and signals, that each is worth.
+# Largest number of components; least numbers of values and signals for each.
 MAX_COMPONENTS, VALUES_PER_COMPONENT, SIGNALS_PER_COMPONENT = 32, 3, 6
-# Components of each round of filling and learning, where training signals have gaps:
-# many at once would explain what the first filling made up.
+# Components in each round of filling and learning, where training signals have gaps.
+# More in the first rounds would explain what the first filling made up.
 ROUNDS = (1, 1, 3, 8, MAX_COMPONENTS)
-FIRST_CORRELATION = 0.97  # of the noise over one time step, before it is known
-MIN_STD = 1e-4  # least standard deviation of white noise, of that of the signals
-# Factor of a signal's periodic part in the search of components, which are then more
-# those of all periods; and how much more alike periods are than halves of them.
+FIRST_CORRELATION = 0.97  # first guess for the noise, over one time step
+MIN_STD = 1e-4  # least standard deviation of white noise, as a share of the signals'
+# Weight of a signal's periodic part in the search for components, and the least gain in
+# likeness after a whole period.
 REPEATED, MIN_LIKENESS = 1.2, 0.3
-MAX_EXCESS = 4.0  # largest ratio of errors to expected ones, and its reciprocal
-CHOICE_VALUES = 2**16  # values that the number of rounds is chosen by, in 64 signals
-# Values of the signals that lose some as a test; signals, at least and at most.
+MAX_EXCESS = 4.0  # largest ratio of errors to expected ones; the least is 1 / 4
+CHOICE_VALUES = 2**16  # values, in 64 signals or more, that choose the number of rounds
+# Values in the signals that lose some as a test; least and largest number of signals.
 TRIED_VALUES, MIN_TRIED, MAX_TRIED = 2**14, 16, 32
-# Numbers of signals that are filled together; and channels, with more of which a
-# signal's last bits depend on the others of its band.
+# Numbers in the arrays of signals that are filled together. With more channels than the
+# second, a signal's last bits would depend on the others.
 FILLED_NUMBERS, MAX_TOGETHER = 2**17, 8
 
 
 class GapFiller(nn.Module):
-    """Fill missing values by their expectation, given the measured ones of a signal.
+    """Fill missing values by their expectation, given a signal's measured values.
 
     A signal is ``mean + loadings @ z + mixing @ s + e``. As in probabilistic PCA,
-    z ~ N(0, I). The noise has two parts. s has one source for each channel, correlated
+    z ~ N(0, I). The noise has two parts: s has one source for each channel, correlated
     by ``correlation**d`` over d time steps, and e is white with variances ``white``. So
-    the edges and the other channels bridge a short gap, and a long one is filled by
-    the usual course of such signals. Where training signals have gaps, filling them and
-    learning from them take turns, as in expectation and maximisation (Roweis 1998, EM
-    algorithms for PCA, section 4,
-    https://papers.nips.cc/paper/1398-em-algorithms-for-pca-and-spca).
+    edges and other channels bridge a short gap, and the usual course of signals fills a
+    long one. Where training signals have gaps, filling and learning take turns (Roweis
+    1998, section 4, https://papers.nips.cc/paper/1398-em-algorithms-for-pca-and-spca).
     """
 
     def __init__(self, n_channels, n_timepoints):
@@ -50,18 +48,16 @@ class GapFiller(nn.Module):
         self.register_buffer("correlation", torch.zeros(n_channels))
         self.register_buffer("white", torch.ones(n_channels))
         self.register_buffer("excess", torch.ones(()))
-        # Share of the reconstruction in what is filled, see `ConvVAE.impute`.
-        self.register_buffer("blend", torch.zeros(()))
-        self.float()  # whatever the default dtype is
+        self.register_buffer("blend", torch.zeros(()))  # see `ConvVAE.impute`
+        self.float()  # also with another default dtype
 
     def set(self, **arrays):
-        """Set buffers."""
         for name, values in arrays.items():
             self.get_buffer(name).copy_(torch.from_numpy(np.asarray(values)))
 
     @torch.no_grad()
     def fit(self, x, seed=0):
-        """Learn from signals x (n, c, t), in each channel of which values are known."""
+        """Learn from signals x (n, c, t), with measured values in each channel."""
         x = x.double().cpu()
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(x))
@@ -69,7 +65,7 @@ class GapFiller(nn.Module):
             excess = self.excess_in_blocks(x[order])
             self.learn(x, order)
         else:
-            # Those with gaps first: their gaps are the test of the others.
+            # Signals with gaps come first, because their gaps are the test.
             is_whole = ~x.isnan().flatten(1).any(dim=1).numpy()
             first = order[np.argsort(is_whole[order], kind="stable")]
             first = first[: max(64, CHOICE_VALUES // x[0].numel())]
@@ -81,23 +77,16 @@ class GapFiller(nn.Module):
         return self
 
     def excess_in_blocks(self, x):
-        """The `excess` in a part of whole signals x (n, c, t), learned from the others.
-
-        The part loses a fifth of its time steps.
-        """
+        """The `excess` where a part of x, whole signals, loses a fifth of its steps."""
         self.set(excess=1.0)
-        n_tests = min(len(x) // 4, n_tried(x[0].numel()))
-        if n_tests == 0:
+        tests, x = x.tensor_split([min(len(x) // 4, n_tried(x[0].numel()))])
+        if not len(tests):
             return 1.0
-        tests, x = x[:n_tests], x[n_tests:]
         self.learn(x, np.arange(len(x)))
         return self.errors(tests, without_blocks(tests))[1]
 
     def choose_rounds(self, x, rng):
-        """The best number of rounds, and its `excess`, for signals x (n, c, t).
-
-        These, in random order, lose values beyond their own gaps.
-        """
+        """The best number of rounds, and its `excess`, where x gets more gaps."""
         less = with_more_gaps(x, rng)
         is_tested = (less.isnan() & ~x.isnan()).flatten(1).any(dim=1)
         self.start(less)
@@ -111,21 +100,18 @@ class GapFiller(nn.Module):
         return 1 + last, excesses[last]
 
     def errors(self, x, less):
-        """Errors (n, c, t) in values of x that `less` has not, 0 elsewhere; the excess.
-
-        The excess is their root mean square, in units of the expected one, within
-        limits: it would be infinite where a channel was constant in training.
-        """
+        """Errors (n, c, t) of lost values, and their ratio to expected errors."""
         filled, std = self(less, return_std=True).unbind(1)
         is_lost = less.isnan() & ~x.isnan()
         errors = torch.where(is_lost, filled - x, 0.0)
         if not is_lost.any():
             return errors, 1.0
         excess = float((errors / std)[is_lost].square().mean().sqrt())
+        # A channel that is constant in training has no expected error.
         return errors, min(max(excess, 1 / MAX_EXCESS), MAX_EXCESS)
 
     def start(self, x):
-        """Set the model to noise around the mean of signals x (n, c, t)."""
+        """Set the model to noise around the mean of x."""
         x = x.numpy()
         mean = mean_signal(x)
         variance = mean_measured(np.square(x - mean), axis=(0, 2)).clip(min=1e-30)
@@ -139,10 +125,10 @@ class GapFiller(nn.Module):
         )
 
     def learn(self, x, order, n_components=MAX_COMPONENTS):
-        """Set the model to signals x (n, c, t), filled by the model so far.
+        """Fit the model to signals x (n, c, t), which it fills first.
 
-        The noise, and what the components explain, are those of each half of the
-        signals, in this order, by the components of the other half.
+        Components of one half of the signals, in this order, give the noise and the
+        explained variance of the other half.
         """
         is_missing, x = x.isnan().numpy(), self(x).numpy()
         n_samples, *shape = x.shape
@@ -164,27 +150,21 @@ class GapFiller(nn.Module):
             explained[: len(of_other)] += np.square(scores).sum(axis=0)
         noise = noise.reshape(x.shape)
         noise[is_missing] = np.nan
-        # Noise has a share in the scores, too.
+        # Scores hold noise, too.
         explained = explained / n_samples - np.nanmean(np.square(noise))
         gains = np.sqrt(explained[: len(directions)].clip(min=0))
         loadings = np.zeros(self.loadings.shape)
         loadings[..., : len(gains)] = (directions.T * gains).reshape(*shape, -1)
         mixing, correlation, white = sources_of(noise)
-        floor = max((MIN_STD * rows.std()) ** 2, 1e-30)
-        self.set(
-            mean=mean,
-            loadings=loadings,
-            mixing=mixing,
-            correlation=correlation,
-            white=np.maximum(white, floor),
-        )
+        white = np.maximum(white, max((MIN_STD * rows.std()) ** 2, 1e-30))
+        self.set(mean=mean, loadings=loadings, mixing=mixing)
+        self.set(correlation=correlation, white=white)
 
     @torch.no_grad()
     def forward(self, x, return_std=False):
-        """Signals x (n, c, t) with their missing values, NaN, filled; or x itself.
+        """Signals x (n, c, t) with NaN filled, on the CPU; x itself without any NaN.
 
-        With `return_std` (n, 2, c, t): these, and the standard deviation of each value.
-        Each signal is filled by itself, on the CPU.
+        With `return_std` (n, 2, c, t): values and their standard deviations.
         """
         is_missing = x.isnan()
         filled = torch.stack([x, torch.zeros_like(x)], dim=1) if return_std else x
@@ -209,13 +189,13 @@ class GapFiller(nn.Module):
 
 
 def fill(x, mean, loadings, mixing, correlation, white, excess, return_std=False):
-    """As `GapFiller.forward`, of ndarrays of float64, time before channels.
+    """As `GapFiller.forward`, for float64 ndarrays (n, t, c).
 
-    z follows by generalised least squares: the expected noise is taken out of the
-    loadings and of the signal x (n, t, c). What z does not explain of x has noise, too.
+    Generalised least squares give z: the expected noise is taken out of the loadings
+    and of the signal. The residual of the signal has expected noise, too.
     """
     is_missing, n_components = np.isnan(x), loadings.shape[2]
-    columns = np.empty((*x.shape, n_components + 1))  # the loadings, and the signal
+    columns = np.empty((*x.shape, n_components + 1))  # loadings and signal
     columns[..., :-1] = loadings
     columns[..., -1] = np.where(is_missing, 0.0, x - mean)
     weight = ~is_missing[..., None] / np.sqrt(white)[:, None]
@@ -242,18 +222,18 @@ def fill(x, mean, loadings, mixing, correlation, white, excess, return_std=False
 
 
 def inner(x, y):
-    """Inner products of the columns of x and y (n, t, c, m), (n, m, m)."""
+    """Inner products (n, m, m) of the columns of x and y (n, t, c, m)."""
     x, y = (values.reshape(len(values), -1, values.shape[3]) for values in (x, y))
     return x.swapaxes(1, 2) @ y
 
 
 def n_tried(n_values):
-    """Number of signals, of so many values each, that test how gaps are filled."""
+    """Number of signals, of `n_values` each, that test the filling."""
     return min(max(TRIED_VALUES // n_values, MIN_TRIED), MAX_TRIED)
 
 
 def without_blocks(x):
-    """Signals x (n, c, t) that lack a fifth of their time steps, each another."""
+    """Signals x (n, c, t), each without another fifth of its time steps."""
     length = -(-x.shape[2] // 5)
     starts = torch.linspace(0, x.shape[2] - length, len(x), dtype=torch.float32).long()
     after = torch.arange(x.shape[2]) - starts[:, None, None]  # (n, 1, t)
@@ -261,43 +241,34 @@ def without_blocks(x):
 
 
 def with_more_gaps(x, rng):
-    """Signals x (n, c, t), half of which have the gaps of another one, too.
-
-    At least half of the values of a signal stay.
-    """
+    """Signals x (n, c, t), half of them with the gaps of another one, too."""
     is_missing = x.isnan().numpy()
     patterns = is_missing[is_missing.any(axis=(1, 2))]
     more = patterns[rng.integers(len(patterns), size=len(x))]
     more[rng.permutation(len(x))[len(x) // 2 :]] = False
     n_staying = (~is_missing & ~more).sum(axis=(1, 2))
-    more[2 * n_staying < (~is_missing).sum(axis=(1, 2))] = False
+    more[2 * n_staying < (~is_missing).sum(axis=(1, 2))] = False  # too few would stay
     return torch.where(torch.from_numpy(more), torch.nan, x)
 
 
 def last_of_best(errors):
-    """Index of the last of errors (m, n) that are not clearly larger than the best.
-
-    Clearly: by more than the standard error of the sum over n signals.
-    """
+    """Last row of errors (m, n) whose sum is within a standard error of the best."""
     more = errors - errors[errors.sum(axis=1).argmin()]
     total, squares = more.sum(axis=1), np.square(more).sum(axis=1)
     return int(np.flatnonzero(np.square(total) <= squares)[-1])
 
 
 def mean_signal(x):
-    """Mean of the measured values at each time step, (c, t), of signals x (n, c, t).
-
-    A time step that no signal has takes the mean of its neighbours.
-    """
+    """Mean (c, t) of the measured values, interpolated where no signal has any."""
     mean, time = mean_measured(x, axis=0), np.arange(x.shape[2])
     for channel, known in zip(mean, (~np.isnan(x)).any(axis=0), strict=True):
         if known.any():
-            channel[~known] = np.interp(time[~known], time[known], channel[known])
+            channel[:] = np.interp(time, time[known], channel[known])
     return mean
 
 
 def repeated(x):
-    """Signals x (n, c, t), each time step the mean of those a period apart, or 0."""
+    """Periodic part of signals x (n, c, t): means over periods, or 0 without any."""
     n_samples, n_channels, n_timepoints = x.shape
     period = period_of(x)
     if not period:
@@ -310,38 +281,34 @@ def repeated(x):
 
 
 def period_of(x):
-    """Time steps after which signals x (n, c, t), of mean 0, repeat; 0 if they do not.
-
-    At least four periods fit in. Signals are most alike after a period, compared with
-    half a period earlier and later.
-    """
+    """Time steps in a period of x (n, c, t), of mean 0; 0 without a period."""
     n_timepoints = x.shape[2]
     power = np.square(np.abs(np.fft.rfft(x, 2 * n_timepoints))).sum(axis=(0, 1))
     likeness = np.fft.irfft(power)[:n_timepoints] / np.arange(n_timepoints, 0, -1)
     gain = np.zeros(n_timepoints // 4 + 2)  # in likeness, of each period
-    for period in range(2, len(gain) - 1):
+    for period in range(2, len(gain) - 1):  # four or more fit in
         lags = np.arange(period, n_timepoints - period // 2, period)
         around = (likeness[lags - period // 2] + likeness[lags + period // 2]) / 2
         gain[period] = np.average(likeness[lags] - around, weights=n_timepoints - lags)
-    # The first peak: the others are multiples of it.
+    # Later peaks are multiples of the first.
     is_peak = (gain[1:-1] >= gain[:-2]) & (gain[1:-1] >= gain[2:])
     is_peak &= gain[1:-1] > max(MIN_LIKENESS * likeness[0], 0.9 * gain.max())
     return int(np.flatnonzero(is_peak)[0]) + 1 if is_peak.any() else 0
 
 
 def conditioned_on_measured(z_mean, z_log_var, x, filled, x_hat, loadings, noise):
-    """q(z|x) of signals x with gaps: its mean (n, k), and a Cholesky factor (n, k, k).
+    """Mean (n, k) and Cholesky factor (n, k, k) of q(z|x) for signals x with gaps.
 
-    `z_mean` and `z_log_var` are those of the filled signals, the filled values of which
-    are taken back out. This is exact where encoder and decoder are those of
-    probabilistic PCA (Tipping and Bishop 1999,
-    https://doi.org/10.1111/1467-9868.00196). `x_hat` is decoded from `z_mean`, by a
-    linear decoder of the `loadings` (c * t, k); `noise` is the variance of a value.
+    `z_mean` and `z_log_var` encode the filled signals, and their filled values are
+    taken back out. This is exact where encoder and decoder are those of probabilistic
+    PCA (Tipping and Bishop 1999, https://doi.org/10.1111/1467-9868.00196). `x_hat` is
+    decoded from `z_mean` by linear `loadings` (c * t, k), and `noise` is the variance
+    of a value.
     """
     is_missing = x.isnan().flatten(1)
     loadings, x_hat, filled = loadings.double(), x_hat.double(), filled.double()
     prior = torch.eye(loadings.shape[1]).to(loadings)
-    # Information of each value on the latents, (c * t, k * k).
+    # (c * t, k * k): the precision that each value adds.
     per_value = (loadings[:, :, None] * loadings[:, None] / noise).flatten(1)
     measured = (~is_missing).double() @ per_value
     precision = prior + measured.unflatten(1, prior.shape)

@@ -1,15 +1,13 @@
-"""Layers for signals of any length, and their first weights."""
+"""Layers for signals of any length, and their initial weights."""
 
 import torch
 from torch import nn
 
 
 class AlignedLinear(nn.Linear):
-    """Linear layer that gives a sample the same bits at any place in a batch.
+    """Linear layer whose output for a sample has the same bits in any batch.
 
-    Matrix kernels sum a row in an order that depends on its place in memory, and treat
-    a single output apart. In evaluation, zeros fill inputs and outputs up to multiples
-    of 16, 64 bytes.
+    The order of a sum depends on its place in memory, so zeros pad it to 64 bytes.
     """
 
     def __init__(self, n_in, n_out):
@@ -25,15 +23,13 @@ class AlignedLinear(nn.Linear):
 
 
 class SameConv(nn.Conv2d):
-    """Convolution of (n, c, 1, t) to length ``ceil(t / stride)``.
-
-    The padding is TensorFlow's ``same``: half before, the odd one after.
-    """
+    """Convolution of (n, c, 1, t) to length ``ceil(t / stride)``, as in Keras."""
 
     def __init__(self, n_in, n_out, kernel_size, stride, n_timepoints):
         left, right = same_padding(n_timepoints, kernel_size, stride)
-        own = {"padding": (0, left if left == right else 0), "dtype": torch.float32}
-        super().__init__(n_in, n_out, (1, kernel_size), (1, stride), **own)
+        sizes = (n_in, n_out, (1, kernel_size), (1, stride))
+        padding = (0, left if left == right else 0)
+        super().__init__(*sizes, padding=padding, dtype=torch.float32)
         self.pad = nn.Identity() if left == right else nn.ZeroPad2d((left, right, 0, 0))
 
     def forward(self, h):
@@ -47,15 +43,9 @@ class SameConvTranspose(nn.ConvTranspose2d):
         left, _ = same_padding(n_timepoints, kernel_size, stride)
         n_steps = -(-n_timepoints // stride)
         shortfall = n_timepoints + 2 * left - (n_steps - 1) * stride - kernel_size
-        super().__init__(
-            n_in,
-            n_out,
-            (1, kernel_size),
-            stride=(1, stride),
-            padding=(0, left),
-            output_padding=(0, max(0, shortfall)),
-            dtype=torch.float32,
-        )
+        own = {"padding": (0, left), "output_padding": (0, max(0, shortfall))}
+        sizes = (n_in, n_out, (1, kernel_size), (1, stride))
+        super().__init__(*sizes, **own, dtype=torch.float32)
         self.n_timepoints = n_timepoints
 
     def forward(self, h):
@@ -64,12 +54,7 @@ class SameConvTranspose(nn.ConvTranspose2d):
 
 
 class Dropout(nn.Dropout):
-    """Dropout whose mask on a CPU takes 16 random bits a value.
-
-    PyTorch draws a double for each value, with which an epoch of the thread's final
-    network takes 1.2 times as long. The probability is rounded to a multiple of
-    1 / 65536, and the scale is exact for it.
-    """
+    """Dropout with 16 random bits a value on a CPU: PyTorch's double is slower."""
 
     def forward(self, h):
         if not self.training or h.device.type != "cpu":
@@ -78,17 +63,17 @@ class Dropout(nn.Dropout):
         bits = torch.empty(-(-h.numel() // 4), dtype=torch.int64)
         bits = bits.random_(-(2**63), None).view(torch.int16)[: h.numel()]
         kept = (bits >= n_dropped - 2**15).view(torch.int8)
-        kept = kept.as_strided(h.shape, h.stride())  # h came dense out of a layer
+        kept = kept.as_strided(h.shape, h.stride())  # a layer's output is dense
         return (h * kept).mul_(2**16 / (2**16 - n_dropped))
 
 
 def stack(layers, batch_norm=False, dropout=0.0):
-    """Each of the layers with a ReLU and, if asked for, BatchNorm and dropout."""
+    """Layers, each followed by a ReLU, and optionally BatchNorm and dropout."""
     stacked = nn.Sequential()
     for layer in layers:
         is_dense = isinstance(layer, nn.Linear)
         stacked.append(layer)
-        stacked.append(nn.ReLU(inplace=True))  # no gradient needs its input
+        stacked.append(nn.ReLU(inplace=True))  # its gradient needs its output only
         if batch_norm:
             norm = nn.BatchNorm1d if is_dense else nn.BatchNorm2d
             stacked.append(norm(layer.bias.numel(), dtype=torch.float32))
@@ -98,18 +83,17 @@ def stack(layers, batch_norm=False, dropout=0.0):
 
 
 def same_padding(n_timepoints, kernel_size, stride):
-    """Zeros before and after a signal whose convolution has length ceil(t / stride)."""
+    """Zeros before and after a signal: half of them, and the odd one after."""
     n_steps = -(-n_timepoints // stride)
     total = max(0, (n_steps - 1) * stride + kernel_size - n_timepoints)
     return total // 2, total - total // 2
 
 
 def draw_weights(module, init):
-    """Draw the first weights of all layers in a module.
+    """Draw the initial weights of all layers in a module, with zero biases.
 
-    "he" is He-normal (He et al. 2015), where an output of a transposed convolution
-    reads one in `stride` of its weights. "glorot" is Glorot-uniform (Glorot and Bengio
-    2010), as in Keras. Both have zero biases. "torch" leaves PyTorch's draws.
+    "he" is He-normal (He et al. 2015), "glorot" is Glorot-uniform (Glorot and Bengio
+    2010) as in Keras, and "torch" leaves PyTorch's weights and biases.
     """
     for layer in module.modules():
         is_weighted = isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))
@@ -117,6 +101,7 @@ def draw_weights(module, init):
             continue
         fan_in = layer.weight[0].numel()
         if isinstance(layer, nn.ConvTranspose2d):
+            # An output reads one in `stride` of the weights.
             fan_in = layer.weight[:, 0].numel() / layer.stride[1]
         if init == "he":
             nn.init.normal_(layer.weight, std=(2 / fan_in) ** 0.5)

@@ -5,49 +5,35 @@ import math
 import torch
 import torch.nn.functional as F
 
-# Least mean distortion of a value, in scaled units: the optimal weight of a perfect
-# reconstruction stays finite.
+# Least mean errors of a value, in scaled units: the optimal weight stays finite.
 MIN_SQUARED_ERROR = 1e-8
 MIN_ABSOLUTE_ERROR = 1e-4
 
 
 class Likelihood:
-    """Density p(x|z) of signals x (n, c, t) whose mean is x_hat, in scaled units.
+    """Density p(x|z) of scaled signals x (n, c, t) with mean x_hat.
 
-    Its logarithm is ``log_normalizer(weight, n_values) - weight * distortion``. Each
-    likelihood has these methods; `n_values` is the number of measured values of a
-    signal, a mean over signals, and it and `mean_distortion` are floats or Tensors:
-
-    errors(x_hat, x)
-        Error of each value, of the shape of x; `distortion` is their sum.
-    optimal_weight(mean_distortion, n_values)
-        Weight at which the likelihood is largest (Rybkin, Daniilidis and Levine 2021,
-        https://arxiv.org/abs/2006.13202), finite also without any error.
-    log_normalizer(weight, n_values)
-        Nats per signal.
-    expected_distortion(variance, n_values)
-        Mean distortion of a signal whose errors are normal, with this variance.
-    std(weight, x_hat)
-        Standard deviation of p(x|z) at each value.
-    sample(rng, x_hat, weight)
-        Draw from p(x|z), an ndarray as x_hat, by a NumPy Generator.
+    Its logarithm is ``log_normalizer(weight, n_values) - weight * distortion``, for
+    `n_values` measured values of a signal. The distortion is the sum of `errors`.
+    `optimal_weight` maximises the likelihood (Rybkin, Daniilidis and Levine 2021,
+    https://arxiv.org/abs/2006.13202). `expected_distortion` is that of normal errors.
+    `std` and `sample` are the standard deviation of p(x|z) and draws from it.
     """
 
     is_unit_range = False  # whether x is in [0, 1], and the decoder ends in a sigmoid
     is_gaussian = False  # whether the distortion is the squared error
 
     def distortion(self, x_hat, x):
-        """Sum of the errors of each signal, (n,), over measured values of x."""
+        """Sum (n,) of the errors of measured values."""
         check_same_shape("x_hat", x_hat, "x", x)
         errors = self.errors(x_hat, x.nan_to_num()) * ~x.isnan()
         return errors.flatten(1).sum(dim=1)
 
     def log_prob(self, x_hat, x, weight):
-        """log p(x|z) of each signal, (n,), in nats, with all constants."""
+        """log p(x|z), (n,), in nats, with all constants."""
         return self.log_density(self.distortion(x_hat, x), x, weight)
 
     def log_density(self, distortion, x, weight):
-        """log p(x|z) of each signal, (n,), from its distortion."""
         constant = self.log_normalizer(weight, count_measured(x).double())
         return constant.to(distortion.dtype) - weight * distortion
 
@@ -100,16 +86,16 @@ class Laplace(Likelihood):
 
 
 class Bernoulli(Likelihood):
-    """Binary cross-entropy, the negative log-likelihood: its optimal weight is 1."""
+    """Binary cross-entropy, which is -log p(x|z); so its optimal weight is 1."""
 
     is_unit_range = True
 
     def errors(self, x_hat, x):
-        # Signals that were not trained on may exceed the range scaled to [0, 1].
+        # New signals may exceed the range that training signals are scaled to.
         return F.binary_cross_entropy(x_hat, x.clamp(0, 1), reduction="none")
 
     def log_prob(self, x_hat, x, weight):
-        return -self.distortion(x_hat, x)  # the weight is the objective's, not p's
+        return -self.distortion(x_hat, x)  # the weight is not a part of p(x|z)
 
     def optimal_weight(self, mean_distortion, n_values):
         return 1.0
@@ -118,7 +104,7 @@ class Bernoulli(Likelihood):
         return 0.0
 
     def expected_distortion(self, variance, n_values):
-        return 0.0  # no weight depends on it
+        return 0.0  # only weights depend on it
 
     def std(self, weight, x_hat):
         return (x_hat * (1 - x_hat)) ** 0.5
@@ -131,7 +117,7 @@ LIKELIHOODS = {"gaussian": Gaussian(), "laplace": Laplace(), "bernoulli": Bernou
 
 
 def count_measured(x):
-    """Values of each sample that are not NaN, (n,), of x (n, c, t)."""
+    """Number (n,) of values that are not NaN, of x (n, c, t)."""
     return (~x.isnan()).flatten(1).sum(dim=1)
 
 
@@ -140,13 +126,12 @@ def log(value):
 
 
 def at_least(value, floor):
-    if isinstance(value, torch.Tensor):
-        return value.clamp(min=floor)
-    return max(value, floor)
+    is_tensor = isinstance(value, torch.Tensor)
+    return value.clamp(min=floor) if is_tensor else max(value, floor)
 
 
 def check_same_shape(name, value, other_name, other):
-    """Raise a ValueError where broadcasting would give a wrong loss in silence."""
+    """Refuse to broadcast, which would give a wrong loss in silence."""
     if value.shape != other.shape:
         raise ValueError(
             f"{name} has shape {tuple(value.shape)} and {other_name} has shape "

@@ -1,4 +1,4 @@
-"""Signals as rows of numbers or, of many, as sums of their products, which add up."""
+"""Signals as rows of numbers, or as sums of products where there are many."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -11,33 +11,29 @@ from sklearn.utils import gen_batches, murmurhash3_32
 
 from skvae.distributed import from_all, rank, shared_errors, sum_over_processes
 
-# Values that are kept as rows. Of more, sums of products are taken, or a random part
-# where a signal has more columns than the second number.
+# More values than the first number are kept as sums of products, or as a random part if
+# a signal has more columns than the second number.
 MAX_VALUES, MAX_WIDTH = 2**23, 2**11
-MAX_PATTERNS = 4  # combinations of known targets, each with sums of its own in a fold
+MAX_PATTERNS = 4  # combinations of known targets that have sums of their own
 N_ADDED = 4096  # signals whose products are added up at a time
 N_FOLDS = 5
-# Variance that is rounding: of a component, relative to the largest one's; of a
-# signal, to its mean square.
+# Variance that is rounding, relative to the largest component's, or to the mean square.
 MIN_VARIANCE = 1e-12
 MAX_EXACT = 600  # rows or columns up to which decompositions are exact
 
 
 class Rows(NamedTuple):
-    """Signals, of all processes, of one fold and with the same known targets."""
+    """Signals of all processes in one fold, with the same known targets."""
 
-    values: np.ndarray  # (n_rows, 1 + n_values), float64: 1 and what is known of a
-    # signal, or any rows with the same sums of products
+    # Float64 rows of 1, signal, features and target; or rows with the same sums of
+    # products. An unknown target is 0.
+    values: np.ndarray  # (n_rows, n_columns)
     fold: int
-    known: tuple  # of bool: which targets, the last columns, are known; others are 0
+    known: tuple  # a bool for each target, the last columns
 
 
 def merge(blocks, others):
-    """`Rows` with the sums of both lists, at most as many as columns of each kind.
-
-    The triangular factor of rows has the same sums of products. Of wide rows a random
-    part is kept, which then counts for all.
-    """
+    """`Rows` with the sums of products of both lists, at most one row a column."""
     merged = {}
     for values, *kind in (*blocks, *others):
         merged.setdefault(tuple(kind), []).append(values)
@@ -45,7 +41,7 @@ def merge(blocks, others):
         values = np.concatenate(parts)
         width = values.shape[1]
         limit = max(64, MAX_VALUES // (width * N_FOLDS))
-        if width > MAX_WIDTH and len(values) > limit:
+        if width > MAX_WIDTH and len(values) > limit:  # a random part stands for all
             kept = np.random.RandomState(len(values)).permutation(len(values))[:limit]
             values = values[kept] * np.sqrt(len(values) / limit)
         elif len(values) > width:
@@ -58,18 +54,15 @@ def merge(blocks, others):
 class Sums:
     """Count, mean and products of centred rows (n, d), in float64.
 
-    References
-    ----------
-    Chan, Golub & LeVeque (1983), https://doi.org/10.1080/00031305.1983.10483115
+    See Chan, Golub and LeVeque (1983), https://doi.org/10.1080/00031305.1983.10483115.
     """
 
     def __init__(self, width):
         self.n = 0.0
         self.mean = np.zeros(width)
-        self.products = np.zeros((width, width))  # (d, d), of which the upper triangle
+        self.products = np.zeros((width, width))  # its upper triangle counts
 
     def add(self, values):
-        """Add more rows (n, d)."""
         values = values.astype(np.float64)
         mean = values.mean(axis=0)
         values -= mean
@@ -93,7 +86,7 @@ class Sums:
         return total
 
     def rows(self):
-        """Rows (d, d) with the same sums: one of the mean, and a root of products."""
+        """Rows (d, d) with the same sums: the scaled mean, and a root of products."""
         scale = np.sqrt(np.maximum(self.products.diagonal(), 0.0))
         inverse = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1.0), 0.0)
         correlations = self.products * np.outer(inverse, inverse)
@@ -101,7 +94,7 @@ class Sums:
         order -= 1
         rows = np.zeros_like(correlations)
         rows[0] = np.sqrt(self.n) * self.mean
-        # One less than there are columns: the constant has no variance.
+        # The constant has no variance, so the last row is 0.
         rows[1:, order] = np.triu(root.T)[:-1] * scale[order]
         rows[1 + rank :] = 0.0
         return rows
@@ -110,9 +103,8 @@ class Sums:
 def gather(read, width, known, seed):
     """Read signals once, into a list of `Rows` of random folds.
 
-    ``read(index)`` gives values as in `Rows`, with `width` columns, of any float dtype.
-    It reads the signals of this process, of which the targets `known` (n_samples,
-    n_targets) are known. The folds of all signals do not depend on the processes.
+    ``read(index)`` gives values of this process's signals, with `width` columns as in
+    `Rows`. `known` (n_samples, n_targets) marks their known targets.
     """
     counts = from_all(len(known))
     n_before, n_all = sum(counts[: rank()]), sum(counts)
@@ -120,7 +112,7 @@ def gather(read, width, known, seed):
     patterns, kinds = patterns_of(known)
     can_sum = width <= MAX_WIDTH and len(patterns) <= MAX_PATTERNS
     if can_sum and n_all * width > MAX_VALUES:
-        # In turns, begun anew each time: a permutation of a billion does not fit.
+        # Each turn has all folds once: a permutation of a billion does not fit.
         turns, place = np.divmod(np.arange(own.start, own.stop), N_FOLDS)
         turns = murmurhash3_32(turns.astype(np.int32), seed, positive=True)
         return gather_sums(read, width, patterns, kinds, (place + turns) % N_FOLDS)
@@ -129,7 +121,7 @@ def gather(read, width, known, seed):
         order = order[: max(2 * N_FOLDS, MAX_VALUES // width)]
     n_folds = max(1, min(N_FOLDS, len(order)))
     folds = np.full(n_all, -1)
-    # By the seed, so that small parts, one after the other, do not fill the first fold.
+    # The seed shifts the numbers, because small calls would fill the first fold.
     numbers = (np.arange(n_folds) + seed) % N_FOLDS
     for fold, part in zip(numbers, np.array_split(order, n_folds), strict=True):
         folds[part] = fold
@@ -147,7 +139,7 @@ def gather(read, width, known, seed):
 
 
 def patterns_of(known):
-    """Which targets are known together, tuples, and the index of each row's (n,)."""
+    """Combinations of known targets, as tuples, and the index (n,) of each row's."""
     rows = np.column_stack([np.ones(len(known), dtype=bool), known])
     own, kinds = np.unique(rows, axis=0, return_inverse=True)
     own = [tuple(pattern) for pattern in own[:, 1:].tolist()]
@@ -157,15 +149,10 @@ def patterns_of(known):
 
 
 def gather_sums(read, width, patterns, kinds, folds):
-    """`Rows` with the sums of all signals, which are read in batches.
-
-    A thread adds up the products of one batch while the next is read.
-    """
+    """`Rows` of sums. A thread adds up one batch while the next is read."""
     kinds = len(patterns) * folds + kinds
-    sums = {
-        kind: Sums(width)
-        for kind in sorted(set().union(*from_all(set(kinds.tolist()))))
-    }
+    all_kinds = sorted(set().union(*from_all(set(kinds.tolist()))))
+    sums = {kind: Sums(width) for kind in all_kinds}
 
     def add(values, kinds):
         numbers, starts = np.unique(kinds, return_index=True)
@@ -188,18 +175,18 @@ def gather_sums(read, width, patterns, kinds, folds):
 
 
 def centre(blocks):
-    """Centred rows without their constant, their mean and the number of signals."""
+    """Centred rows without the constant, their mean, and the number of signals."""
     rows = np.concatenate(blocks)
     ones = rows[:, 0].copy()
     n_samples = ones @ ones
     mean = ones @ rows / n_samples
-    # In place: rows may be a large part of the memory.
+    # In place, because rows may fill much of the memory.
     dger(-1.0, mean, ones, a=rows.T, overwrite_a=True)
     return rows[:, 1:], mean[1:], n_samples
 
 
 def thin_svd(rows, n_components=None):
-    """u, s, vt of rows (n, d), by the eigenvectors of the smaller Gram matrix."""
+    """u, s, vt of rows (n, d), from the eigenvectors of the smaller Gram matrix."""
     is_wide = rows.shape[0] < rows.shape[1]
     gram = rows @ rows.T if is_wide else rows.T @ rows
     size = len(gram)

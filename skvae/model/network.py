@@ -1,4 +1,4 @@
-"""The variational autoencoder: an encoder, and a convolutional decoder."""
+"""The variational autoencoder: encoder and decoder."""
 
 import math
 from collections import OrderedDict
@@ -30,22 +30,14 @@ LOG_VAR_BOUNDS = (-30.0, 20.0)
 class ConvVAE(nn.Module):
     """Variational autoencoder for signals of any length and number of channels.
 
-    The encoder has two steps: `represent` is fixed, and computed once for a training
-    signal; `posterior` may be trained. Parameters that are not described here are those
-    of `ConvVAETransformer` and of its `net_params`.
+    The encoder has two steps. `represent` is fixed, and runs once for a training
+    signal. `posterior` may be trained.
 
-    Parameters
-    ----------
-    n_channels, n_timepoints, latent_dim : int
-    linear_path : bool
-        A `LinearEncoder`, and a linear map beside the decoder's convolutions; else a
-        `ConvEncoder`.
-    with_features : bool
-        Whether a `LinearEncoder` reads the features of the signal beside itself.
-    n_components : int
-        Number of components that the correction of a `LinearEncoder` reads.
-    n_targets : int
-        Outputs of a linear head on the latent mean; 0 for none.
+    With `linear_path` the encoder is a `LinearEncoder`, and the decoder has a linear
+    map beside its convolutions. Without it the encoder is a `ConvEncoder`. A correction
+    in the `LinearEncoder` reads `n_components` components. A linear head on the latent
+    mean has `n_targets` outputs. `ConvVAETransformer` and its `net_params` describe the
+    other parameters.
     """
 
     def __init__(
@@ -72,7 +64,7 @@ class ConvVAE(nn.Module):
     ):
         super().__init__()
         shape, channels = (n_channels, n_timepoints), (n_channels, *conv_channels)
-        # Lengths, as channels, of the signal and after each convolution.
+        # Of the signal, and after each convolution, as the channels are.
         lengths = [-(-n_timepoints // stride**i) for i in range(len(channels))]
         convs = channels, lengths, kernel_size, stride, batch_norm
         self.gaps = GapFiller(*shape)
@@ -81,14 +73,15 @@ class ConvVAE(nn.Module):
             n_read, correction = latent_dim, None
             if correct_mean:
                 n_read = max(latent_dim, n_components)
-                correction = Correction((n_read, *hidden_dims, latent_dim), dropout)
-            self.encoder = LinearEncoder(
-                math.prod(shape), n_read, latent_dim, features, correction
-            )
+                widths = pairwise((n_read, *hidden_dims, latent_dim))
+                *hidden, last = (AlignedLinear(*sizes) for sizes in widths)
+                layers = OrderedDict(hidden=stack(hidden, dropout=dropout), z_mean=last)
+                correction = nn.Sequential(layers)
+            sizes = math.prod(shape), n_read, latent_dim
+            self.encoder = LinearEncoder(*sizes, features, correction)
         else:
-            self.encoder = ConvEncoder(
-                convs, hidden_dims, latent_dim, dropout, hidden_dropout
-            )
+            dropouts = dropout, hidden_dropout
+            self.encoder = ConvEncoder(convs, hidden_dims, latent_dim, *dropouts)
         last_size = output_kernel_size or kernel_size - 1 + kernel_size % 2
         activation = nn.Sigmoid() if output_activation else nn.Identity()
         self.decoder = Decoder(convs, latent_dim, last_size, activation, linear_path)
@@ -101,26 +94,23 @@ class ConvVAE(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def read(self, x):
-        """Input of the encoder: signals x (n, c, t) with gaps filled, and features.
-
-        Its bits do not depend on the size of the batch.
-        """
+        """Input of the encoder: filled signals x (n, c, t), and their features."""
         return self.encoder.read(self.gaps(x))
 
     def represent(self, x):
-        """Inputs of the trained part of the encoder, for signals x (n, c, t)."""
+        """Input of the trained part of the encoder."""
         return self.encoder.represent(self.read(x))
 
     def posterior(self, h):
-        """Mean and log-variance of q(z|x), (n, latent_dim), from ``represent(x)``."""
+        """Mean and log-variance (n, latent_dim) of q(z|x), from ``represent(x)``."""
         return self.encoder(h)
 
     def encode_read(self, inputs):
-        """Mean and log-variance of q(z|x), (n, latent_dim), from ``read(x)``."""
+        """Mean and log-variance (n, latent_dim) of q(z|x), from ``read(x)``."""
         return self.posterior(self.encoder.represent(inputs))
 
     def encode(self, x):
-        """Mean and log-variance of q(z|x), (n, latent_dim), of x (n, c, t)."""
+        """Mean and log-variance (n, latent_dim) of q(z|x), for signals x (n, c, t)."""
         if not isinstance(x, torch.Tensor) or x.ndim != 3:
             raise ValueError(
                 f"x is a {type(x).__name__} of shape {getattr(x, 'shape', None)}. "
@@ -131,33 +121,27 @@ class ConvVAE(nn.Module):
     @property
     def is_linear_at_start(self):
         """Whether the decoder starts as a linear map."""
-        is_linear = isinstance(self.decoder.activation, nn.Identity)
-        return is_linear and self.decoder.linear is not None
+        has_activation = isinstance(self.decoder.activation, nn.Sigmoid)
+        return self.decoder.linear is not None and not has_activation
 
     def posterior_given_measured(self, x, z_mean, z_log_var, noise):
-        """Mean and Cholesky factor of q(z|x) of signals x (n, c, t) with gaps.
-
-        `z_mean` and `z_log_var` are from ``encode(x)``, `noise` is p(x|z)'s variance.
-        """
-        x_hat, loadings = self.decode(z_mean), self.decoder.linear.weight
-        return conditioned_on_measured(
-            z_mean, z_log_var, x, self.gaps(x), x_hat, loadings, noise
-        )
+        """As `conditioned_on_measured`, for signals x (n, c, t) with gaps."""
+        filled, x_hat = self.gaps(x), self.decode(z_mean)
+        linear = self.decoder.linear.weight, noise
+        return conditioned_on_measured(z_mean, z_log_var, x, filled, x_hat, *linear)
 
     def impute(self, x, decoder_std, return_std=False):
-        """Signals x (n, c, t) with gaps filled by their expectation.
+        """Signals x (n, c, t) with gaps filled, (n, 2, c, t) with `return_std`.
 
-        A gap is filled by `GapFiller`, and where that is unsure by a share of the
-        reconstruction too. `decoder_std` maps the mean of p(x|z) to its standard
-        deviation. With `return_std` the result is (n, 2, c, t), values and standard
-        deviations.
+        `GapFiller` fills a gap, with a share of the reconstruction where it is unsure.
+        `decoder_std` maps the mean of p(x|z) to its standard deviation.
         """
         filled, std, change = self.fill(x, decoder_std)
         filled = filled + self.gaps.blend * change
         return torch.stack([filled, std], dim=1) if return_std else filled
 
     def fill(self, x, decoder_std):
-        """Filled x, standard deviations, and what the whole share would change."""
+        """Filled x, its standard deviations, and the change by a `gaps.blend` of 1."""
         filled, std = self.gaps(x, return_std=True).unbind(1)
         z_mean, _ = self.encode_read(self.encoder.read(filled))
         x_hat = self.decode(z_mean)
@@ -166,12 +150,7 @@ class ConvVAE(nn.Module):
 
     @torch.no_grad()
     def blend_errors(self, x, decoder_std, seed):
-        """Two sums whose ratio is the best `gaps.blend`, an ndarray.
-
-        Measured values of x (n, c, t) are hidden and filled. The first sum is of the
-        products of their errors and the change by the whole share, the second of the
-        squares of this change.
-        """
+        """Two sums whose ratio is the best `gaps.blend`, by hiding measured values."""
         x_cpu = x.cpu()
         has_gaps = x_cpu.isnan().any()
         rng = np.random.default_rng(seed)
@@ -183,29 +162,24 @@ class ConvVAE(nn.Module):
         return np.array([float(errors @ change), float(change @ change)])
 
     def reparameterize(self, z_mean, z_log_var):
-        """A draw from q(z|x), (n, latent_dim), by torch's global generator."""
+        """Draw (n, latent_dim) from q(z|x) by torch's global generator."""
         return z_mean + (0.5 * z_log_var).exp() * torch.randn_like(z_mean)
 
     def decode(self, z):
-        """Mean of p(x|z), (n, c, t), of z (n, latent_dim)."""
+        """Mean (n, c, t) of p(x|z), for latents z (n, latent_dim)."""
         return self.decoder(z)
 
     def forward(self, h):
-        """x_hat, z_mean, z_log_var and the output of a head, from ``represent(x)``.
-
-        A plain tuple: skorch cannot concatenate a named one.
-        """
+        """x_hat, z_mean, z_log_var and the output of a head, from ``represent(x)``."""
         z_mean, z_log_var = self.posterior(h)
         x_hat = self.decode(self.reparameterize(z_mean, z_log_var))
         heads = () if self.head is None else (self.head(z_mean),)
+        # Plain, because skorch cannot concatenate named tuples.
         return x_hat, z_mean, z_log_var, *heads
 
     @torch.no_grad()
     def start_from(self, start):
-        """Set the linear maps to those of a `LinearStart`; the networks stay.
-
-        A sigmoid after them is linearised at the mean signal.
-        """
+        """Set the linear maps to a `LinearStart`, linearise a sigmoid at the mean."""
         encoder, decoder = self.encoder, self.decoder
         encoder.components.weight.copy_(start.components)
         encoder.components.bias.copy_(start.offset)
@@ -221,34 +195,24 @@ class ConvVAE(nn.Module):
 
     @torch.no_grad()
     def forget_training(self):
-        """Make the networks beside the linear maps add nothing."""
-        for layer in self.last_layers():
-            for parameter in layer.parameters():
-                nn.init.zeros_(parameter)
-
-    def last_layers(self):
-        """Last layers of the networks beside the linear maps."""
-        correction = self.encoder.correction
-        layers = [] if correction is None else [correction.z_mean]
-        return [*layers, self.decoder.output]
+        """Make the networks beside the linear maps add 0."""
+        for parameter in self.trusted_parameters()[2:]:
+            nn.init.zeros_(parameter)
 
     def trusted_parameters(self):
-        """Parameters of the linear decoder, if any, and of `last_layers`.
-
-        In these a trained network differs from the closed form that it started from.
-        """
+        """Parameters of the linear decoder, then of last layers beside linear maps."""
         if self.decoder.linear is None:
             return []
-        layers = (self.decoder.linear, *self.last_layers())
+        correction = self.encoder.correction
+        layers = [] if correction is None else [correction.z_mean]
+        layers = [self.decoder.linear, *layers, self.decoder.output]
         return [parameter for layer in layers for parameter in layer.parameters()]
 
 
 class LinearEncoder(nn.Module):
-    """q(z|x) by a linear map of a signal and its features.
+    """q(z|x) by a linear map of a signal and its features, and an optional correction.
 
-    `represent` gives standardised components. The first of them, shrunk, are the latent
-    mean, to which a correction may add. The variance of a latent is the same for all
-    signals.
+    All signals have the same latent variances.
     """
 
     def __init__(self, n_values, n_components, latent_dim, features, correction):
@@ -262,7 +226,7 @@ class LinearEncoder(nn.Module):
 
     def train(self, mode=True):
         super().train(mode)
-        self.components.eval()  # never trained: the same bits in any mode
+        self.components.eval()  # the same bits in training
         return self
 
     def read(self, x):
@@ -275,11 +239,9 @@ class LinearEncoder(nn.Module):
         return self.components(inputs)  # (n, n_components)
 
     def set_variances(self, variances):
-        """Set the posterior variance of each latent, Tensor (latent_dim,)."""
         self.z_log_var.copy_(variances.log().clamp(*LOG_VAR_BOUNDS))
 
     def linear(self, h):
-        """The latent mean without the correction."""
         return self.shrinkage * h[:, : len(self.shrinkage)]
 
     def forward(self, h):
@@ -289,17 +251,8 @@ class LinearEncoder(nn.Module):
         return z_mean, self.z_log_var.expand_as(z_mean)
 
 
-class Correction(nn.Sequential):
-    """Network that reads components and adds to the latent mean, of these widths."""
-
-    def __init__(self, widths, dropout):
-        *hidden, last = (AlignedLinear(*sizes) for sizes in pairwise(widths))
-        hidden = stack(hidden, dropout=dropout)
-        super().__init__(OrderedDict(hidden=hidden, z_mean=last))
-
-
 class ConvEncoder(nn.Module):
-    """q(z|x) by convolutions and dense layers; its representation is x (n, c, t)."""
+    """q(z|x) by convolutions and dense layers of x (n, c, t)."""
 
     def __init__(self, convolutions, hidden_dims, latent_dim, dropout, hidden_dropout):
         super().__init__()
@@ -323,7 +276,7 @@ class ConvEncoder(nn.Module):
         return inputs
 
     def forward(self, x):
-        h = x.unsqueeze(2)  # (n, c, 1, t): oneDNN is fastest on images, channels last
+        h = x.unsqueeze(2)  # (n, c, 1, t): oneDNN is fastest for channels-last images
         h = self.convolutions(h.contiguous(memory_format=torch.channels_last))
         h = h.permute(0, 2, 3, 1).flatten(1)  # (n, t' * c'): time first, as Keras
         h = self.hidden(h)
@@ -331,7 +284,7 @@ class ConvEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents (n, latent_dim) to the mean of p(x|z), (n, c, t)."""
+    """Mean (n, c, t) of p(x|z), from latents (n, latent_dim)."""
 
     def __init__(self, convolutions, latent_dim, last_size, activation, linear_path):
         super().__init__()
@@ -345,15 +298,14 @@ class Decoder(nn.Module):
             for sizes, length in zip(pairwise(channels), lengths[-2::-1], strict=True)
         ]
         self.convolutions = stack(layers, batch_norm)
-        self.output = SameConvTranspose(
-            channels[-1], self.shape[0], last_size, 1, lengths[0]
-        )
+        ends = channels[-1], self.shape[0]
+        self.output = SameConvTranspose(*ends, last_size, 1, lengths[0])
         self.activation = activation
         n_values = math.prod(self.shape)
         self.linear = AlignedLinear(latent_dim, n_values) if linear_path else None
 
     def convolve(self, z):
-        """Output of the convolutions, (n, c, t), before the activation."""
+        """Output (n, c, t) of the convolutions."""
         h = self.hidden(z).unflatten(1, (1, *self.start))  # (n, 1, t', c')
         h = self.convolutions(h.permute(0, 3, 1, 2))
         return self.output(h).squeeze(2)  # (n, c, t)

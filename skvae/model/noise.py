@@ -1,18 +1,18 @@
-"""Noise of signals, correlated over time and channels: its model and its estimate."""
+"""Noise that is correlated over time and channels: its model and its estimate."""
 
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
-MAX_CORRELATION = 0.9999  # 1 would be noise that never changes
-MIN_WHITE_STD = 3e-3  # least standard deviation of white noise, of a channel's noise
+MAX_CORRELATION = 0.9999  # noise of correlation 1 would never change
+MIN_WHITE_STD = 3e-3  # least standard deviation of white noise, as a share of all noise
 
 
 class Sources:
     """Expected sources s of ``x = mixing @ s + e``, e ~ N(0, I), over time.
 
-    Mixing (n, t, c, s) is 0 where nothing was measured. The sources have variance 1,
-    and `correlation` (s,) over one time step. Their precision matrix is a band, as it
-    links each time step to its neighbours only.
+    Mixing (n, t, c, s) is 0 where no value is measured. The sources have variance 1,
+    and `correlation` (s,) over one time step. Their precision matrix is a band, because
+    it links a time step to its neighbours only.
     """
 
     def __init__(self, mixing, correlation):
@@ -25,17 +25,14 @@ class Sources:
         self.factor = banded_factor(self.blocks, self.link)
 
     def solve(self, pull):
-        """Expected sources (n, t, s, m), of ``mixing.T @ x``, (n, t, s, m)."""
+        """Expected sources (n, t, s, m), from ``mixing.T @ x`` (n, t, s, m)."""
         columns = pull.reshape(-1, pull.shape[3])
         solution = cho_solve_banded((self.factor, True), columns, check_finite=False)
         return np.ascontiguousarray(solution).reshape(pull.shape)
 
     def covariances(self):
-        """Covariances of the sources at each time step, (n, t, s, s).
-
-        The precision given all time steps up to this one, plus that given all from it
-        on, less its own, which is in both.
-        """
+        """Covariances (n, t, s, s) of the sources at each time step."""
+        # Both precisions include the time step's own.
         before = eliminated(self.factor, self.blocks.shape)
         factor = banded_factor(self.blocks[:, ::-1], self.link)
         after = eliminated(factor, self.blocks.shape)[:, ::-1]
@@ -43,10 +40,7 @@ class Sources:
 
 
 def banded_factor(blocks, link):
-    """Cholesky factor, a lower band, of matrices with blocks (n, t, s, s).
-
-    `link` (s,) is the diagonal of the blocks beside the diagonal ones.
-    """
+    """Cholesky factor, a lower band, of matrices of blocks (n, t, s, s) and links."""
     n_sources = len(link)
     band = np.zeros((n_sources + 1, *blocks.shape[:3]))
     for distance in range(n_sources):
@@ -58,7 +52,7 @@ def banded_factor(blocks, link):
 
 
 def eliminated(factor, shape):
-    """Diagonal blocks (n, t, s, s), earlier time steps eliminated, of such a factor."""
+    """Diagonal blocks (n, t, s, s) of a factor after earlier steps are eliminated."""
     factor, lower = factor.reshape(-1, *shape[:3]), np.zeros(shape)
     for distance in range(shape[3]):
         rows = np.arange(distance, shape[3])
@@ -69,13 +63,9 @@ def eliminated(factor, shape):
 def sources_of(noise):
     """Mixing, correlation and white variances, as in `GapFiller`, of noise (n, c, t).
 
-    NaN is a missing value. Sources are uncorrelated with each other, at the same and at
-    the next time step (AMUSE).
-
-    References
-    ----------
-    Tong et al. (1991), Indeterminacy and identifiability of blind identification,
-    https://doi.org/10.1109/31.76486
+    NaN is a missing value. The sources are uncorrelated with each other, at the same
+    and at the next time step (AMUSE: Tong et al. 1991,
+    https://doi.org/10.1109/31.76486).
     """
     covariances, n_free = lagged_covariances(noise)
     variance = np.maximum(covariances[0].diagonal(), 1e-300)
@@ -101,38 +91,34 @@ def sources_of(noise):
 
 
 def lagged_covariances(noise):
-    """Covariances (n_lags, c, c) of noise (n, c, t), and the number of whole signals.
+    """Covariances (n_lags, c, c) of noise (n, c, t), and its number of whole signals.
 
-    The mean of noise is 0, and NaN is missing. Lags are 0, 1, 2, 4, ... time steps, and
-    covariances the means of both directions in time. Signals are counted by their
-    measured values.
+    The lags are 0, 1, 2, 4, ... steps in both directions of time; NaN is missing.
     """
     n_samples, n_channels, n_timepoints = noise.shape
     is_measured = ~np.isnan(noise)
     values = np.where(is_measured, noise, 0.0).swapaxes(0, 1)
     ones = is_measured.swapaxes(0, 1).astype(float)
+
+    def products(x, lag):
+        later, earlier = x[..., lag:], x[..., : n_timepoints - lag]
+        return later.reshape(len(x), -1) @ earlier.reshape(len(x), -1).T
+
     lags = [0, *2 ** np.arange(np.ceil(np.log2(n_timepoints)), dtype=int)]
     covariances = np.empty((len(lags), n_channels, n_channels))
     for k, lag in enumerate(lags):
         counts = n_samples * (n_timepoints - lag)
         if not is_measured.all():
-            counts = np.maximum(products_over(ones, lag), 1)
-        mean = products_over(values, lag) / counts
+            counts = np.maximum(products(ones, lag), 1)
+        mean = products(values, lag) / counts
         covariances[k] = (mean + mean.T) / 2
     return covariances, n_samples * is_measured.mean()
 
 
-def products_over(x, lag):
-    """Sums (c, c) of products of x (c, n, t) with itself so many time steps earlier."""
-    later, earlier = x[..., lag:], x[..., : x.shape[2] - lag]
-    return later.reshape(len(x), -1) @ earlier.reshape(len(x), -1).T
-
-
 def correlation(covariances, white=0.0):
-    """Correlation over one time step, of covariances over 0, 1, 2, 4, ... .
+    """Correlation over one time step, from covariances over 0, 1, 2, 4, ... steps.
 
-    It is a root of the one over the longest lag that leaves half of it, because long
-    gaps depend on its reach. `white` is the part of the variance that is white noise.
+    It is a root of that over the longest lag that keeps half, to bridge long gaps.
     """
     over_one = 0.0
     for k, share in enumerate(covariances[1:] / max(covariances[0] - white, 1e-12)):
@@ -143,10 +129,10 @@ def correlation(covariances, white=0.0):
 
 
 def white_share(correlations):
-    """Share of white noise in the variance, of correlations over 0, 1, 2, 4, ... .
+    """Share of white noise in the variance, from correlations over 0, 1, 2, 4, ... .
 
-    The other lags are extrapolated to lag 0, by the first and the longest that leaves
-    half of the first. What is missing there is white.
+    Lag 1, and the longest lag that keeps half of its correlation, are extrapolated to
+    lag 0. The rest up to 1 is white.
     """
     if len(correlations) < 3 or correlations[1] <= 0:
         return 0.0
@@ -158,12 +144,9 @@ def white_share(correlations):
 
 
 def shrinkage(correlations, n_free):
-    """Shares, 0 to 1, by which correlations (c, c) of so many values are too large.
+    """Shares (c, c), from 0 to 1, by which to shrink correlations of `n_free` values.
 
-    References
-    ----------
-    Schaefer and Strimmer (2005), A shrinkage approach to large-scale covariance matrix
-    estimation, https://doi.org/10.2202/1544-6115.1175
+    See Schaefer and Strimmer (2005), https://doi.org/10.2202/1544-6115.1175.
     """
     is_other = ~np.eye(len(correlations), dtype=bool)
     squares = np.square(correlations[is_other]).clip(max=1)
@@ -173,5 +156,5 @@ def shrinkage(correlations, n_free):
 
 
 def mean_measured(x, axis):
-    """Mean of the values that are not NaN, 0 where all are."""
+    """Mean of the values that are not NaN, or 0 where all are NaN."""
     return np.nansum(x, axis=axis) / np.maximum((~np.isnan(x)).sum(axis=axis), 1)

@@ -1,4 +1,4 @@
-"""The variational bound and what training minimises, in nats per sample."""
+"""The variational bound and the loss of training, in nats per sample."""
 
 import math
 from typing import NamedTuple
@@ -9,48 +9,30 @@ from torch import nn
 
 from skvae.model.likelihoods import LIKELIHOODS, check_same_shape, count_measured
 
-# Draws from q(z|x) of the ELBO, and pairs of them where the linear part is exact, which
-# leaves half the error or less.
+# Draws from q(z|x) for the ELBO; or pairs of draws beside an exact linear part, which
+# have half the error or less.
 N_ELBO_DRAWS, N_ELBO_PAIRS = 16, 2
 
 
 def kl_per_dim(z_mean, z_log_var):
-    """KL(q(z_k|x) || N(0, 1)), (n, latent_dim), in nats, of z_mean and z_log_var.
+    """KL(q(z_k|x) || N(0, 1)), (n, latent_dim), in nats.
 
-    References
-    ----------
-    Kingma & Welling (2014), appendix B, https://arxiv.org/abs/1312.6114
+    See Kingma and Welling (2014), appendix B, https://arxiv.org/abs/1312.6114.
     """
     check_same_shape("z_mean", z_mean, "z_log_var", z_log_var)
     return 0.5 * (z_mean.square() + z_log_var.exp() - 1.0 - z_log_var)
 
 
 def log_importance_weights(module, likelihood, weight, x, draws):
-    """log p(x|z) + log p(z) - log q(z|x) of signals, for draws of z from q(z|x).
+    """log p(x|z) + log p(z) - log q(z|x), (n, n_draws), in nats, for draws of z.
 
-    Their mean over draws is the ELBO, ``logsumexp - log(n_draws)`` the tighter
-    importance-weighted bound. Both are exact, for any draws, where q(z|x) is the true
-    posterior.
-
-    Parameters
-    ----------
-    module : ConvVAE
-    likelihood : Likelihood
-    weight : float
-        Weight of the likelihood.
-    x : Tensor of shape (n_samples, n_channels, n_timepoints)
-        Signals in scaled units, NaN where not measured.
-    draws : Tensor of shape (n_draws, latent_dim)
-        Standard normal draws, from which those of each signal follow.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_draws), in nats.
+    `draws` (n_draws, latent_dim) are standard normal. The mean over draws is the ELBO,
+    and ``logsumexp - log(n_draws)`` the tighter importance-weighted bound.
     """
     z_mean, z_log_var = module.encode(x)
 
     def log_weight(z, squared_distance, log_var):
-        """The distance from the mean is in units of the covariance."""
+        # The distance from the mean is in units of the covariance.
         log_px_given_z = likelihood.log_prob(module.decode(z), x, weight)
         log_ratio = 0.5 * (squared_distance + log_var - z.square())
         return log_px_given_z + log_ratio.sum(dim=1)
@@ -77,10 +59,7 @@ def log_importance_weights(module, likelihood, weight, x, draws):
 
 
 def marginal_posterior(module, likelihood, weight, x):
-    """Mean and log-variance of q(z|x), (n_samples, latent_dim).
-
-    Parameters are those of `log_importance_weights`.
-    """
+    """Mean and log-variance (n, latent_dim) of q(z|x), also with gaps in x."""
     z_mean, z_log_var = module.encode(x)
     has_gaps = x.isnan().flatten(1).any(dim=1, keepdim=True)
     if module.is_linear_at_start and has_gaps.any():
@@ -92,10 +71,9 @@ def marginal_posterior(module, likelihood, weight, x):
 
 
 def lower_bound(module, likelihood, weight, x, latent_dim, n_importance=1):
-    """Lower bound of log p(x), (n_samples,), float64, in nats.
+    """Lower bound (n,) of log p(x), float64, in nats, with equal draws in each call.
 
-    The ELBO, or with `n_importance` above 1 the importance-weighted bound. The draws
-    are equal in each call. Parameters are those of `log_importance_weights`.
+    It is the ELBO, or with `n_importance` above 1 the importance-weighted bound.
     """
     is_elbo = n_importance == 1
     is_closed = is_elbo and likelihood.is_gaussian and module.is_linear_at_start
@@ -112,19 +90,14 @@ def lower_bound(module, likelihood, weight, x, latent_dim, n_importance=1):
 
 
 def gaussian_elbo(module, likelihood, weight, x, draws):
-    """ELBO of signals, (n_samples,), in nats, where the decoder is partly linear.
-
-    The linear map's expected squared error is in closed form; a mean over draws adds
-    what the convolutions change. Parameters are those of `log_importance_weights`, but
-    each draw stands for itself and its opposite.
-    """
+    """ELBO (n,), in nats: exact for the linear map, and a mean over draws beside it."""
     decoder = module.decoder
     loadings = decoder.linear.weight
     is_measured = ~x.isnan()
     z_mean, z_log_var = module.encode(x)
 
     def log_px(mean, deviations, variance):
-        """E[log p(x|z)], where `variance` is that of the linear map, over values."""
+        # E[log p(x|z)]. The linear map has this variance, summed over values.
         at_mean = decoder.convolve(mean)
         linear = decoder.linear(mean).unflatten(1, decoder.shape)
         error = torch.where(is_measured, linear + at_mean - x, 0.0)
@@ -162,42 +135,25 @@ def gaussian_elbo(module, likelihood, weight, x, draws):
 
 
 class Terms(NamedTuple):
-    """What the loss of signals depends on: Tensors, means over the signals."""
+    """Means over signals from which the loss follows."""
 
     distortion: torch.Tensor
-    n_measured: torch.Tensor  # values of a signal that were measured
+    n_measured: torch.Tensor  # number of measured values
     label: torch.Tensor  # loss of the head
     kl_per_dim: torch.Tensor  # (latent_dim,)
 
-    @classmethod
-    def of(cls, values):
-        """The terms in one Tensor, as ``torch.hstack(terms)`` gives it."""
-        return cls(*values[:3], values[3:])
-
 
 class Objective(nn.Module):
-    """What training minimises, in nats per sample, and its terms.
+    """Loss of training, in nats per sample, and its terms.
 
-    ``-log p(x|z) + beta * KL + label_weight * n_measured / 2 * label_loss``; the first
-    term is ``weight * distortion`` less its log-normalizer, so that it stays comparable
-    while the weight is learned. It is over what was measured of x.
+    It is ``-log p(x|z) + beta * KL + label_weight * n_measured / 2 * label_loss``. The
+    first term has its normalizer, so that it stays comparable while the weight changes.
+    The factor of the label loss grows with the length of a signal, as that term does.
 
-    Parameters
-    ----------
-    likelihood, reconstruction_weight, beta
-        As of the estimator; "auto" is the optimal weight of the batch.
-    free_bits : float
-        Nats per latent dimension, of the mean over the batch, that cost nothing.
-    label_weight : float
-        Weight of what the head on the latents loses, per half a value of the signal:
-        the first term grows with their number, and so one weight suits any length.
-    classes : bool
-        The head's output are class scores; else it predicts the target itself.
-
-    References
-    ----------
-    Higgins et al. (2017), beta-VAE, https://openreview.net/forum?id=Sy2fzU9gl
-    Kingma et al. (2016), free bits, https://arxiv.org/abs/1606.04934
+    A `reconstruction_weight` of "auto" is the optimal weight of the batch. `free_bits`
+    are nats per latent dimension, in the mean over the batch, that cost nothing (Kingma
+    et al. 2016, https://arxiv.org/abs/1606.04934). A head on the latents predicts
+    scores of `classes`, or else numbers.
     """
 
     def __init__(
@@ -218,35 +174,18 @@ class Objective(nn.Module):
         self.classes = classes
 
     def forward(self, output, x, y=None):
-        """The `Terms` of a batch.
-
-        Parameters
-        ----------
-        output : tuple (x_hat, z_mean, z_log_var) or (..., head's output)
-            As from the network.
-        x : Tensor of shape (n_samples, n_channels, n_timepoints)
-            The target, in scaled units, NaN where it was not measured.
-        y : Tensor of shape (n_samples, n_targets), optional
-            Target of the head, NaN for unlabelled.
-
-        Returns
-        -------
-        Terms
-        """
+        """`Terms` of a batch: `ConvVAE` output, scaled signals x and targets y."""
         x_hat, z_mean, z_log_var, *predicted = output
         distortion = self.likelihood.distortion(x_hat, x).mean()
         kl = kl_per_dim(z_mean, z_log_var).mean(dim=0)
         label = kl.new_zeros(())
         if predicted:
-            label = label_loss(predicted[0], y, self.classes)
+            label = label_loss(*predicted, y, self.classes)
         n_measured = count_measured(x).to(kl).mean()
         return Terms(distortion, n_measured, label, kl)
 
     def loss(self, terms, warmup=1.0):
-        """The loss, a Tensor of shape (), of `Terms`.
-
-        `warmup`, from 0 to 1, is a factor of beta.
-        """
+        """Loss of `Terms`, a Tensor (); `warmup`, from 0 to 1, is a factor of beta."""
         kl = terms.kl_per_dim.clamp(min=self.free_bits).sum()
         return (
             self.reconstruction(terms.distortion, terms.n_measured)
@@ -255,19 +194,13 @@ class Objective(nn.Module):
         )
 
     def reconstruction(self, mean_distortion, n_measured):
-        """-log p(x|z) at the mean distortion, in nats per sample."""
+        """Mean of -log p(x|z), in nats per sample."""
         weight = self.weight(mean_distortion, n_measured)
         constant = self.likelihood.log_normalizer(weight, n_measured)
         return weight * mean_distortion - constant
 
     def weight(self, mean_distortion, n_measured):
-        """The reconstruction weight: as given, or optimal for the means over samples.
-
-        Parameters
-        ----------
-        mean_distortion, n_measured : float or Tensor of shape ()
-            Distortion, and values that were measured, of a sample.
-        """
+        """The reconstruction weight, as given or optimal for means over samples."""
         if self.reconstruction_weight != "auto":
             return self.reconstruction_weight
         if isinstance(mean_distortion, torch.Tensor):
@@ -276,21 +209,9 @@ class Objective(nn.Module):
 
 
 def label_loss(predicted, y, classes):
-    """Mean loss of the labelled samples: cross-entropy in nats, or half the SSE.
+    """Mean loss of known targets y (n, n_targets), a Tensor (), summed over columns.
 
-    Of numbers it is the sum over columns of each one's mean where it is known.
-
-    Parameters
-    ----------
-    predicted : Tensor of shape (n_samples, n_targets)
-        Class scores, or predictions of y.
-    y : Tensor of shape (n_samples, n_targets)
-        Class probabilities, or numbers; what is NaN is unknown and costs nothing.
-    classes : bool
-
-    Returns
-    -------
-    Tensor of shape (); 0 where no sample is labelled.
+    It is the cross-entropy of class scores, in nats, or half the squared error.
     """
     check_same_shape("the head's output", predicted, "y", y)
     is_known = ~y.isnan()

@@ -1,8 +1,8 @@
 """Ridge regression of a target on the signal and its features.
 
-Many columns predict any number of their own rows. So the weights of the two views and
-the penalty are chosen by the error in signals that were left out: one by one where
-`Rows` are signals, fold by fold where they are sums.
+With more columns than rows a regression fits its own rows exactly. So the error in
+left-out signals chooses the penalty and the weights of both views. Signals are left out
+one by one where `Rows` are signals, and fold by fold where they are sums.
 """
 
 import math
@@ -14,26 +14,22 @@ from scipy.linalg import eigh, solve
 
 from skvae.model.moments import MAX_EXACT, centre, thin_svd
 
-# Weights of the signal and of its features, both standardised; the first where none
-# predicts a part of many signals.
+# Weights of signal and features, both standardised. The first stays if none predicts.
 MIXES = ((1.0, 1.0), (1.0, 0.0), (1.0, 0.3), (0.3, 1.0), (0.0, 1.0))
-# Penalties, in units of the views' sum of squares; the first predicts the mean.
+# Penalties as shares of the views' sum of squares. The infinite one predicts the mean.
 PENALTIES = np.append(np.inf, np.logspace(2, -9, 23))
-TINY = 1e-100  # in place of 0 in a division
+TINY = 1e-100  # keeps divisors above 0
 
 
 class Choice(NamedTuple):
-    """How each column of the target is predicted, and how far that is trusted."""
+    """Options of the regression of each target, and the trust in its predictions."""
 
-    options: np.ndarray  # (n_targets, 3): weights of signal and features, the penalty
-    trust: np.ndarray  # (n_targets,), 0 where left-out signals are not predicted, to 1
+    options: np.ndarray  # (n_targets, 3): weights of signal and features, penalty
+    trust: np.ndarray  # (n_targets,), from 0 to 1, 0 where no prediction is better
 
 
 def choose(blocks, views, scale):
-    """The best `Choice` for each number to predict, or for all classes together.
-
-    `blocks` are a list of `Rows`, and `scale` (n_inputs,) standardises `views`.
-    """
+    """Best `Choice` for a list of `Rows`: for each number, or for all classes."""
     n_targets = len(blocks[0].known)
     choice = Choice(np.tile([1.0, 1.0, np.inf], (n_targets, 1)), np.zeros(n_targets))
     for columns, group in groups(blocks):
@@ -44,7 +40,7 @@ def choose(blocks, views, scale):
         parts = np.arange(len(folds)) if are_signals else np.unique(folds)
         if len(parts) == 1:
             continue
-        # The mixes are compared on a part of many signals, or on one fold.
+        # A part of many signals, or one fold, is enough to compare the mixes.
         if are_signals:
             left_out = partial(leave_one_out, *rows)
             step = math.ceil(len(folds) / MAX_EXACT)
@@ -62,10 +58,7 @@ def choose(blocks, views, scale):
 
 
 def groups(blocks):
-    """Yield columns of the target that are known of the same signals, and their blocks.
-
-    Columns that are known of no signal are left out.
-    """
+    """Yield target columns that the same blocks know, and these blocks."""
     known = np.array([block.known for block in blocks]).T  # (n_targets, n_blocks)
     for pattern in np.unique(known, axis=0):
         if pattern.any():
@@ -74,21 +67,18 @@ def groups(blocks):
 
 
 def split(rows, scale, columns):
-    """Scaled signal and features of centred rows, and these columns of the target."""
+    """Scaled inputs, and some columns of the target, of centred rows."""
     return rows[:, : len(scale)] * scale, rows[:, len(scale) + columns]
 
 
 def gram(inputs, y, is_used):
-    """Sums of products of inputs and targets, of the rows that are used."""
+    """Sums of products of inputs and targets over the used rows."""
     rows = np.hstack([inputs[is_used], y[is_used]])
     return rows.T @ rows
 
 
 def search(left_out, mixes, views):
-    """The best options (t, 3), their squared errors, and those of the mean, (n, t).
-
-    `left_out`, given the weight of each column, yields penalties and squared errors.
-    """
+    """Best options (t, 3), and squared errors (n, t) of these and of the mean."""
     best = None
     for mix in mixes:
         weights = np.repeat(mix, (views.n_values, views.n_features))
@@ -97,19 +87,19 @@ def search(left_out, mixes, views):
                 errors_of_mean, best = errors, errors.copy()
                 options = np.tile([*mix, penalty], (errors.shape[1], 1))
             gain = best.sum(axis=0) - errors.sum(axis=0)
-            is_better = np.broadcast_to(
-                gain.sum() > 0 if views.classes else gain > 0, gain.shape
-            )
+            if views.classes:
+                gain[:] = gain.sum()
+            is_better = gain > 0
             best[:, is_better] = errors[:, is_better]
             options[is_better] = *mix, penalty
     return options, best, errors_of_mean
 
 
 def leave_one_out(inputs, y, weights):
-    """Yield each penalty, and squared errors (n, t) of signals that were left out.
+    """Yield each penalty with the exact squared errors (n, t) of left-out signals.
 
-    They are exact: the residual of each signal, divided by one less the weight of the
-    signal in its own prediction.
+    The error is the residual divided by 1 - h, where h is the weight of a signal in its
+    own prediction.
     """
     u, s, _ = thin_svd((inputs - inputs.mean(axis=0)) * weights)
     y = y - y.mean(axis=0)
@@ -123,11 +113,7 @@ def leave_one_out(inputs, y, weights):
 
 
 def leave_folds_out(grams, weights, n_left_out=None):
-    """Each penalty, and sums of squared errors (n_left_out, t) of left-out folds.
-
-    `grams` (n_folds, n_inputs + t, n_inputs + t) are the sums of products of each
-    fold's rows, less the mean of all. By default all folds are left out in turn.
-    """
+    """Yield each penalty with the sums of squared errors (n_left_out, t) of folds."""
     n = len(weights)
     errors = []
     for fold in grams[:n_left_out]:
@@ -147,15 +133,15 @@ def leave_folds_out(grams, weights, n_left_out=None):
 
 
 def trust_in(errors, errors_of_mean, classes):
-    """Trust (t,) in predictions, by their squared errors (n, t) and those of the mean.
+    """Trust (t,) in predictions, from their squared errors (n, t) and the mean's.
 
-    With t the gain over its standard error, 1 - 1 / t^2 of the squared gain is no
-    chance, and nothing is trusted below t = 1. For numbers that share is multiplied by
-    R2, but not for classes: latents that predict them badly still separate them.
+    Let t be the gain over its standard error: then 1 / t^2 of the squared gain is
+    chance, and nothing is trusted below t = 1. For numbers, R2 is a second factor.
+    Classes need none, because latents that predict them badly still separate them.
     """
     gains = errors_of_mean - errors
     if classes:
-        gains = np.repeat(gains.sum(axis=1, keepdims=True), gains.shape[1], axis=1)
+        gains = gains.sum(axis=1, keepdims=True) + np.zeros(gains.shape[1])
     gain, n_units = gains.sum(axis=0), len(gains)
     if n_units < 2:
         return np.zeros(len(gain))
@@ -167,7 +153,7 @@ def trust_in(errors, errors_of_mean, classes):
 
 
 def coefficients(blocks, views, scale, choice):
-    """Slopes (n_inputs, n_targets) of the predictions; 0 where not trusted."""
+    """Slopes (n_inputs, n_targets) of the predictions, 0 without trust."""
     slopes = np.zeros((len(scale), len(choice.trust)))
     for columns, group in groups(blocks):
         rows, *_ = centre([block.values for block in group])
@@ -184,7 +170,7 @@ def coefficients(blocks, views, scale, choice):
 
 
 def ridge(inputs, y, penalty):
-    """Slopes (d, t), by the smaller Gram matrix; the penalty in units of its trace."""
+    """Slopes (d, t) by the smaller Gram matrix; penalty as a share of its trace."""
     is_wide = inputs.shape[0] < inputs.shape[1]
     products = inputs @ inputs.T if is_wide else inputs.T @ inputs
     total = np.trace(products)

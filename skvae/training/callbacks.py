@@ -1,4 +1,4 @@
-"""Callbacks: the schedule, early stopping and progress by skorch; scikit-learn's."""
+"""Callbacks of skorch for schedule, stopping and progress; tasks for scikit-learn's."""
 
 import logging
 import math
@@ -14,13 +14,9 @@ LOGGER = logging.getLogger("skvae")
 
 
 def one_cycle(step, n_steps, min_rise=1):
-    """Factor of the learning rate: up within a tenth of the steps, down as a cosine.
+    """Factor of the learning rate: a rise in a tenth of the steps, then a cosine.
 
-    It rises within `min_rise` steps at least.
-
-    References
-    ----------
-    Smith & Topin (2019), https://arxiv.org/abs/1708.07120
+    See Smith and Topin (2019), https://arxiv.org/abs/1708.07120.
     """
     progress = step / n_steps
     rise = min(1.0, 10 * progress + 0.02, (step + 1) / min_rise)
@@ -28,7 +24,7 @@ def one_cycle(step, n_steps, min_rise=1):
 
 
 class WarmEarlyStopping(EarlyStopping):
-    """skorch's early stopping, once the KL warm-up is over."""
+    """skorch's early stopping, after the KL warm-up."""
 
     def on_epoch_end(self, net, **kwargs):
         if len(net.history) / net.max_epochs >= net.kl_warmup:
@@ -36,9 +32,9 @@ class WarmEarlyStopping(EarlyStopping):
 
 
 class Progress(Callback):
-    """Log and print the ELBO and its terms, in nats per sample, and the time left.
+    """Log the ELBO and its terms, in nats per sample, and the time left.
 
-    `verbose`: 0 logs only; 1 has a line for each tenth of the epochs, 2 for each epoch.
+    With `verbose` of 1 or 2 it also prints a line for each tenth, or each epoch.
     """
 
     def __init__(self, verbose=1):
@@ -46,7 +42,7 @@ class Progress(Callback):
 
     def on_train_begin(self, net, **kwargs):
         self.start_ = time.perf_counter()
-        self.n_epochs_ = 0  # of this run, not of a checkpoint's
+        self.n_epochs_ = 0  # without those of a checkpoint
 
     def on_epoch_end(self, net, **kwargs):
         self.n_epochs_ += 1
@@ -54,11 +50,9 @@ class Progress(Callback):
         is_tenth = 10 * epoch // n_epochs > 10 * (epoch - 1) // n_epochs
         if not (is_tenth or self.verbose > 1 or net.stops):
             return
-        terms = {
-            "ELBO": -(row["train_reconstruction"] + row["train_kl"]),
-            "reconstruction": row["train_reconstruction"],
-            "KL": row["train_kl"],
-        }
+        reconstruction, kl = row["train_reconstruction"], row["train_kl"]
+        terms = {"ELBO": -reconstruction - kl, "reconstruction": reconstruction}
+        terms["KL"] = kl
         if net.criterion_.label_weight:
             terms["label"] = row["train_label"]
         if "valid_kl" in row:
@@ -66,8 +60,8 @@ class Progress(Callback):
         n_left = 0 if net.stops else n_epochs - epoch
         seconds = (time.perf_counter() - self.start_) / self.n_epochs_ * n_left
         terms = ", ".join(f"{name} {value:.2f}" for name, value in terms.items())
-        time_left = timedelta(seconds=round(seconds))
-        line = f"epoch {epoch}/{n_epochs}, {terms}, time left {time_left}"
+        line = f"epoch {epoch}/{n_epochs}, {terms}, "
+        line += f"time left {timedelta(seconds=round(seconds))}"
         LOGGER.info(line)
         if self.verbose:
             print(line, flush=True)
@@ -76,11 +70,10 @@ class Progress(Callback):
 class FitTasks:
     """A fit, and each of its epochs, as tasks of scikit-learn's callbacks.
 
-    `estimator`, `X` and `y` are as `fit` got them. Without y its place is taken by -1,
-    unlabelled: a `ScoringMonitor` does not score without.
+    `ScoringMonitor` needs a y, so -1, unlabelled, stands for none.
     """
 
-    finish = None  # gives the fitted attributes, were the fit to stop here
+    finish = None  # returns the fitted attributes of the net as it is now
 
     def __init__(self, context, estimator, X, y):
         y = np.full(len(X), -1) if y is None else y
@@ -93,15 +86,15 @@ class FitTasks:
 
     def end(self):
         self.context.call_on_fit_task_end(**self.given, reconstruction_attributes={})
-        self.finish = None  # which holds the signals
+        self.finish = None  # it holds the signals
 
     def begin_epoch(self):
         self.epoch = self.context.subcontext("epoch")
         self.epoch.call_on_fit_task_begin(**self.given)
 
     def end_epoch(self):
-        """Whether a callback asks to stop."""
-        # To finish the fit, all processes of a group would have to join in.
+        """End the task, and return whether a callback asks to stop."""
+        # All processes of a group would have to join to finish the fit.
         finish = self.finish if n_processes() == 1 else None
         return self.epoch.call_on_fit_task_end(
             **self.given, reconstruction_attributes=finish

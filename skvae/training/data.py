@@ -1,11 +1,11 @@
-"""Which signals come in which batch, and where they are kept."""
+"""Signals of a fit: where they are kept, and their batches."""
 
-import copy
 import math
 from functools import partial
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from sklearn.utils.random import sample_without_replacement
 from torch.utils.data import Dataset
 
@@ -13,16 +13,13 @@ from skvae.batches import map_batches
 from skvae.distributed import from_all, n_processes, rank, shared_errors
 from skvae.scaling import has_gaps
 
-# Bytes of signals that are kept scaled for training on a CPU, at most.
-RESIDENT_BYTES = 2**27
-# Values scaled at a time.
-READ_VALUES = 2**20
-# Signals above which a sample is not drawn by a permutation of all.
-MAX_PERMUTED = 2**24
+RESIDENT_BYTES = 2**27  # largest size of signals that are kept scaled on a CPU
+READ_VALUES = 2**20  # values that are scaled at a time
+MAX_PERMUTED = 2**24  # largest number of signals that are permuted to draw a sample
 
 
 class Stacked:
-    """Two arrays (n, c, t), in memory or on disk, read as one without a copy."""
+    """Two arrays (n, c, t), in memory or on disk, that are read as one."""
 
     def __init__(self, first, last):
         self.first, self.last = first, last
@@ -33,7 +30,6 @@ class Stacked:
         return self.shape[0]
 
     def __getitem__(self, rows):
-        """Signals at rows, a slice or an ndarray of int."""
         if not len(self.last):
             return self.first[rows]
         rows = np.arange(len(self))[rows]
@@ -46,10 +42,7 @@ class Stacked:
 
 
 class ScaledSignals:
-    """Signals X (n, c, t), scaled on the device where they fit there, else when read.
-
-    Signals of `before`, an ndarray, follow. Either array may be on disk.
-    """
+    """Signals X, then `before`, (n, c, t), scaled once if they fit on the device."""
 
     def __init__(self, X, scaler, device, before=None):
         self.X = Stacked(X, X[:0] if before is None else before)
@@ -57,10 +50,14 @@ class ScaledSignals:
         self.device = torch.device(device)
         has_any = any(has_gaps(part) for part in (X, self.X.last) if len(part))
         self.has_gaps = any(from_all(has_any))
+        self.x = self.inputs = self.h = None
         with shared_errors():
-            self.x = self._read_all() if self._fits() else None
-        self.inputs = self.h = None
-        # Where rows are looked up: on a GPU they would have to be waited for.
+            if self._fits():
+                n_rows = max(1, READ_VALUES // math.prod(self.X.shape[1:]))
+                self.x = torch.empty(self.X.shape, dtype=torch.float32, device=device)
+                for rows in gen_batches(len(self.X), n_rows):
+                    self.x[rows] = torch.from_numpy(scaler.transform(self.X[rows]))
+        # Row numbers are on the CPU for X: from a GPU they would have to be waited for.
         self.home = torch.device("cpu") if self.x is None else self.device
 
     def _fits(self):
@@ -69,33 +66,25 @@ class ScaledSignals:
             limit = free_cuda_memory(self.device) // 2
         return 4 * self.X.size <= limit
 
-    def _read_all(self):
-        x = torch.empty(self.X.shape, dtype=torch.float32, device=self.device)
-        n_rows = max(1, READ_VALUES // math.prod(self.X.shape[1:]))
-        for start in range(0, len(x), n_rows):
-            rows = slice(start, start + n_rows)
-            x[rows] = torch.from_numpy(self.scaler.transform(self.X[rows]))
-        return x
-
     def read(self, rows):
-        """Scaled x (b, c, t), on the device, of rows, a Tensor of int."""
+        """Scaled x (b, c, t), on the device, at rows, a Tensor."""
         if self.x is not None:
             return self.x[rows]
         x = torch.from_numpy(self.scaler.transform(self.X[rows.numpy()]))
         return to_device(x, self.device)
 
     def read_by(self, module, rows):
-        """What the encoder reads of the signals at rows, an ndarray (b, d)."""
+        """``module.read(x)``, an ndarray (b, d), of the signals at rows."""
         if self.inputs is not None:
             return self.inputs[rows.cpu().numpy()]
         return self._map(module.read, self.read, rows)
 
     def keep_inputs(self, module):
-        """Keep what `read_by` gives, of all signals, until they are represented."""
+        """Keep ``module.read(x)`` of all signals until they are represented."""
         self.inputs = self.read_by(module, self.all_rows())
 
     def represent_by(self, module, rows):
-        """Keep ``module.represent(x)`` of the signals at rows, where it is not x."""
+        """Keep ``module.represent(x)`` of the signals at rows, unless it is x."""
         function, read = module.represent, self.read
         if self.inputs is not None:
             function, read = module.encoder.represent, partial(self.read_by, module)
@@ -110,28 +99,21 @@ class ScaledSignals:
         return torch.arange(len(self.X), device=self.home)
 
     def _map(self, function, read, rows):
-        n_timepoints = self.X.shape[2]
-        return map_batches(
-            function, lambda i: read(rows[i]), len(rows), n_timepoints, self.device
-        )
+        sizes = len(rows), self.X.shape[2]
+        return map_batches(function, lambda i: read(rows[i]), *sizes, self.device)
 
 
 class SignalDataset(Dataset):
     """A part of `ScaledSignals`, in pairs of the network's input and its target.
 
-    `y` (n_samples, n_targets) of all the signals are targets of the head, NaN where
-    unknown. `n_all`, `n_before` and `n_largest` are samples of all processes, of those
-    before this one, and of the one with most.
+    `y` (n_samples, n_targets) has the head's targets of all signals, NaN where unknown.
     """
 
-    def __init__(self, signals, y=None):
+    def __init__(self, signals, y=None, rows=None):
         self.signals = signals
-        self.y = None if y is None else torch.from_numpy(y).to(signals.home)
-        self._set_rows(signals.all_rows())
-
-    def _set_rows(self, rows):
-        self.rows = rows
-        counts = from_all(len(rows))
+        self.y = None if y is None else torch.as_tensor(y, device=signals.home)
+        self.rows = signals.all_rows() if rows is None else rows
+        counts = from_all(len(self.rows))  # of each process
         self.n_all, self.n_before = sum(counts), sum(counts[: rank()])
         self.n_largest = max(counts)
 
@@ -142,7 +124,7 @@ class SignalDataset(Dataset):
 
     @property
     def label_factor(self):
-        """This process's share of the known targets, to its share of all samples."""
+        """This process's share of known targets, over its share of samples."""
         y = torch.zeros(0, 1) if self.y is None else self.y[self.rows]
         known = from_all(int((~y.isnan()).sum()))
         return known[rank()] / max(1, sum(known)) / max(self.share, 1e-30)
@@ -151,58 +133,46 @@ class SignalDataset(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index):
-        """Input and target at `index`, a slice or Tensor of int.
-
-        The input is the representation of x; the target (x,) or, with labels, (x, y).
-        """
+        """Representation of x, and target (x,) or (x, y), at a slice or Tensor."""
         rows = self.rows[index]
         x = self.signals.read(rows)
         h = x if self.signals.h is None else to_device(self.signals.h[rows], x.device)
-        if self.y is None:
-            return h, (x,)
-        return h, (x, to_device(self.y[rows], x.device))
+        target = (x,) if self.y is None else (x, to_device(self.y[rows], x.device))
+        return h, target
 
     def x_of_all(self):
-        """Scaled signals (n_all, c, t), on the device, of all processes."""
+        """Scaled signals (n_all, c, t) of all processes, on the device."""
         parts = from_all(self.signals.read(self.rows).cpu())
         return torch.cat(parts).to(self.signals.device)
 
-    def of_rows(self, rows):
-        """The samples at these rows of the signals."""
-        part = copy.copy(self)
-        part._set_rows(rows)
-        return part
-
     def subset(self, index):
         """The samples at `index`, a slice or Tensor."""
-        return self.of_rows(self.rows[index])
+        return SignalDataset(self.signals, self.y, self.rows[index])
 
     def __or__(self, other):
-        """These samples, then those of another dataset of the same signals."""
-        return self.of_rows(torch.cat([self.rows, other.rows]))
+        """The samples of both datasets, which have the same signals."""
+        rows = torch.cat([self.rows, other.rows])
+        return SignalDataset(self.signals, self.y, rows)
 
     def __sub__(self, other):
-        """These samples without those of another dataset of the same signals."""
+        """The samples that the other dataset, of the same signals, has not."""
         return self.subset(~torch.isin(self.rows, other.rows))
 
     def split(self, n_first):
         """Two random parts of the dataset, the first of `n_first` samples."""
         generator = None
-        if n_processes() > 1:  # the global ones stay in step with each other
+        if n_processes() > 1:  # the global generators stay in step
             generator = torch.Generator().manual_seed(torch.initial_seed())
         order = torch.randperm(len(self), generator=generator).to(self.rows.device)
         return self.subset(order[:n_first]), self.subset(order[n_first:])
 
     def sample(self, n_drawn, generator=None):
-        """The part here of `n_drawn` samples of all processes, in order, or of all.
-
-        Drawn by torch's global generator, or another.
-        """
+        """This process's part of at most `n_drawn` random samples, in order."""
         if n_drawn >= self.n_all:
             index = torch.arange(self.n_before, self.n_before + len(self))
         elif self.n_all <= MAX_PERMUTED:
             index = torch.randperm(self.n_all, generator=generator)[:n_drawn]
-        else:  # a permutation of a billion would not fit
+        else:  # a permutation of a billion samples would not fit
             seed = int(torch.randint(2**31 - 1, (), generator=generator))
             drawn = sample_without_replacement(self.n_all, n_drawn, random_state=seed)
             index = torch.from_numpy(drawn)
@@ -214,9 +184,8 @@ class SignalDataset(Dataset):
 class Batches:
     """Iterate over a `SignalDataset` in batches that are sliced, not collated.
 
-    No batch holds a single sample, which BatchNorm refuses: a remainder of 1 joins the
-    batch before it. With `in_step` each process has as many batches, where need be
-    smaller, or with samples again.
+    BatchNorm refuses a single sample, so a remainder of 1 joins the batch before it.
+    With `in_step` processes with fewer samples have smaller batches, or repeat samples.
     """
 
     def __init__(self, dataset, batch_size, shuffle=False, in_step=False):
@@ -231,14 +200,14 @@ class Batches:
         return n_batches(n_samples, self.batch_size)
 
     def __iter__(self):
-        # Drawn on the CPU: the same order for each device.
+        # On the CPU, so that each device has the same order.
         permute = torch.randperm if self.shuffle else torch.arange
         n_samples, parts = len(self.dataset), len(self)
         order = permute(n_samples)
         if self.in_step:
-            n_times = math.ceil(2 * len(self) / n_samples)
-            others = [permute(n_samples) for _ in range(n_times - 1)]
-            order = torch.cat([order, *others])[: max(n_samples, 2 * len(self))]
+            n_more = math.ceil(2 * len(self) / n_samples) - 1
+            order = torch.cat([order, *(permute(n_samples) for _ in range(n_more))])
+            order = order[: max(n_samples, 2 * len(self))]
         else:
             parts = [i * self.batch_size for i in range(1, len(self))]
         for index in order.to(self.dataset.rows.device).tensor_split(parts):
@@ -247,20 +216,19 @@ class Batches:
 
 
 def n_batches(n_samples, batch_size):
-    """Number of batches of an epoch."""
     n_full, remainder = divmod(n_samples, batch_size)
     return max(1, n_full + (remainder > 1))
 
 
 def to_device(values, device):
-    """Tensor to a device; from main memory to a GPU while that computes."""
+    """A tensor on a device; a GPU computes while it is copied."""
     if device.type == "cuda" and values.device.type == "cpu":
         values = values.pin_memory()
     return values.to(device, non_blocking=True)
 
 
 def free_cuda_memory(device):
-    """Bytes free on a GPU, with what PyTorch keeps there for its next tensors."""
-    with torch.cuda.device(device):  # torch 2.4 takes no "cuda" without a number
+    """Free bytes on a GPU, including those that PyTorch keeps for its next tensors."""
+    with torch.cuda.device(device):  # torch 2.4 refuses "cuda" without a number
         kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return torch.cuda.mem_get_info()[0] + kept

@@ -1,4 +1,4 @@
-"""The plan of a fit: scale, features, closed form, train, trust, sum up."""
+"""The steps of a fit: scaling, features, closed form, training, trust, statistics."""
 
 import math
 from functools import partial
@@ -25,54 +25,47 @@ from skvae.training.memory import datasets, seeded
 from skvae.training.options import first_params, is_unit_range
 from skvae.training.start import STATISTICS_VALUES, decoder_variance, start_of
 
-# Signals for each latent that a first `partial_fit` should have.
-ENOUGH_PER_LATENT = 10
-# Dimensions of y for each latent above which a linear map loses too many.
-TOO_MANY_DIMS = 1.25
-# Signals over which the slope of the decoder is averaged.
-N_SLOPES = 32
-# Largest share of reconstructions in filled gaps. It is found on signals that filling
-# was learned from, where filling does better than on new ones: hence the factor. On
-# signals that were trained on, reconstruction does better too: hence a lower limit.
+ENOUGH_PER_LATENT = 10  # signals in a first `partial_fit`
+TOO_MANY_DIMS = 1.25  # dimensions of y, per latent, that a linear map cannot hold
+N_SLOPES = 32  # signals over which the slope of the decoder is averaged
+# Largest share of reconstructions in filled gaps. Filling was learned from the signals
+# that choose it: hence a factor. Without a test the network was, too: a lower limit.
 MAX_BLEND, BLEND_FACTOR = 0.5, 3
 MAX_BLEND_TRAINED = 0.25
-# Number of tests that the usual share of training is worth.
-USUAL_TESTS = 20
+USUAL_TESTS = 20  # number of tests that have as much weight as the usual share
 
 
 class Job(NamedTuple):
-    """What a fit is asked for."""
+    """Arguments of a fit."""
 
-    params: object  # the estimator, whose parameters are read
+    params: object  # the estimator
     X: np.ndarray  # (n_samples, n_channels, n_timepoints), NaN where missing
     target: object  # `Target` or None
     device: str
-    seed: int  # of NumPy's draws; torch draws from its global generators
-    before: object = None  # the estimator, where training goes on from its last fit
-    one_epoch: bool = False  # train for one epoch at a constant rate
+    seed: int  # of NumPy's draws; torch's are from its global generators
+    before: object = None  # the estimator after the fit that this one continues
+    one_epoch: bool = False  # whether to train for one epoch at a constant rate
     checkpoint: object = None  # a skorch callback
     tasks: object = None  # `FitTasks` of scikit-learn's callbacks
 
     @property
     def memory(self):
-        """`Memory` of the signals of earlier calls, or None."""
         return None if self.before is None else self.before.net_.memory_
 
     @property
     def is_forgotten(self):
-        """Whether there was a fit, the signals of which were not kept."""
+        """Whether the signals of earlier fits are not remembered."""
         return self.before is not None and self.memory is None
 
     def n_seen(self, data):
-        """Number of signals seen after this fit, of all calls and processes."""
+        """Number of signals seen in all calls and processes."""
         return data.new.n_all + (self.before.n_samples_seen_ if self.before else 0)
 
 
 def fit(job):
-    """Fit the model of a `Job`: a dict of the fitted attributes of an estimator.
+    """Fit the model of a `Job`, and return a dict of an estimator's fitted attributes.
 
-    After an earlier fit, training goes on from its weights, with its scaling and
-    features, towards the closed form of all signals seen so far.
+    A fit after another one keeps scaling and features, and goes on from the weights.
     """
     params, before = job.params, job.before
     if before is None:
@@ -84,7 +77,7 @@ def fit(job):
     warn_of_few(job)
     data = datasets(job, scaler, has_head)
     if params.batch_norm and min(from_all(len(data.train))) == 1:
-        data = data._replace(train=data.train | data.train)  # one has no variance
+        data = data._replace(train=data.train | data.train)  # 1 has no variance
     net = make_net(job, has_head, data.train)
     with shared_errors():
         if job.tasks is not None:
@@ -115,7 +108,7 @@ def fit(job):
 
 
 def needs_head(job):
-    """Whether targets have more to tell than the closed form's latents can hold."""
+    """Whether targets need a head, because a linear map would lose too much."""
     params, target = job.params, job.target
     if target is None:
         return False
@@ -130,7 +123,7 @@ def needs_head(job):
 
 
 def warn_of_few(job):
-    """Warn of a first `partial_fit` that fixes too much by too few signals."""
+    """Warn if the first `partial_fit` fixes scaling and features by few signals."""
     latent_dim, n_samples = job.params.latent_dim, sum(from_all(len(job.X)))
     is_first = job.one_epoch and job.params.linear_path and job.before is None
     if is_first and n_samples < ENOUGH_PER_LATENT * latent_dim and rank() == 0:
@@ -142,7 +135,7 @@ def warn_of_few(job):
 
 
 def finished(job, net, scaler, data, start, statistics, test):
-    """The fitted attributes, of a net as far as it is trained, and trusted."""
+    """Fitted attributes of a net, after it goes back as far as tests say."""
     params, before, module = job.params, job.before, net.module_
     objective, likelihood = net.criterion_, net.criterion_.likelihood
     is_trained = len(net.history) > 0 or before is not None
@@ -153,7 +146,7 @@ def finished(job, net, scaler, data, start, statistics, test):
         variances = posterior_variance(params.beta * noise, slopes)
         module.encoder.set_variances(torch.from_numpy(variances))
     trained = describe(net, statistics)
-    distortion = trained.distortion * start.excess  # of signals not trained on
+    distortion = trained.distortion * start.excess  # for new signals
     if start.noise is not None:
         n_measured = trained.n_measured
         distortion = gain * likelihood.expected_distortion(start.noise, n_measured)
@@ -163,7 +156,7 @@ def finished(job, net, scaler, data, start, statistics, test):
     if latent_scale is None:
         latent_scale = decoder_scale(net, statistics.dataset)
         latent_scale = in_units_of_X(latent_scale, scaler, params.whiten)
-    found = {
+    fitted = {
         "first_params_": first_params(params),
         "net_": net,
         "scaler_": scaler,
@@ -178,35 +171,31 @@ def finished(job, net, scaler, data, start, statistics, test):
         "n_samples_seen_": job.n_seen(data),
         "n_epochs_total_": len(net.history) + (before.n_epochs_total_ if before else 0),
     }
-    if job.target is not None:
-        found["classes_"] = job.target.classes
-        found["target_offset_"] = job.target.offset
-        found["target_scale_"] = job.target.scale
+    if (target := job.target) is not None:
+        fitted["classes_"] = target.classes
+        fitted |= {"target_offset_": target.offset, "target_scale_": target.scale}
     if job.is_forgotten:
-        found = pooled_with(before, found, data.new.n_all / job.n_seen(data))
-    return found
+        fitted = pooled_with(before, fitted, data.new.n_all / job.n_seen(data))
+    return fitted
 
 
 def set_blend(module, trained, test, decoder_std):
-    """Set the share of reconstructions in filled gaps to the best for gaps we make."""
+    """Set the share of reconstructions in filled gaps, by gaps that are made here."""
     dataset = test if test.n_all else trained
     signals = dataset.sample(n_tried(math.prod(dataset.signals.X.shape[1:])), seeded(0))
     errors, squares = module.blend_errors(signals.x_of_all(), decoder_std, seed=0)
-    share = max(0.0, errors / max(squares, 1e-30))
-    if test.n_all:
-        module.gaps.blend.fill_(min(BLEND_FACTOR * share, MAX_BLEND))
-    else:
-        module.gaps.blend.fill_(min(share, MAX_BLEND_TRAINED))
+    factor, limit = (BLEND_FACTOR, MAX_BLEND) if test.n_all else (1, MAX_BLEND_TRAINED)
+    share = factor * max(0.0, errors / max(squares, 1e-30))
+    module.gaps.blend.fill_(min(share, limit))
 
 
 @torch.no_grad()
 def trust(net, start, test):
-    """Go back from the end of training as far as is best for the signals of a test.
+    """Go back from the end of training to the best weights for the signals of a test.
 
-    A network learns few signals by heart. The distortion of new signals is about a
-    parabola along the way from where training began, whose minimum is averaged with the
-    usual share of the way from the closed form. Gives the share of the closed form's
-    distortion that remains on these signals.
+    On the line from the weights before training, the test's distortion is about a
+    parabola, whose minimum is averaged with the usual share of the line from the closed
+    form. Return the remaining share of the closed form's distortion.
     """
     parameters, n_tests = net.module_.trusted_parameters(), test.dataset.n_all
     end = [parameter.clone() for parameter in parameters]
@@ -231,12 +220,12 @@ def trust(net, start, test):
 
 
 def between(first, last, share):
-    """Tensors at a share of the way from the first ones to the last."""
+    """Tensors at a share of the line from the first to the last."""
     return [torch.lerp(*pair, share) for pair in zip(first, last, strict=True)]
 
 
 def minimum_of_parabola(values):
-    """Where, from 0 to 1, the parabola through values at 0, 1/2 and 1 is smallest."""
+    """Minimum in [0, 1] of the parabola through values at 0, 1/2 and 1."""
     first, middle, last = values
     curvature = 2 * (first - 2 * middle + last)
     if curvature <= 0:

@@ -1,4 +1,4 @@
-"""What a fit finds about a trained net: means over signals."""
+"""Statistics of a trained net: means over signals."""
 
 import math
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from skvae.training.data import SignalDataset
 
 
 class Sample(NamedTuple):
-    """Signals to take means over, with standard normal draws for their q(z|x)."""
+    """Signals to take means over, with a standard normal draw for each q(z|x)."""
 
     dataset: SignalDataset
     draws: torch.Tensor  # (n, latent_dim)
@@ -27,7 +27,7 @@ class Sample(NamedTuple):
 
 
 class Means(NamedTuple):
-    """Means over signals."""
+    """Means over the signals of a `Sample`."""
 
     distortion: float
     n_measured: float
@@ -53,11 +53,7 @@ def describe(net, sample):
 
 
 def decoder_scale(net, dataset, step=0.1):
-    """Root mean square norm of d decode / d z_k over signals, (latent_dim,).
-
-    By central differences, exact for a linear decoder, over `step` standard deviations
-    of the prior either way: the slope that a neighbour in latent space sees.
-    """
+    """Root mean square norm (latent_dim,) of d decode / d z_k over signals."""
     module = net.module_.eval()
 
     def squared_slopes(index):
@@ -72,11 +68,7 @@ def decoder_scale(net, dataset, step=0.1):
 
 
 def network_share(net, dataset):
-    """What networks add to linear maps, as a share of the mean squares of both.
-
-    A dict of ``"latents"`` and ``"reconstruction"``: 0 is a linear map of signal and
-    features, 1 a network from end to end.
-    """
+    """Shares, from 0 to 1, of networks beside linear maps in the mean squares."""
     module = net.module_.eval()
     if module.decoder.linear is None:
         return {"latents": 1.0, "reconstruction": 1.0}
@@ -95,36 +87,30 @@ def network_share(net, dataset):
 
 
 def mean_over_samples(function, dataset):
-    """Means of the arrays that a function of indices gives, over all processes."""
+    """Means, over all processes, of the arrays that ``function(index)`` returns."""
     device, totals = dataset.rows.device, []
     if len(dataset):
         index = torch.arange(len(dataset), device=device)
-        n_timepoints = dataset.signals.X.shape[2]
-        arrays = map_batches(
-            function, index.__getitem__, len(index), n_timepoints, device
-        )
+        sizes = len(index), dataset.signals.X.shape[2]
+        arrays = map_batches(function, index.__getitem__, *sizes, device)
         totals = [values.sum(axis=0, dtype=np.float64) for values in arrays]
     totals = [each for each in from_all(totals) if each]
     return [sum(parts) / dataset.n_all for parts in zip(*totals, strict=True)]
 
 
-def pooled_with(before, found, share):
-    """Fitted attributes with those statistics of forgotten signals that were kept.
-
-    `found`, a dict, is of new signals alone, which are this share of all.
-    """
-    # The distortion of a value is in proportion to the reciprocal of the weight.
-    old, new = before.reconstruction_weight_, found["reconstruction_weight_"]
-    kl = (1 - share) * before.kl_per_dim_ + share * found["kl_per_dim_"]
+def pooled_with(before, fitted, share):
+    """Fitted attributes of new signals, a share of all, and of an earlier fit."""
+    # Distortions, which are means, are proportional to the reciprocal weights.
+    old, new = before.reconstruction_weight_, fitted["reconstruction_weight_"]
+    kl = (1 - share) * before.kl_per_dim_ + share * fitted["kl_per_dim_"]
     weight = 1 / ((1 - share) / old + share / new)
-    return found | {"reconstruction_weight_": weight, "kl_per_dim_": kl}
+    return fitted | {"reconstruction_weight_": weight, "kl_per_dim_": kl}
 
 
 def in_units_of_X(latent_scale, scaler, whiten):
-    """Factors of latents, float32: none of them 0, all of them 1 to whiten."""
+    """Factors of latents, float32: 1 to whiten, and never 0."""
     if whiten:
-        latent_scale = np.ones_like(latent_scale)
-    else:
-        latent_scale = math.sqrt(np.mean(scaler.scale_**2)) * latent_scale
-    latent_scale = latent_scale.astype(np.float32)
-    return np.where(latent_scale > 0, latent_scale, np.float32(1.0))
+        return np.ones(len(latent_scale), np.float32)
+    scale = math.sqrt(np.mean(scaler.scale_**2)) * latent_scale
+    scale = scale.astype(np.float32)  # which may underflow
+    return np.where(scale > 0, scale, np.float32(1.0))

@@ -18,23 +18,16 @@ from skvae.training.callbacks import LOGGER, Progress, WarmEarlyStopping, one_cy
 from skvae.training.data import Batches, n_batches
 from skvae.training.net import VAENet
 
-# From the closed form training takes few steps, so Adam's memory is shorter than usual.
-BETAS = (0.8, 0.99)
-# Learning rate of the linear decoder, which starts at its optimum, as a share of `lr`.
-LINEAR_LR = 0.1
-# Least number of steps in which the rate rises: fewer would leave the closed form
-# without arriving anywhere.
-MIN_RISE = 15
-# Constant rate of `partial_fit`, as a share of `lr`.
-STEADY_LR = 0.3
-# Least number of components that the encoder's correction reads; or twice the latents.
-MIN_COMPONENTS = 16
-# max_epochs="auto" for n samples: AUTO_STEPS * (n + MORE_SAMPLES) ** AUTO_POWER steps
-# from the closed form, at most MOST_STEPS * sqrt(n). The other two are factors of
-# sqrt(n) too: from random weights, and with labels, which take longer than shapes.
+BETAS = (0.8, 0.99)  # shorter than usual, because there are few steps
+LINEAR_LR = 0.1  # rate of the linear decoder, which starts at its optimum, over `lr`
+MIN_RISE = 15  # steps in which the rate rises: a faster rise loses the closed form
+STEADY_LR = 0.3  # rate of `partial_fit`, over `lr`
+MIN_COMPONENTS = 16  # least number of components that the encoder's correction reads
+# max_epochs="auto" takes AUTO_STEPS * (n + MORE_SAMPLES) ** AUTO_POWER steps from the
+# closed form of n samples. The other numbers, times sqrt(n), are the largest number of
+# these steps, and the steps from random weights and with a head for labels.
 AUTO_STEPS, AUTO_POWER, MORE_SAMPLES = 1.6, 0.75, 150
 MOST_STEPS, SCRATCH_STEPS, LABEL_STEPS = 17, 25, 45
-# Parameters of the estimator that are the network's.
 MODULE_PARAMS = (
     *("latent_dim", "conv_channels", "kernel_size", "stride", "hidden_dims"),
     *("dropout", "batch_norm", "linear_path"),
@@ -42,17 +35,21 @@ MODULE_PARAMS = (
 
 
 def make_net(job, has_head, train):
-    """The skorch net of a `Job`, initialized, to train on a `SignalDataset`."""
+    """The initialized skorch net of a `Job`."""
     params, target = job.params, job.target
     options = dict(params.net_params or {})
     schedule = options.pop("lr_schedule", "one_cycle")
     options.pop("n_threads", None)
-    max_epochs, lr = n_epochs(params, train, has_head), params.lr
+    max_epochs, lr = params.max_epochs, params.lr
+    n_steps = n_batches(train.n_largest, params.batch_size)  # in an epoch
     if job.one_epoch:
         max_epochs, lr = 1, STEADY_LR * lr
         schedule, options["kl_warmup"] = None, 0.0
-    n_steps = max_epochs * n_batches(train.n_largest, params.batch_size)
-    has_views = params.feature_weight > 0 or target is not None  # besides the signal
+    elif max_epochs == "auto":
+        steps = auto_steps(train.n_all, params.linear_path, has_head)
+        max_epochs = max(1, round(steps / n_steps))
+    # The closed form needs features for their own view, or to predict a target.
+    has_views = params.feature_weight > 0 or target is not None
     with_features = params.linear_path and has_views
     settings = {
         "module": ConvVAE,
@@ -74,7 +71,7 @@ def make_net(job, has_head, train):
         "optimizer__lr": lr,
         "max_epochs": max_epochs,
         "batch_size": params.batch_size,
-        "callbacks": make_callbacks(job, schedule, n_steps),
+        "callbacks": make_callbacks(job, schedule, max_epochs * n_steps),
         "iterator_train": Batches,
         "iterator_train__shuffle": True,
         "iterator_train__in_step": True,
@@ -102,16 +99,8 @@ def make_net(job, has_head, train):
         raise ValueError(f"net_params: {error}") from error
 
 
-def n_epochs(params, train, has_head):
-    """Epochs of `fit`."""
-    if params.max_epochs != "auto":
-        return params.max_epochs
-    steps = auto_steps(train.n_all, params.linear_path, has_head)
-    return max(1, round(steps / n_batches(train.n_largest, params.batch_size)))
-
-
 def auto_steps(n_samples, linear_path, has_head):
-    """Steps of max_epochs="auto", which grow more slowly than the data."""
+    """Steps of max_epochs="auto"."""
     root = math.sqrt(n_samples)
     if linear_path and not has_head:
         steps = AUTO_STEPS * (n_samples + MORE_SAMPLES) ** AUTO_POWER
@@ -120,7 +109,7 @@ def auto_steps(n_samples, linear_path, has_head):
 
 
 def make_callbacks(job, schedule, n_steps):
-    """The callbacks of a net that takes `n_steps`, in the order in which they run."""
+    """The callbacks of a net in the order in which they run."""
     params, callbacks = job.params, []
     if schedule and n_steps:
         min_rise = MIN_RISE if params.linear_path else 1
@@ -132,7 +121,7 @@ def make_callbacks(job, schedule, n_steps):
         )
         callbacks.append(("lr_schedule", scheduler))
     if params.early_stopping and not job.one_epoch:
-        # The absolute threshold: a relative one has the wrong sign below zero.
+        # A relative threshold has the wrong sign below zero.
         stopping = WarmEarlyStopping(
             patience=params.patience, threshold_mode="abs", load_best=True, sink=noop
         )
@@ -147,13 +136,13 @@ def make_callbacks(job, schedule, n_steps):
 
 
 def users_callbacks(callbacks, defaults):
-    """Copies of the user's callbacks, which run beside the default ones."""
+    """Copies of the user's callbacks, checked beside the default ones."""
     try:
         callbacks = clone(callbacks, safe=False)
     except (TypeError, RuntimeError) as error:
         raise TypeError(
-            f"callbacks: {error}. Copies of the callbacks run. Make what a callback "
-            "counts in on_train_begin, under a name that ends in _."
+            f"callbacks: {error}. fit runs copies of the callbacks. Set the state of a "
+            "callback in on_train_begin, under names that end in _."
         ) from error
     for entry in callbacks:
         callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
@@ -165,9 +154,8 @@ def users_callbacks(callbacks, defaults):
             )
         if isinstance(callback, LRScheduler) and "lr_schedule" in defaults:
             raise ValueError(
-                "callbacks has an LRScheduler, but the default schedule changes the "
-                "learning rate too. Set net_params={'lr_schedule': None}, or leave it "
-                "out."
+                "callbacks has an LRScheduler beside the default one. Leave it out, or "
+                "set net_params={'lr_schedule': None}."
             )
         monitor = str(getattr(callback, "monitor", None))
         if monitor.startswith("valid_") and "early_stopping" not in defaults:

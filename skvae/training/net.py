@@ -1,4 +1,4 @@
-"""The skorch net that trains a `ConvVAE`, whose target is its input."""
+"""The skorch net that trains a `ConvVAE`."""
 
 import copy
 import inspect
@@ -21,15 +21,12 @@ from skvae.distributed import (
 from skvae.model.objective import Terms
 from skvae.threads import marked_interrupts, plain_torch
 
-# Callbacks of skvae itself: a KeyboardInterrupt in one is no wish to stop.
+# Default callbacks, whose KeyboardInterrupt does not ask to stop.
 OWN_CALLBACKS = {"lr_schedule", "progress", "checkpoint"}
 
 
 class Adam(torch.optim.Adam):
-    """PyTorch's, without the wrappers of its methods for PyTorch's compiler.
-
-    The first call of such a method loads the compiler, which takes a second or more.
-    """
+    """PyTorch's Adam without compiler wrappers, which take a second to load."""
 
     add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
     zero_grad = inspect.unwrap(torch.optim.Adam.zero_grad)
@@ -41,13 +38,13 @@ class Adam(torch.optim.Adam):
 class VAENet(NeuralNet):
     """skorch net whose target is its input, and whose criterion is an `Objective`.
 
-    `kl_warmup` is the fraction of training over which beta ramps up from 0. A net that
-    is not trained may have ``optimizer=None``.
+    `kl_warmup` is the fraction of training in which beta rises from 0. A net that is
+    not to train may have ``optimizer=None``.
     """
 
     memory_ = None  # `Memory` of the signals seen so far
-    tasks = None  # `FitTasks`, while it trains
-    stops = False  # whether a callback asked to
+    tasks = None  # `FitTasks` during training
+    stops = False  # whether a callback asked to stop
 
     def __init__(self, module, criterion, *, kl_warmup=0.0, **kwargs):
         super().__init__(module, criterion, **kwargs)
@@ -58,7 +55,6 @@ class VAENet(NeuralNet):
         return []
 
     def initialize_optimizer(self, *args, **kwargs):
-        """skorch's, but there may be none, and PyTorch's Adam is ours."""
         if self.optimizer is None:
             self.optimizer_ = None
             return self
@@ -70,21 +66,20 @@ class VAENet(NeuralNet):
         return self
 
     def get_split_datasets(self, X, y=None, **fit_params):
-        """The pair (train, valid) that `X` is."""
-        return X
+        return X  # (train, valid)
 
     def train(self, parts):
-        """skorch's `partial_fit` for a pair (train, valid), but a Ctrl-C is raised."""
+        """skorch's `partial_fit` on the pair (train, valid), but Ctrl-C raises."""
         interruption = None
-        # glibc then keeps what a step frees for the next step (mallopt(3),
-        # M_MMAP_THRESHOLD). Never touched, it takes no memory.
+        # Afterwards glibc keeps the memory of a step for the next one (mallopt(3),
+        # M_MMAP_THRESHOLD). This tensor is never touched, and takes no memory.
         torch.empty(31 * 2**20, dtype=torch.uint8)
         with marked_interrupts():
             self.notify("on_train_begin", X=parts, y=None)
             try:
                 self.fit_loop(parts, epochs=self.max_epochs - len(self.history))
             except KeyboardInterrupt as error:
-                if is_interruption(error) or not self.stops:
+                if hasattr(error, "from_signal") or not self.stops:
                     interruption = error
             finally:
                 self.tasks, self.stops = None, False
@@ -96,12 +91,12 @@ class VAENet(NeuralNet):
             ) from interruption
         if "train_loss" not in self.history[-1]:  # stopped before its first step
             del self.history[-1]
-        # The loss of an epoch says nothing about the weights after its last step.
+        # The loss of an epoch does not depend on its last step.
         if not all(w.isfinite().all() for w in self.module_.state_dict().values()):
             raise self.divergence("A weight became infinite or NaN")
 
     def run_single_epoch(self, iterator, training, prefix, step_fn):
-        """skorch's epoch, with the terms summed on the device and read once."""
+        """skorch's epoch, but terms are summed on the device and read once."""
         if iterator is None:
             return
         dataset, n_samples = iterator.dataset, 0
@@ -123,19 +118,19 @@ class VAENet(NeuralNet):
             if self.stops and not n_samples:
                 raise KeyboardInterrupt
             average_batch_norm(self.module_, dataset.share)
-        mean = dataset.share * (total / max(1, n_samples))
-        self.record_terms(prefix, Terms.of(sum_over_processes(mean).cpu()))
+        mean = sum_over_processes(dataset.share * (total / max(1, n_samples))).cpu()
+        self.record_terms(prefix, Terms(*mean[:3], mean[3:]))
 
     def warmup(self, share_of_epoch):
-        """Factor of beta, from 0 to 1, in an epoch of which a share is over."""
+        """Factor of beta, from 0 to 1, after a share of the epoch."""
         if not self.kl_warmup:
             return 1.0
         progress = (len(self.history) - 1 + share_of_epoch) / self.max_epochs
         return torch.tensor(min(1.0, progress / self.kl_warmup), dtype=torch.float32)
 
     def train_step_single(self, batch, share, **options):
-        """skorch's, with the gradients of all processes."""
-        if not self.module_.training:  # skorch walks through all layers each time
+        """skorch's step, with mean gradients over processes."""
+        if not self.module_.training:  # each call walks through all layers
             self.module_.train()
         step = self.evaluate(batch, **options)
         step["loss"].backward()
@@ -148,8 +143,8 @@ class VAENet(NeuralNet):
         return self.evaluate(batch, **options)
 
     def evaluate(self, batch, label_factor, warmup=1.0):
-        """Loss, in nats per sample, `Terms` and the network's output, of a batch."""
-        h, targets = batch  # targets: (x,) or (x, y)
+        """Loss in nats per sample, network output and `Terms` of a batch."""
+        h, targets = batch
         output = self.module_(h)
         terms = self.criterion_(output, *targets)
         if n_processes() > 1:
@@ -159,10 +154,9 @@ class VAENet(NeuralNet):
 
     def record_terms(self, prefix, terms):
         """Write the `Terms` of an epoch to the history, in nats per sample."""
-        objective = self.criterion_
-        reconstruction = objective.reconstruction(terms.distortion, terms.n_measured)
+        reconstruction = self.criterion_.reconstruction(*terms[:2])
         record = {
-            "loss": float(objective.loss(terms)),
+            "loss": float(self.criterion_.loss(terms)),
             "reconstruction": float(reconstruction),
             "kl": float(terms.kl_per_dim.sum()),
             "label": float(terms.label),
@@ -174,17 +168,13 @@ class VAENet(NeuralNet):
             self.history.record(f"{prefix}_{name}", value)
 
     def divergence(self, what):
-        """The error to raise when training diverged."""
         return FloatingPointError(
             f"{what} in epoch {len(self.history)}. Lower lr (now {self.lr}), or scale "
             "X: scale='standard' suits most data."
         )
 
     def notify(self, method_name, **kwargs):
-        """skorch's, but a callback that raises KeyboardInterrupt asks to stop.
-
-        Then the epoch ends as it would have, after fewer steps.
-        """
+        """skorch's, but a KeyboardInterrupt in a callback ends the epoch in order."""
         is_training = method_name not in ("on_train_begin", "on_train_end")
         getattr(self, method_name)(self, **kwargs)
         for name, callback in self.callbacks_:
@@ -192,12 +182,12 @@ class VAENet(NeuralNet):
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as error:
                 can_stop = is_training and name not in OWN_CALLBACKS
-                if is_interruption(error) or not can_stop:
+                if hasattr(error, "from_signal") or not can_stop:
                     raise
                 self.stops = True
 
     def on_train_begin(self, net, **kwargs):
-        if n_processes() > 1:  # not the same dropout in each
+        if n_processes() > 1:  # each has its own dropout
             torch.manual_seed(torch.initial_seed() + rank())
 
     def on_epoch_begin(self, net, **kwargs):
@@ -216,7 +206,7 @@ class VAENet(NeuralNet):
                 self.stops = self.tasks.end_epoch() or self.stops
 
     def on_train_end(self, net, **kwargs):
-        """Let go of what only training needs and pickles would hold."""
+        # Only training needs these, and pickles would hold them.
         self.forget_batches()
         self.optimizer_.zero_grad()
         for _, callback in self.callbacks_:
@@ -224,25 +214,24 @@ class VAENet(NeuralNet):
                 callback.lr_scheduler_ = None
 
     def forget_batches(self):
-        """Drop the batches from the last row of the history; callbacks had them."""
         if self.history:
             self.history[-1]["batches"] = []
 
     def epoch_rows(self):
-        """The history without its batches: a list of one dict an epoch."""
+        """The history without batches, a list with one dict for each epoch."""
         return [
             {name: value for name, value in row.items() if name != "batches"}
             for row in self.history
         ]
 
     def epochs(self):
-        """The history as a dict of arrays, one value an epoch, in nats per sample."""
+        """The history as a dict of arrays with one value for each epoch."""
         rows = self.epoch_rows()
         names = rows[0] if rows else ()
         return {name: np.array([row[name] for row in rows]) for name in names}
 
     def best_epoch(self):
-        """The epoch, from 1, whose weights the module has."""
+        """Number, from 1, of the epoch whose weights the module has."""
         for _, callback in self.callbacks_:
             is_stopping = isinstance(callback, EarlyStopping) and callback.load_best
             if is_stopping and getattr(callback, "best_epoch_", None):
@@ -250,7 +239,7 @@ class VAENet(NeuralNet):
         return len(self.history)
 
     def start_from(self, net):
-        """Take over the weights and, of an equal optimizer, the state; not its lr."""
+        """Copy the weights of a net, and the state, not lr, of an equal optimizer."""
         self.module_.load_state_dict(net.module_.state_dict())
         if type(self.optimizer_) is type(net.optimizer_):
             own_options = self.optimizer_.state_dict()["param_groups"]
@@ -258,8 +247,8 @@ class VAENet(NeuralNet):
             load_optimizer(self.optimizer_, state)
 
     def __getstate__(self):
-        # Without signals, and without the optimizer's state, twice the weights. Read
-        # onto the CPU, which every machine has: the device is resolved when it is used.
+        # Without signals, and without the optimizer's state, twice the weights. Every
+        # machine has a CPU to load it on.
         other = self.copy_with(memory_=None, optimizer_=None)
         return super(VAENet, other).__getstate__() | {"device": "cpu"}
 
@@ -269,13 +258,13 @@ class VAENet(NeuralNet):
 
     @plain_torch()
     def __deepcopy__(self, memo):
-        # Of everything: what was pickled would be without the optimizer's state.
+        # A pickle would be without the optimizer's state.
         memo[id(self)] = other = self.copy_with()
         vars(other).update(copy.deepcopy(vars(self), memo))
         return other
 
     def as_it_is_now(self):
-        """A net to be evaluated while this one trains on: what changes is its own."""
+        """A copy to evaluate while this net trains on."""
         return self.copy_with(
             module_=copy.deepcopy(self.module_),
             history_=copy.copy(self.history_),
@@ -285,13 +274,12 @@ class VAENet(NeuralNet):
         )
 
     def copy_with(self, **attributes):
-        """A shallow copy, with other attributes."""
         other = self.__new__(type(self))
         vars(other).update(vars(self) | attributes)
         return other
 
     def to(self, device):
-        """Move the module to a device; the next fit copies the optimizer's state."""
+        """Move the module to a device. The optimizer's state moves in the next fit."""
         if torch.device(device) != torch.device(self.device):
             with plain_torch():
                 self.module_.to(device)
@@ -299,21 +287,13 @@ class VAENet(NeuralNet):
         return self
 
 
-def is_interruption(error):
-    """Whether a KeyboardInterrupt is of a signal, see `marked_interrupts`."""
-    return getattr(error, "from_signal", False)
-
-
 def load_optimizer(optimizer, state):
-    """Give the optimizer a copy of a state, each tensor laid out as its parameter.
-
-    PyTorch's own loading shares the tensors, and keeps their memory format, which the
-    fused implementations expect to be that of the parameter.
-    """
+    """Give the optimizer a copy of a state in the memory formats of its parameters."""
     optimizer.load_state_dict(state)
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
             if torch.is_tensor(value):
+                # A fused optimizer expects the memory format of the parameter.
                 like = parameter if value.shape == parameter.shape else value
                 own = torch.empty_like(like, dtype=value.dtype, device=value.device)
                 values[name] = own.copy_(value)

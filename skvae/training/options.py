@@ -1,4 +1,4 @@
-"""Checks of parameters that concern several of them, X, or the first fit."""
+"""Checks of parameters against each other, X, and the first fit."""
 
 import contextlib
 from numbers import Integral, Real
@@ -7,14 +7,9 @@ import numpy as np
 import torch
 
 from skvae.model.likelihoods import LIKELIHOODS
-from skvae.sklearn_private import (
-    Interval,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from skvae.sklearn_private import Interval, StrOptions, validate_parameter_constraints
 
-# `net_params` takes these names and the arguments of the skorch net, which checks its
-# names itself.
+# Names in `net_params`, beside the skorch net's, which it checks itself.
 NET_PARAMS = {
     "lr_schedule": [StrOptions({"one_cycle"}), None],
     "module__correct_mean": ["boolean"],
@@ -27,15 +22,14 @@ NET_PARAMS = {
     "kl_warmup": [Interval(Real, 0, 1, closed="both")],
     "n_threads": [Interval(Integral, 1, None, closed="left")],
 }
-# Arguments of the skorch net that `fit` sets, and those whose arguments it sets too.
+# Arguments of the skorch net that `fit` sets, the second set with all of their own.
 SET_BY_FIT = {
     *("module", "module__n_timepoints", "module__with_features", "module__n_targets"),
     *("criterion", "criterion__classes", "train_split"),
 }
 ALL_SET_BY_FIT = {"iterator_train", "iterator_valid", "dataset"}
-# Values of a layer in a training step that are worth a thread of their own.
-VALUES_PER_THREAD = 2**19
-# Parameters that only the first fit reads, of those that go on from each other.
+VALUES_PER_THREAD = 2**19  # of a layer in a training step
+# Parameters that a later fit may not change.
 READ_FIRST = (
     *("latent_dim", "likelihood", "feature_weight", "label_weight", "conv_channels"),
     *("kernel_size", "stride", "hidden_dims", "batch_norm", "linear_path", "whiten"),
@@ -45,7 +39,7 @@ READ_FIRST = (
 
 @contextlib.contextmanager
 def plain_numbers(estimator):
-    """Parameters as Python's numbers inside, since NumPy's overflow; then as given."""
+    """Turn parameters into Python's numbers in the block, because NumPy's overflow."""
 
     def plain(value):
         return value.item() if isinstance(value, np.generic) else value
@@ -53,7 +47,7 @@ def plain_numbers(estimator):
     given = estimator.get_params(deep=False)
     read = {name: plain(value) for name, value in given.items()}
     for name in ("conv_channels", "hidden_dims"):
-        if np.iterable(read[name]):  # else it is refused later, in all processes
+        if np.iterable(read[name]):  # `check_options` refuses others
             read[name] = tuple(map(plain, read[name]))
     if read["net_params"]:
         options = read["net_params"].items()
@@ -66,14 +60,14 @@ def plain_numbers(estimator):
 
 
 def check_options(estimator, X):
-    """Check parameters together, and with X (n, c, t)."""
+    """Check parameters against each other, and X (n, c, t)."""
     net_params = estimator.net_params or {}
     check_net_params(net_params, estimator.get_params(deep=False).keys())
     for name in ("conv_channels", "hidden_dims"):
         sizes = getattr(estimator, name)
         if not all(isinstance(size, Integral) and size > 0 for size in sizes):
             raise ValueError(
-                f"{name}={sizes!r}, expected a sequence of positive integers, one for "
+                f"{name}={sizes!r}. Expected a sequence of positive integers, one for "
                 "each layer."
             )
     if estimator.batch_size == 1 and estimator.batch_norm:
@@ -93,37 +87,34 @@ def check_options(estimator, X):
 
 
 def check_net_params(net_params, parameters):
-    """Check `net_params`; `parameters` are the names of those of the estimator."""
+    """Check `net_params`, given the names of the estimator's parameters."""
     validate_parameter_constraints(NET_PARAMS, net_params, "net_params")
     for name in map(str, net_params):
         parts = name.split("__")
         if {parts[0], parts[-1]} & parameters:
-            raise ValueError(
-                f"net_params has {name!r}, which is a parameter of the estimator. Set "
-                "it there."
-            )
+            reason = "is a parameter of the estimator. Set it there."
+            raise ValueError(f"net_params has {name!r}, which {reason}")
         is_own = name in SET_BY_FIT or parts[0] in ALL_SET_BY_FIT
         if is_own and name not in NET_PARAMS:
-            raise ValueError(
-                f"net_params has {name!r}, which fit sets itself. Leave it out."
-            )
+            reason = "fit sets itself. Leave it out."
+            raise ValueError(f"net_params has {name!r}, which {reason}")
     optimizer = net_params.get("optimizer", torch.optim.Adam)
     is_optimizer = torch.optim.Optimizer in getattr(optimizer, "__mro__", ())
     if not is_optimizer or optimizer is torch.optim.LBFGS:
         raise ValueError(
-            f"optimizer={optimizer!r} in net_params, expected a class of torch.optim "
-            "other than LBFGS, which trains on no batches."
+            f"net_params has optimizer={optimizer!r}. Expected a class of torch.optim, "
+            "but not LBFGS, which does not train on batches."
         )
 
 
 def is_unit_range(params):
-    """Whether the network's output is in [0, 1]."""
+    """Whether reconstructions are in [0, 1]."""
     activation = (params.net_params or {}).get("module__output_activation")
     return LIKELIHOODS[params.likelihood].is_unit_range or activation is not None
 
 
 def first_params(estimator):
-    """Parameters that only the first fit reads, as values that compare."""
+    """Values of the parameters that a later fit may not change."""
     read = {name: getattr(estimator, name) for name in READ_FIRST}
     read |= {
         f"net_params[{name!r}]": value
@@ -137,20 +128,20 @@ def first_params(estimator):
 
 
 def check_unchanged(estimator):
-    """Refuse to go on where a parameter changed that only the first fit reads."""
+    """Refuse a later fit with changed `first_params`."""
     before, now = estimator.first_params_, first_params(estimator)
     for name in before.keys() | now.keys():
         if before.get(name) != now.get(name):
             raise ValueError(
                 f"{name} is {now.get(name)!r}, but was {before.get(name)!r} in the "
-                "first fit, which warm_start and partial_fit go on from. Restore it, "
+                "first fit. warm_start and partial_fit continue that fit. Restore it, "
                 "or fit anew with warm_start=False."
             )
 
 
 @contextlib.contextmanager
 def unchanged_on_error(estimator):
-    """Give the estimator back its attributes if the block raises."""
+    """Restore the estimator's attributes if the block raises."""
     before = vars(estimator).copy()
     try:
         yield
@@ -161,9 +152,8 @@ def unchanged_on_error(estimator):
 
 
 def n_threads(params, X):
-    """Threads of a fit: as many as a training step is worth."""
-    asked = (params.net_params or {}).get("n_threads")
-    if asked is not None:
-        return asked
+    """Number of threads that speed up a training step, or as given."""
     n_channels = max([1, *params.conv_channels[:1]])
-    return max(1, params.batch_size * X[0].size * n_channels // VALUES_PER_THREAD)
+    n_values = params.batch_size * X[0].size * n_channels
+    most = max(1, n_values // VALUES_PER_THREAD)
+    return (params.net_params or {}).get("n_threads", most)
