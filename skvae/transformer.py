@@ -112,7 +112,7 @@ class ConvVAETransformer(
         ``linear_path=False``, ``feature_weight=0``, a head (see `label_weight`) or
         `module__correct_mean`.
     dropout : float, default=0.2
-        Dropout probability after each dense layer of the encoder network, or with
+        Dropout after each dense layer of the encoder network, or with
         ``linear_path=False`` after each of its convolutions.
     batch_norm : bool, default=False
         Whether BatchNorm follows each convolution.
@@ -144,7 +144,8 @@ class ConvVAETransformer(
     validation_fraction : float, default=0.1
         Share of signals held back. Only used if ``early_stopping=True``.
     patience : int, default=32
-        Number of epochs without improvement. Only used if ``early_stopping=True``.
+        Number of epochs without improvement before ``early_stopping=True`` stops. A fit
+        of fewer epochs runs to its end, and the best epoch is restored.
     device : str or torch.device, default="auto"
         Device of PyTorch. "auto" is a GPU if there is one when the model is used. A
         model fitted on a GPU also works without.
@@ -164,7 +165,7 @@ class ConvVAETransformer(
         `max_epochs`.
     checkpoint : str or os.PathLike, default=None
         File in which each epoch is saved. A killed fit, started again, continues from
-        there to the same bits. Not for a search, nor with skorch `callbacks`.
+        there to the same bits. Not for a search, nor with `callbacks`.
 
     Attributes
     ----------
@@ -198,9 +199,8 @@ class ConvVAETransformer(
     first_params_ : dict
         Parameters that `partial_fit` and `warm_start` require unchanged.
     network_share_ : dict of float
-        Share of networks, as opposed to linear maps, in the mean square of the
-        ``"latents"`` and of the ``"reconstruction"``: 0 with ``max_epochs=0``, 1 with
-        ``linear_path=False``.
+        Share of networks in the mean square of the ``"latents"`` and of the
+        ``"reconstruction"``. The rest are linear maps.
     scaler_ : ChannelScaler
         Scaling of the channels.
     classes_ : ndarray of shape (n_classes,) or None
@@ -209,8 +209,7 @@ class ConvVAETransformer(
         Mean and standard deviation of `y` that holds numbers. The scale of a constant
         column, which is ignored, is 0.
     n_features_in_, n_channels_in_, n_timepoints_in_, n_dims_in_ : int
-        Numbers of features (channels times time points), channels, time points and
-        dimensions of the fitted X.
+        Numbers of features, channels, time points and dimensions of the fitted X.
     feature_names_in_ : ndarray of str
         Column names, if X was a DataFrame.
     channel_names_in_ : list of str or None
@@ -239,7 +238,8 @@ class ConvVAETransformer(
     ``"module__output_kernel_size"``   Kernel size of the last transposed convolution.
     ``"criterion__free_bits"``         Nats per latent dimension without KL cost
                                        (Kingma et al. 2016).
-    ``"kl_warmup"``                    Fraction of `fit` in which beta ramps up.
+    ``"kl_warmup"``                    Fraction of `fit` in which beta ramps up. The
+                                       history has the loss at full beta.
     ``"optimizer"``                    Class of `torch.optim`. Default: Adam, with
                                        betas (0.8, 0.99) if ``linear_path=True``.
     ``"lr_schedule"``                  "one_cycle" (default; Smith and Topin 2019) or
@@ -382,9 +382,8 @@ class ConvVAETransformer(
             At least two signals. NaN is a missing value. 2-D X of several channels
             holds one channel after the other, see `n_channels`, or is a DataFrame with
             two column levels, channel and time step. A list, a Series or table cells
-            (pandas, polars, pyarrow) hold signals of shape (t_i,) or (n_channels, t_i),
-            which may differ in length. Several columns of such cells are a channel
-            each.
+            hold signals of shape (t_i,) or (n_channels, t_i), which may differ in
+            length. Several columns of such cells are a channel each.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), optional
             Class labels or numbers, see `target_type`. Ignored if `label_weight` is 0.
 
@@ -508,7 +507,7 @@ class ConvVAETransformer(
 
     @property
     def module_(self):
-        """The fitted network, with `encoder` and `decoder`, where it was used last."""
+        """The fitted network, with `encoder` and `decoder`."""
         check_is_fitted(self)
         return self.net_.module_
 
@@ -598,6 +597,7 @@ class ConvVAETransformer(
         Returns
         -------
         mean, std : ndarray of float32, shape (n_samples, latent_dim)
+            With `linear_path` all signals without gaps have the same std.
         """
         posterior = partial(marginal_posterior, *self._model())
         z_mean, z_log_var = self._map_signals(posterior, X)

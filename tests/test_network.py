@@ -257,3 +257,16 @@ def test_the_components_are_not_trained():
 def test_what_is_no_batch_of_signals_is_not_encoded(x):
     with pytest.raises(ValueError, match=r"Expected a Tensor of shape \(n, c, t\)"):
         ConvVAE(1, 12, 2).encode(x)
+    with pytest.raises(ValueError, match=r"Expected a Tensor of shape \(n, latent_dim"):
+        ConvVAE(1, 12, 2).decode(x if isinstance(x, list) else x[..., None, None])
+
+
+@pytest.mark.parametrize("linear_path", [True, False])
+def test_a_network_takes_signals_too(linear_path):
+    vae = ConvVAE(2, 20, 3, linear_path=linear_path).eval()
+    x = torch.randn(16, 2, 20)
+    torch.manual_seed(0)
+    expected = vae(vae.represent(x))
+    torch.manual_seed(0)
+    for output, other in zip(vae(x), expected, strict=True):
+        torch.testing.assert_close(output, other, rtol=0, atol=0)

@@ -318,6 +318,8 @@ def test_latent_space_refuses(vae, channels):
         LatentSpaceDisplay.from_estimator(vae, channels, np.zeros(3))
     with pytest.raises(ValueError, match="'umap' is no embedding"):
         LatentSpaceDisplay.from_estimator(vae, channels, method="umap")
+    with pytest.raises(ValueError, match=r"y has shape \(60, 2\).*pass one column"):
+        LatentSpaceDisplay.from_estimator(vae, channels, np.zeros((60, 2)))
 
 
 def test_reconstructions_are_those_of_the_estimator(vae, channels):
@@ -367,6 +369,10 @@ def test_titles_of_reconstructions_say_which_and_in_what_unit(waves):
             unit = {"standard": " sd", "minmax": " of range", None: ""}[scale]
             place = "worst first, 1 of 40\n" if samples == "worst" else ""
             assert display.ax_.get_title() == place + number + unit
+    index = pd.MultiIndex.from_product([["uk2"], range(40)])
+    frame = pd.DataFrame(waves[:40], index=index)
+    display = ReconstructionDisplay.from_estimator(vae, frame, samples=[3])
+    assert display.ax_.get_title().startswith("signal uk2 3, RMSE")
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,15 @@ def test_a_header_of_uneven_wavelengths(order, name, tmp_path):
     assert table.index[3] == ("S3" if name else 3)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_steps_are_a_header_where_the_label_is_named_as_a_class(first, tmp_path):
+    frame = pd.DataFrame(MANY, columns=range(first, first + 12))
+    frame.insert(0, "day", pd.date_range("2024-01-01", periods=40).astype(str))
+    frame["walk"] = KINDS
+    frame.to_csv(tmp_path / "days.csv", index=False)
+    check(tmp_path / "days.csv")
+
+
 def test_a_decay_is_no_header(tmp_path):
     """All lines fall, so that the first of them is a signal."""
     decays = np.exp(-np.arange(12) / 4) * RNG.uniform(1, 2, (40, 1)) + 0.1

@@ -598,6 +598,11 @@ def test_partial_fit_refuses_another_y_and_leaves_the_estimator(first, second, m
     np.testing.assert_array_equal(vae.transform(X), Z)
 
 
+def test_a_text_among_numbers_is_named():
+    with pytest.raises(ValueError, match=r"y has '<4'\. Expected numbers"):
+        check_target(np.array([1.5, "<4"], object), 2, target_type="numbers")
+
+
 @pytest.mark.filterwarnings("ignore:y cannot be predicted")
 def test_a_head_needs_its_labels_to_go_on():
     X = np.random.default_rng(0).standard_normal((30, 20))

@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsClassifier
-from skorch.callbacks import Checkpoint, EarlyStopping, LRScheduler
+from skorch.callbacks import Checkpoint, EarlyStopping, EpochScoring, LRScheduler
 from torch.distributions import Bernoulli, Laplace, Normal
 
 from skvae import ConvVAETransformer, threads
@@ -538,6 +538,7 @@ def test_warm_start_goes_on_and_refuses_another_network(waves):
         ({"net_params": {"criterion__gamma": 3}}, "net_params.*gamma"),
         ({"net_params": {"criterion": torch.nn.MSELoss}}, "net_params.*criterion"),
         ({"callbacks": [LRScheduler("StepLR")]}, "'lr_schedule': None"),
+        ({"callbacks": [EpochScoring("r2", on_train=True)]}, "Use a ScoringMonitor"),
         ({"callbacks": [("lr", LRScheduler("StepLR"))]}, "'lr_schedule': None"),
         ({"callbacks": [EarlyStopping()]}, "monitors 'valid_loss'.*early_stopping"),
         ({"callbacks": [("c", Checkpoint())]}, "monitors 'valid_loss_best'"),

@@ -20,6 +20,7 @@ NA_VALUES = [f(mark) for mark in MISSING for f in (str, str.upper, str.title)]
 DASHES = ["-", "--", "."]  # missing among numbers, but classes beside "+"
 MARKS = "\t;|,"  # between cells
 MAX_SAMPLED = 2000  # cells from which the form is found
+MIN_RANGE = 9  # steps from 0 or 1 on, as pandas names columns, that are no signal
 PLAIN = ".", None  # decimal mark, and thousands mark
 POINTS = [PLAIN, (".", ","), (".", "'"), (".", " ")]
 COMMAS = [(",", None), (",", "."), (",", "'"), (",", " ")]
@@ -158,7 +159,7 @@ def find_cells(rows, at):
         if n != n_cells and (i > start or not re.search("[A-Za-z#]", rows[i])):
             raise ValueError(
                 f"line {at[i]} has {n} columns, line {at[start]} has {n_cells}. "
-                "Expected equally many: fill or remove cells."
+                "Expected equally many: fill or remove cells, or remove other lines."
             )
     return mark, start
 
@@ -251,6 +252,9 @@ def begins_with_names(cells, numbers):
     is_sorted = n_rising[0] == n_steps > 1
     if n_names:  # rather than one odd cell among numbers
         return n_names > n_steps + 1 or is_sorted or n_steps < 2
+    is_range = n_steps >= MIN_RANGE and values[0, 0] in (0, 1) and (steps[0] == 1).all()
+    if is_range and not (steps[1:] == 1).all(axis=1).any():
+        return True
     # A text beside steps, as the name of the label, comes only once.
     if not is_sorted or (is_text[0] & (cells[1:] == cells[0]).any(axis=0)).any():
         return False

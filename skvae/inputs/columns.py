@@ -15,6 +15,7 @@ DIGITS = re.compile(r"\d+(?:[.,]\d+)?", re.ASCII)
 CLOCK = re.compile(r"\s*(\d{1,2}):(\d\d)(?::(\d\d(?:[.,]\d+)?))?\s*", re.ASCII)
 DATE = re.compile(r"(\d{1,4})[-./](\d{1,2})[-./](\d{1,4})(?!\d)", re.ASCII)
 DAY = re.compile(r"(\d{1,2})\.(\d{1,2})\.(?!\d)", re.ASCII)  # without a year
+UNIT = re.compile(r"(?<=m)\s*\^?[-\u2212]1$|\b1/(?=[cm]?m$)")  # as in cm-1 and 1/cm
 HALF_DAYS = re.compile(r"[ap]\.?m\.?\W*$", re.IGNORECASE)
 TIME_NAMES = re.compile(
     r"(t|time.*|.*_time|.*steps?|date.*|wave.*|freq.*)$", re.IGNORECASE
@@ -129,6 +130,7 @@ def place(name):
     if found := DAY.match(name):
         day, month = map(int, found.groups())
         return (DATES, ((month, day), (day, month)))
+    name = UNIT.sub("", name)
     figures = [to_float(figure) for figure in DIGITS.findall(name)]
     if figures and HALF_DAYS.search(name):
         figures[0] %= 12

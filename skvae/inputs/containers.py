@@ -1,4 +1,7 @@
-"""Frames, lists, tensors, cells of tables and array-likes become arrays."""
+"""Frames, lists, tensors, cells of tables and array-likes become arrays.
+
+`as_given` is the way back: what is read here must come back there.
+"""
 
 import re
 from collections.abc import Iterable, Mapping

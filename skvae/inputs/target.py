@@ -117,9 +117,10 @@ def encode_numbers(y, before=None, names=()):
     """`Target` of numbers y, NaN where unknown, with these names of columns."""
     with shared_errors():
         if y.dtype.kind not in "biuf":
+            text = next(value for value in y.ravel() if isinstance(value, str))
             raise ValueError(
-                f"y has dtype {y.dtype}. Expected numbers, by target_type or the first "
-                "fit, or NaN where one is unknown."
+                f"y has {text!r}. Expected numbers, by target_type or the first fit, "
+                "or NaN where one is unknown."
             )
         values = y.reshape(len(y), -1).astype(np.float64)
         if message := sentinels(values[:, :, None], "y", "column"):

@@ -14,7 +14,8 @@ class Likelihood:
     """Density p(x|z) of scaled signals x (n, c, t) with mean x_hat.
 
     Its logarithm is ``log_normalizer(weight, n_values) - weight * distortion``, for
-    `n_values` measured values of a signal. The distortion is the sum of `errors`.
+    `n_values` measured values of a signal. The distortion is the sum of `errors`. It
+    does not depend on the weight: a Student's t does not fit in.
     `optimal_weight` maximises the likelihood (Rybkin, Daniilidis and Levine 2021,
     https://arxiv.org/abs/2006.13202). `expected_distortion` is that of normal errors.
     `std` and `sample` are the standard deviation of p(x|z) and draws from it.

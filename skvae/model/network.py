@@ -27,6 +27,14 @@ from skvae.model.layers import (
 LOG_VAR_BOUNDS = (-30.0, 20.0)
 
 
+def check_tensor(name, values, n_dims, shape):
+    if not isinstance(values, torch.Tensor) or values.ndim != n_dims:
+        raise ValueError(
+            f"{name} is a {type(values).__name__} of shape "
+            f"{getattr(values, 'shape', None)}. Expected a Tensor of shape {shape}."
+        )
+
+
 class ConvVAE(nn.Module):
     """Variational autoencoder for signals of any length and number of channels.
 
@@ -111,11 +119,7 @@ class ConvVAE(nn.Module):
 
     def encode(self, x):
         """Mean and log-variance (n, latent_dim) of q(z|x), for signals x (n, c, t)."""
-        if not isinstance(x, torch.Tensor) or x.ndim != 3:
-            raise ValueError(
-                f"x is a {type(x).__name__} of shape {getattr(x, 'shape', None)}. "
-                "Expected a Tensor of shape (n, c, t), of scaled signals."
-            )
+        check_tensor("x", x, 3, "(n, c, t), of scaled signals")
         return self.encode_read(self.read(x))
 
     @property
@@ -167,10 +171,16 @@ class ConvVAE(nn.Module):
 
     def decode(self, z):
         """Mean (n, c, t) of p(x|z), for latents z (n, latent_dim)."""
+        check_tensor("z", z, 2, "(n, latent_dim)")
         return self.decoder(z)
 
     def forward(self, h):
-        """x_hat, z_mean, z_log_var and the output of a head, from ``represent(x)``."""
+        """x_hat, z_mean, z_log_var and the output of a head, from ``represent(x)``.
+
+        From signals x (n, c, t), too.
+        """
+        if h.ndim == 3 and self.decoder.linear is not None:
+            h = self.represent(h)
         z_mean, z_log_var = self.posterior(h)
         x_hat = self.decode(self.reparameterize(z_mean, z_log_var))
         heads = () if self.head is None else (self.head(z_mean),)

@@ -61,6 +61,10 @@ class LatentSpaceDisplay(shared.Display):
         model = shared.Model(estimator)
         vae, X = model.vae, model.read(X)
         check_consistent_length(X, y)
+        if np.ndim(y) > 1:
+            raise ValueError(
+                f"y has shape {np.shape(y)}. Expected (n_samples,): pass one column."
+            )
         rng = check_random_state(random_state)
         note = ""
         if "tsne" in (method, compare) and len(X) > MAX_TSNE:

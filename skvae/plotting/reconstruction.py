@@ -21,6 +21,7 @@ class ReconstructionDisplay(shared.SignalDisplay):
     errors: np.ndarray  # (n_samples,), root mean square
     indices: np.ndarray  # (n_samples,), positions of the signals in X
     noise_std: np.ndarray | None = None  # (n_channels,), noise of the decoder
+    names: list | None = None  # (n_samples,), of the signals; by default `indices`
     error_unit: str = ""
     order: str | None = None  # "worst", "best" or "random"
 
@@ -58,6 +59,9 @@ class ReconstructionDisplay(shared.SignalDisplay):
             errors=errors[indices],
             indices=indices,
             noise_std=noise_std,
+            names=[to_text(name) for name in X.index[indices]]
+            if hasattr(X, "iloc")
+            else None,
             error_unit=ERROR_UNITS[vae.scaler_.kind],
             order=samples if isinstance(samples, str) else None,
             **model.axis(kwargs, X),
@@ -118,7 +122,8 @@ class ReconstructionDisplay(shared.SignalDisplay):
                 panel.fill_between(time, mean - 2 * std, mean + 2 * std, **style)
 
     def _error(self, i):
-        return f"signal {self.indices[i]}, RMSE {self.errors[i]:.3g}{self.error_unit}"
+        names = self.indices if self.names is None else self.names
+        return f"signal {names[i]}, RMSE {self.errors[i]:.3g}{self.error_unit}"
 
     def _place(self, i):
         return f"{ORDERS.get(self.order, 'as given')}, {i + 1} of {len(self.signals)}"
@@ -128,6 +133,11 @@ class ReconstructionDisplay(shared.SignalDisplay):
         handles = [*self.ax_.lines, *self.ax_.collections]
         labels = ["signal", "reconstruction", "± 2 sd of the noise"]
         shared.add_legend(self.axes_, ax, handles, labels, ncols=3)
+
+
+def to_text(name):
+    """The name of a row of a DataFrame in one line."""
+    return " ".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
 
 def _select(errors, samples, random_state):

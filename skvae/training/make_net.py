@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 from sklearn.base import clone
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback, EpochScoring, LRScheduler
 from skorch.utils import noop
 
 from skvae.distributed import rank
@@ -156,6 +156,12 @@ def users_callbacks(callbacks, defaults):
             raise ValueError(
                 "callbacks has an LRScheduler beside the default one. Leave it out, or "
                 "set net_params={'lr_schedule': None}."
+            )
+        if isinstance(callback, EpochScoring):
+            raise ValueError(
+                "callbacks has an EpochScoring, but the net predicts nothing to score. "
+                "Use a ScoringMonitor of scikit-learn in vae.set_callbacks, or a "
+                "callback that reads net.history."
             )
         monitor = str(getattr(callback, "monitor", None))
         if monitor.startswith("valid_") and "early_stopping" not in defaults:

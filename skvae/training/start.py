@@ -162,7 +162,8 @@ def warn_of_unpredicted(choice, blocks, views):
         warn_user(
             f"y cannot be predicted{where}: for left-out signals a regression is no "
             "better than the mean. y has no weight in the closed form. Check that its "
-            "rows belong to those of X, or set label_weight=0."
+            "rows belong to those of X, give more signals of rare classes, or set "
+            "label_weight=0."
         )
 
 
