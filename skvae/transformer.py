@@ -50,8 +50,7 @@ COUNT = Interval(Integral, 1, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
 # A latent dimension is active when it costs more than this many nats.
 ACTIVE_NATS = 0.01
-# Only where `y` was used.
-TARGET_ATTRIBUTES = "classes_", "target_offset_", "target_scale_"
+TARGET_ATTRIBUTES = "classes_", "target_offset_", "target_scale_"  # if `y` is used
 
 
 class ConvVAETransformer(
