@@ -1,7 +1,7 @@
 """ONNX graphs of fitted models, which run without Python.
 
-Importing this module registers `ConvVAETransformer` with skl2onnx. Then skl2onnx's
-``to_onnx(pipeline, X[:2])`` converts pipelines that contain one.
+Importing this module registers `ConvVAETransformer` with skl2onnx. Then
+``skl2onnx.to_onnx(pipeline, X[:2])`` converts pipelines that contain this estimator.
 """
 
 import copy
@@ -41,7 +41,7 @@ def decoder_to_onnx(estimator, opset=MIN_OPSET):
     -------
     onnx.ModelProto
         Graph with the input "Z", float32 of shape (n_samples, latent_dim), and the
-        output "signals", in units, layout and dtype as `inverse_transform` gives them.
+        output "signals", with the units, layout and dtype of `inverse_transform`.
     """
     check_is_fitted(estimator)
     Z = torch.zeros(2, estimator.latent_scale_.size, dtype=torch.float32)
@@ -184,8 +184,8 @@ def set_latents_type(operator):
         raise ValueError(
             f"to_onnx got signals of shape {tuple(shape)}, but this "
             f"{type(estimator).__name__} was fitted on {tuple(fitted)}, or "
-            f"({estimator.n_features_in_},) when flat. Pass an array of such signals: "
-            "of a DataFrame, X[:2].to_numpy()."
+            f"({estimator.n_features_in_},) when flat. Pass an array of such signals. "
+            "For a DataFrame, pass X[:2].to_numpy()."
         )
     of_type = DoubleTensorType if is_double(operator) else FloatTensorType
     operator.outputs[0].type = of_type([n_samples, estimator.latent_scale_.size])

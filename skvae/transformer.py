@@ -48,7 +48,7 @@ from skvae.training.options import (
 
 COUNT = Interval(Integral, 1, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
-# A latent dimension is active when it costs more than this many nats.
+# A latent dimension is active when its KL term exceeds this many nats.
 ACTIVE_NATS = 0.01
 TARGET_ATTRIBUTES = "classes_", "target_offset_", "target_scale_"  # if `y` is used
 
@@ -93,12 +93,12 @@ class ConvVAETransformer(
         Weight of the prediction of `y` in the closed form, relative to the signal. 0
         ignores `y`, 2 is strong. A ridge regression on signal and features predicts
         `y`. If it fails on signals left out, the weight is reduced, down to 0 with a
-        warning. If classes less one, or columns of numbers, exceed 1.25 times
-        `latent_dim`, a linear head on the latents is trained too.
+        warning. A linear head on the latents is trained too if `y` has more dimensions
+        (classes less one, or columns) than 1.25 `latent_dim`.
     target_type : {"auto", "labels", "numbers"}, default="auto"
-        Kind of `y`. "auto" decides as `sklearn.utils.multiclass.type_of_target`, so
-        one column of whole numbers is labels, and -1 or "-1" is unlabelled. With
-        "labels" -1 is a class, and None or NaN is unlabelled. "numbers" takes one or
+        Kind of `y`. "auto" decides by `sklearn.utils.multiclass.type_of_target`: one
+        column of whole numbers holds labels. Then -1 or "-1" is unlabelled. With
+        "labels", -1 is a class, and None or NaN is unlabelled. "numbers" takes one or
         several columns, with NaN where a number is unknown.
     conv_channels : tuple of int, default=(16, 32)
         Numbers of channels of the convolutions, from the signal inwards.
@@ -107,7 +107,7 @@ class ConvVAETransformer(
     stride : int, default=4
         Stride of the convolutions, in time steps.
     hidden_dims : tuple of int, default=(64,)
-        Widths of the dense layers of the encoder network, which exists with
+        Widths of the dense layers of the encoder network. It exists with
         ``linear_path=False``, ``feature_weight=0``, a head (see `label_weight`) or
         `module__correct_mean`.
     dropout : float, default=0.2
@@ -126,16 +126,16 @@ class ConvVAETransformer(
         Scaling of each channel over samples and time: to mean 0 and variance 1, to the
         range [0, 1], or none.
     n_channels : int, default=None
-        Number of channels into which 2-D X of shape (n_samples, n_channels *
-        n_timepoints) is folded. None means 1, or that of 3-D X.
+        Number of channels of 2-D X, of shape (n_samples, n_channels * n_timepoints).
+        None means 1, or for 3-D X its number of channels.
     lr : float, default=1e-2
-        Peak learning rate of `fit`. `partial_fit` uses a constant 0.3 of it. The linear
-        map of the decoder uses a tenth of either.
+        Peak learning rate of `fit`. `partial_fit` has the constant rate 0.3 `lr`. The
+        linear map of the decoder uses a tenth of these rates.
     batch_size : int, default=24
         Number of signals in a training step.
     max_epochs : int or "auto", default="auto"
-        Number of epochs. 0 is the closed form alone. "auto" gives n signals
-        1.6 (n + 150)^.75 training steps, at most 17 sqrt(n), at least an epoch; 45
+        Number of epochs. 0 is the closed form alone. "auto" takes 1.6 (n + 150)^.75
+        training steps for n signals, at most 17 sqrt(n) and at least an epoch; 45
         sqrt(n) with a head, 25 sqrt(n) with ``linear_path=False``.
     early_stopping : bool, default=False
         Whether to hold back `validation_fraction` of the signals, stop when their loss
@@ -147,24 +147,24 @@ class ConvVAETransformer(
         of fewer epochs runs to its end, and the best epoch is restored.
     device : str or torch.device, default="auto"
         Device of PyTorch. "auto" is a GPU if there is one when the model is used. A
-        model fitted on a GPU also works without.
+        model fitted on a GPU also works on a CPU.
     random_state : int, RandomState instance or None, default=None
-        Randomness of features, first weights, batches, dropout and `sample`. An int
-        gives equal bits on the same machine with the same number of threads.
+        Seed of features, initial weights, batches, dropout and `sample`. An int gives
+        equal bits on the same machine with the same number of threads.
     verbose : int, default=0
         Verbosity. 1 prints ten lines of progress, 2 a line per epoch. The logger
         "skvae" has these lines at level INFO.
     callbacks : list, default=None
-        skorch callbacks, which are copied; ``net_.callbacks_`` holds the copies.
+        skorch callbacks. The fit copies them, and ``net_.callbacks_`` holds the copies.
         Callbacks of scikit-learn (1.9, experimental) go to `set_callbacks`.
     net_params : dict, default=None
         Parameters of the skorch net, its module and its criterion, see Notes.
     warm_start : bool, default=False
-        Whether `fit` continues from the last fit, as `partial_fit` does, for all
+        Whether `fit` continues from the last fit, like `partial_fit`, but for
         `max_epochs`.
     checkpoint : str or os.PathLike, default=None
         File in which each epoch is saved. A killed fit, started again, continues from
-        there to the same bits. Not for a search, nor with `callbacks`.
+        it and ends with the same bits. Not for a search, nor with `callbacks`.
 
     Attributes
     ----------
@@ -188,7 +188,7 @@ class ConvVAETransformer(
     latent_scale_ : ndarray of shape (latent_dim,)
         Factor of each latent, in the units of X; 1 if ``whiten=True``. It is the shrunk
         standard deviation of the component, or with ``linear_path=False`` the distance
-        that the decoded signal moves.
+        by which the latent moves the decoded signal.
     held_back_excess_ : float
         Distortion of signals not trained on, divided by that of training signals.
     n_samples_seen_ : int
@@ -199,14 +199,14 @@ class ConvVAETransformer(
         Parameters that `partial_fit` and `warm_start` require unchanged.
     network_share_ : dict of float
         Share of networks in the mean square of the ``"latents"`` and of the
-        ``"reconstruction"``. The rest are linear maps.
+        ``"reconstruction"``. Linear maps make the rest.
     scaler_ : ChannelScaler
         Scaling of the channels.
     classes_ : ndarray of shape (n_classes,) or None
         Class labels, if ``label_weight > 0``; None if `y` holds numbers.
     target_offset_, target_scale_ : ndarray of shape (n_targets,) or None
-        Mean and standard deviation of `y` that holds numbers. The scale of a constant
-        column, which is ignored, is 0.
+        Mean and standard deviation of each column of `y`, if it holds numbers. A
+        constant column is ignored, and its scale is 0.
     n_features_in_, n_channels_in_, n_timepoints_in_, n_dims_in_ : int
         Numbers of features, channels, time points and dimensions of the fitted X.
     feature_names_in_ : ndarray of str
@@ -219,9 +219,9 @@ class ConvVAETransformer(
 
     Notes
     -----
-    In a process group of `torch.distributed` all processes call `fit` or `partial_fit`,
-    each with its share of the signals, two or more, and end with the same model. An
-    error in one is raised in all. `batch_size` is that of each process.
+    In a process group of `torch.distributed`, all processes call `fit` or
+    `partial_fit`. Each passes its share of the signals, at least two. All end with the
+    same model. An error in one is raised in all. `batch_size` is that of each process.
 
     `net_params` takes arguments of `skorch.NeuralNet` and these names:
 
@@ -382,7 +382,7 @@ class ConvVAETransformer(
             holds one channel after the other, see `n_channels`, or is a DataFrame with
             two column levels, channel and time step. A list, a Series or table cells
             hold signals of shape (t_i,) or (n_channels, t_i), which may differ in
-            length. Several columns of such cells are a channel each.
+            length. With several columns of such cells, each column is a channel.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), optional
             Class labels or numbers, see `target_type`. Ignored if `label_weight` is 0.
 
@@ -411,12 +411,12 @@ class ConvVAETransformer(
         The first call determines the shape, the scaling, the thresholds of the features
         and the classes. After each call the closed form and all statistics are those of
         all signals so far; a signal given twice counts once. Training uses X and as
-        many earlier signals. The latents change, though axes keep order and sign where
-        possible: refit what was fitted to them.
+        many earlier signals. The latents change, but axes keep order and sign where
+        possible. Refit the models that use them.
 
-        For this the estimator keeps some signals, about a million values, and sums over
-        the others (tens of MB). A pickle drops both; ``save(path, training=True)``
-        keeps them. Without them only the decoder is trained, with a warning.
+        The estimator keeps some signals (about a million values), and sums over the
+        others (tens of MB). A pickle drops both; ``save(path, training=True)`` keeps
+        them. Without them only the decoder is trained, with a warning.
 
         Parameters
         ----------
@@ -454,8 +454,8 @@ class ConvVAETransformer(
         if goes_on and self.linear_path and self.net_.memory_ is None:
             warn_user(
                 f"This {type(self).__name__} was pickled, or saved without "
-                "training=True: the sums over its signals, which its latents follow "
-                "from, are lost. The latents stay as they are, and only the decoder is "
+                "training=True: it lost the sums over signals from which latents are "
+                "computed. The latents stay as they are, and only the decoder is "
                 "trained. Use save(path, training=True) before, or fit anew."
             )
         target = None
@@ -512,7 +512,7 @@ class ConvVAETransformer(
 
     @property
     def n_active_dims_(self):
-        """Number of latent dimensions that cost more than 0.01 nats."""
+        """Number of latent dimensions whose KL term exceeds 0.01 nats."""
         check_is_fitted(self)
         return int((self.kl_per_dim_ > ACTIVE_NATS).sum())
 
@@ -555,8 +555,8 @@ class ConvVAETransformer(
                 (n_samples, n_channels_in_, n_timepoints_in_)
             Mean of p(x|z) in the units and layout of the fitted X. The dtype is
             ``scaler_.dtype_``: float32, or float64 if float32 is too coarse at the
-            offset of the fitted X. With `set_output` a DataFrame with the columns of
-            the fitted 2-D X.
+            offset of the fitted X. With `set_output` it is a DataFrame with the columns
+            of the fitted 2-D X.
         """
         return as_frame(self, self._inverse_transform(Z), Z)
 
@@ -577,9 +577,9 @@ class ConvVAETransformer(
         Returns
         -------
         ndarray, as from `inverse_transform`
-            With `set_output` a DataFrame with the columns and the index of X. A list of
-            arrays if a signal in a list is shorter than the fitted ones. A Series or a
-            table of cells for signals in such.
+            With `set_output` it is a DataFrame with the columns and the index of X. It
+            is a list of arrays if a signal in a list is shorter than the fitted ones.
+            Signals in a Series or in table cells give the same container.
         """
         module = self._module_in_use()
         signals, given = read_signals(self, X)
@@ -678,10 +678,10 @@ class ConvVAETransformer(
         The ELBO has beta = 1, all constants and no dropout. It is comparable between
         any two settings and with `sklearn.decomposition.PCA.score_samples`. The
         expectation over q(z|x) is a mean over draws, equal in each call; with the
-        Gaussian likelihood and `linear_path` its linear part is exact. So the mean over
-        samples is a lower bound, and a single value an estimate.
+        Gaussian likelihood and `linear_path` its linear part is exact. The mean over
+        samples is a lower bound, and the value of one sample is an estimate.
 
-        With the Bernoulli likelihood it bounds a log-probability, which is not
+        With the Bernoulli likelihood the ELBO bounds a log-probability, which is not
         comparable with a density. Scaled values outside [0, 1] are clipped.
 
         Parameters

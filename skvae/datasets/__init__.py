@@ -124,8 +124,8 @@ def make_load_profiles(
         Number of profiles, at least 1. Counts per class differ by at most one.
     n_classes : int, default=7
         Number of kinds: commuters, family at home, night storage heating, office, shop,
-        restaurant, factory with two shifts. The eighth is the first, three hours later,
-        and so on. Kinds do not depend on `random_state`.
+        restaurant, factory with two shifts. The eighth kind is the first kind, three
+        hours later, and so on. Kinds do not depend on `random_state`.
     n_timepoints : int, default=336
         Points in the week, which starts on a Monday at midnight; 336 are half-hours.
     noise : float, default=0.1

@@ -8,11 +8,12 @@ estimator : fitted ConvVAETransformer, or Pipeline that contains one
 ax : Axes or array of Axes, optional
     One axes for each panel. By default a new figure.
 channel_names : sequence of str, optional
-    By default names of the columns, or numbers.
+    By default, the names of the columns, or numbers.
 timepoints : array-like of shape (n_timepoints,), optional
-    Positions of the time steps, such as wavelengths. By default column names that are
-    numbers or times: those of the fitted X, or those that the steps before it give.
-    Steps of scikit-learn keep only names that are strings: ``X.rename(columns=str)``.
+    Positions of the time steps, such as wavelengths. By default, column names that are
+    numbers or times: those of the fitted X, or those of the output of the steps before.
+    Steps of scikit-learn keep only names that are strings: use
+    ``X.rename(columns=str)``.
 xlabel : str, optional
     Label of the time axis. By default "time step", or nothing with `timepoints`.
 **kwargs

@@ -49,9 +49,10 @@ class LatentSpaceDisplay(shared.Display):
         y : array-like of shape (n_samples,), optional
             Classes, or numbers to colour by.
         method : {None, "pca", "tsne"}
-            Embedding of more than two latents. None takes that of `compare` or, without
-            it, the two most active latents, those of the largest `kl_per_dim_`. t-SNE
-            takes 1000 random signals from more, and the axis label says so.
+            Embedding of more than two latents. None takes the method of `compare`.
+            Without `compare`, None takes the two most active latents, which have the
+            largest `kl_per_dim_`. t-SNE takes at most 1000 signals, drawn at random,
+            and the axis label says so.
         compare : {None, "pca", "tsne"}
             Embedding of the signals, drawn beside the latents. The signals are scaled
             as the estimator scales them, and `impute` fills their gaps.

@@ -41,9 +41,9 @@ class LatentTraversalDisplay(shared.SignalDisplay):
         limit : float
             Last position on both sides, in standard deviations of the prior.
         plane : bool or "auto"
-            Whether to draw the signals over the plane of the two most active latents.
-            A plane takes one channel and at most 2000 / `n_steps` time steps. "auto"
-            draws it for two latents, if it takes the signals.
+            Whether to draw the signals over the plane of the two most active latents. A
+            plane takes one channel and at most 2000 / `n_steps` time steps. "auto"
+            draws a plane if there are two latents and the signals keep these limits.
         """
         model = shared.Model(estimator)
         vae = model.vae

@@ -37,7 +37,7 @@ class ReconstructionDisplay(shared.SignalDisplay):
         samples : {"worst", "best", "random"} or array-like of int or bool
             Order of the signals: the largest or the smallest reconstruction error
             first, or random. An array selects signals by position or by mask. Errors
-            are in scaled units, over measured values.
+            are computed over measured values, in scaled units.
         random_state : int, RandomState instance or None
             Seed of ``samples="random"``.
         """
@@ -153,5 +153,5 @@ def _select(errors, samples, random_state):
         return order[::-1] if samples == "worst" else order
     indices = np.arange(len(errors))[np.asarray(samples)].ravel()
     if not len(indices):
-        raise ValueError("samples are a mask of no signals. Select one or more.")
+        raise ValueError("samples selects no signals. Select one or more.")
     return indices

@@ -30,15 +30,16 @@ class TrainingCurveDisplay(shared.Display):
         ----------
         estimator, **kwargs : see `skvae.plotting`
         X : array-like, optional
-            Training signals. Probabilistic PCA of as many components is fitted on them.
-            The first panel then shows reconstruction + KL of both models in place of
-            the loss, which is the same with ``beta=1`` and without labels.
+            Training signals. Probabilistic PCA with `latent_dim` components is fitted
+            to them. The first panel then shows reconstruction + KL of both models
+            instead of the loss. The loss is the same sum with ``beta=1`` and without
+            labels.
         """
         model = shared.Model(estimator)
         vae = model.vae
         if X is not None and vae.net_.criterion_.likelihood.is_unit_range:
             raise ValueError(
-                "X was given, but the likelihood of zeros and ones does not compare "
+                "X was given, but the likelihood of zeros and ones is not comparable "
                 "with the density of PCA. Leave X out."
             )
         level = None if X is None else _pca_level(model, X)
@@ -53,7 +54,7 @@ class TrainingCurveDisplay(shared.Display):
         """
         if "train_loss" not in self.history:
             raise ValueError(
-                "The history has no epochs, nothing was trained. Use max_epochs > 0."
+                "The history has no epochs: nothing was trained. Use max_epochs > 0."
             )
         first = "loss" if self.pca_level is None else "reconstruction + kl"
         terms = [first, "reconstruction", "kl"]

@@ -25,9 +25,10 @@ class SavingMixin:
         path : str or os.PathLike
             A safetensors file, replaced in one step.
         training : bool
-            Whether to write what `partial_fit` and `warm_start` need to go on to the
-            same bits: the state of the optimizer, and a few MB of signals and sums.
-            Without it, as after a pickle, they train the decoder alone.
+            Whether to write the state with which `partial_fit` and `warm_start`
+            continue to the same bits: that of the optimizer, and a few MB of signals
+            and sums. Without this state, as after a pickle, they train only the
+            decoder.
 
         Raises
         ------
@@ -119,8 +120,8 @@ class SavingMixin:
         if "net_" in state and pickle_format != files.FORMAT:
             raise ValueError(
                 f"This {type(self).__name__} was pickled by skvae "
-                f"{written.get('skvae', 'of an older version')}, whose fitted models "
-                "this version does not read. Install that version, or fit anew."
+                f"{written.get('skvae', 'of an older version')}. This version does not "
+                "read its fitted models. Install that version, or fit anew."
             )
         files.warn_if_versions_differ(f"A pickled {type(self).__name__}", written)
         super().__setstate__(state)
