@@ -18,12 +18,13 @@ except ModuleNotFoundError as error:
 DATA = """your signals: a text with a signal and its label in each line, compressed or
 not; .parquet, .feather, .npz or .mat with X (n, t) or (n, c, t) and y, .ts, .arff. A
 quarter is kept for testing (default: the wristwatch recordings)"""
-LABEL = """column of labels, or of numbers to predict: its name, or its number from 0,
-or from -1 at the end; none: no labels (default: the column named y, class, label or
+LABEL = """column of labels, or of numbers to predict, by name or by number (0 is the
+first, -1 the last); none: no labels (default: the column named y, class, label or
 target, else the last or the first that can hold labels)"""
 GROUPS = """column with the person or the machine of each signal, by name or number; a
-group is trained on or tested on (default: the array `groups` of .npz)"""
-DECIMAL_COMMA = "decimals stand after a comma if the text leaves it open: 1.234 is 1234"
+group is in the training set or in the test set (default: the array `groups` of
+.npz)"""
+DECIMAL_COMMA = "take the comma as decimal mark if the text is unclear: 1.234 is 1234"
 
 
 def main(arguments=None):

@@ -269,7 +269,7 @@ LONG_TEXT = "[" + ", ".join(map(str, X[0])) + "]"
 UNCLEAR = {
     "columns beside": (
         pd.DataFrame({"id": range(40), "signal": [*X], "kind": ["a"] * 40}),
-        r"cells of its columns \['signal'\], and none in \['id', 'kind'\].*"
+        r"cells of its columns \['signal'\], but not in \['id', 'kind'\].*"
         r"X\[\['signal'\]\]",
     ),
     "texts": (
@@ -294,11 +294,11 @@ UNCLEAR = {
     ),
     "a generator": ((x for x in X), r"is a generator.*list\(X\)"),
     "a set": ({1.0, 2.0}, r"is a set.*list\(X\)"),
-    "a dict": ({"X": X, "y": 0}, r"is a dict.*\['X', 'y'\] that holds signals, as X\["),
+    "a dict": ({"X": X, "y": 0}, r"is a dict.*X\[key\].*\['X', 'y'\] with signals"),
     "a LazyFrame": (pl.DataFrame(X).lazy(), r"LazyFrame.*X\.collect\(\)"),
     "a path": ("signals.csv", r"is a str.*Read the file first"),
-    "None": (None, r"is a NoneType, which is no array.*Pass an array"),
-    "ragged": (Lazy([[1.0, 2.0], [3.0]]), r"Lazy, which is no array.*list\(X\)"),
+    "None": (None, r"is a NoneType, which is not an array.*Pass an array"),
+    "ragged": (Lazy([[1.0, 2.0], [3.0]]), r"Lazy, which is not an array.*list\(X\)"),
     "one signal": (X[0], r"1D array instead, of shape \(24,\)\. Reshape your data"),
     "one Series": (pd.Series(X[0]), r"1D array instead, of shape \(24,\)"),
     "a sparse Tensor": (torch.eye(3).to_sparse(), r"sparse Tensor. Pass X\.to_dense"),
@@ -309,7 +309,7 @@ UNCLEAR = {
     "a reader": (pa.table({"x": [1.0]}).to_reader(), r"Pass X\.read_all\(\)"),
     "a name twice": (
         pd.DataFrame(X).rename(columns={3: 2}),
-        r"several columns of the name 2\. .*X\.to_numpy\(\)",
+        r"several columns named 2\. .*X\.to_numpy\(\)",
     ),
     "masked, lazy": (Lazy(np.ma.masked_less(X, 0.1)), "masked"),
 }

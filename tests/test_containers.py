@@ -197,7 +197,7 @@ def test_other_columns_are_reindexed(named):
         expected = frame.copy()
         expected.loc[:, ~frame.columns.isin(other.columns)] = np.nan
         np.testing.assert_array_equal(named.transform(again), named.transform(expected))
-    with pytest.raises(ValueError, match="that end earlier as a list"):
+    with pytest.raises(ValueError, match="end earlier, pass a list"):
         named.transform(GAPS[:, :40])
 
 
@@ -629,7 +629,7 @@ def test_values_far_off_the_fitted_signals_are_warned_of(scale, method, sign):
 
 def test_one_signal_alone_is_told_from_shorter_ones():
     vae = make_vae(max_epochs=0).fit(X[:, :40].reshape(60, 4, 10))
-    with pytest.raises(ValueError, match=r"One signal alone is X\[numpy.newaxis\]"):
+    with pytest.raises(ValueError, match=r"Pass one signal as X\[numpy.newaxis\]"):
         vae.transform(X[0, :40].reshape(4, 10))
     with pytest.raises(ValueError, match="Put NaN where time steps are missing"):
         vae.transform(X[:3, :30])

@@ -347,7 +347,7 @@ def test_cells_of_matlab_7_3_through_h5py(tmp_path):
         X = file["trials"]
         with pytest.raises(ValueError, match="references") as refused:
             latents(X)
-        line = re.search(r"refer to: (.*)\.$", str(refused.value))[1]
+        line = re.search(r"point to: (.*)\.$", str(refused.value))[1]
         X = eval(line, {"numpy": np, "file": file, "X": X})
     np.testing.assert_array_equal(latents(X), latents([x[0] for x in expected]))
 

@@ -208,7 +208,10 @@ def test_the_largest_standard_error_is_printed(capsys):
     )
     signals = Signals(*np.ones((2, 15, 1, 3)), [], [0] * 15, "old")
     tune.print_results(table, {}, signals)
-    assert "all 15, old. Differences of accuracy below 0.07" in capsys.readouterr().out
+    assert (
+        "15 signals (old). Differences of accuracy below the standard error, 0.07"
+        in capsys.readouterr().out
+    )
 
 
 def test_rare_classes_are_left_out_by_name(tmp_path, capsys):
@@ -295,7 +298,7 @@ def test_what_to_do_next_depends_on_the_groups(capsys):
     [
         ([0, 0, 0, 0, 0], "5 signals of 1 classes: all labels are '0'.*--label"),
         (["No"] * 20, "all labels are 'No'.*--label none"),
-        ([0, 0, 0, 0, 1], r"of 2 classes, of which too few are of 1 \(1\).*--label"),
+        ([0, 0, 0, 0, 1], r"of 2 classes, but too few of 1 \(1\).*--label"),
         ([0] * 7 + [1] * 8, "15 signals of 2 classes. Expected 16 signals"),
         ([*"ab"] * 8 + [*"cdefghijklmnopqrst"], r"c \(1\), .*g \(1\), \.\.\..*--label"),
     ],
@@ -341,7 +344,9 @@ def test_minus_one_is_a_class_among_numbers(names, expected, tmp_path, capsys):
     assert labels_of(signals) == expected
     assert signals.task == "labels"
     said = capsys.readouterr().out
-    assert ("-1 among texts is no label" in said) == ("walk" in names)
+    assert ("-1 among texts marks a signal without a label" in said) == (
+        "walk" in names
+    )
 
 
 @pytest.mark.parametrize("kind", ["decimals", "whole numbers of groups"])
@@ -395,7 +400,7 @@ def test_signals_without_labels_give_latents_and_the_oddest(asked, tmp_path, cap
     np.testing.assert_allclose(latents, written, rtol=1e-6)
     assert (output / "figure.png").stat().st_size > 10_000
     said = capsys.readouterr().out
-    assert re.search(r"The oddest, by meter.*:\n  m17 ", said)
+    assert re.search(r"The oddest signals, by meter.*:\n  m17 ", said)
 
 
 def test_oddness_is_that_of_the_readme():
@@ -473,5 +478,7 @@ def test_rows_that_are_times_are_warned_of(tmp_path):
     hours = pd.date_range("2024-01-01", periods=90, freq="h", name="time")
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(90, 20)), index=hours)
     frame.add_prefix("M").to_csv(tmp_path / "x.csv")
-    with pytest.warns(UserWarning, match="indexed by times .* as if a row were a time"):
+    with pytest.warns(
+        UserWarning, match="indexed by times .* as if each row were a time"
+    ):
         job.load(tmp_path / "x.csv")

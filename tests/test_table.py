@@ -233,7 +233,7 @@ def test_three_decimals_alone_are_told(tmp_path, capsys):
     path = save(tmp_path / "x.csv", "\n".join(rows))
     labels = np.array(["a", "b"])[Y]
     check(path, W, labels)
-    assert "(--decimal-comma for 1234)" in capsys.readouterr().out
+    assert "(--decimal-comma reads it as 1234)" in capsys.readouterr().out
     check(path, 1000 * W, labels, decimal_comma=True)
 
 
@@ -449,7 +449,7 @@ def test_ts_of_unequal_lengths_ends_in_gaps(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "hint"),
     [
-        ({"total": MANY.sum(1), "remark": "-"}, "--label total, or that none does"),
+        ({"total": MANY.sum(1), "remark": "-"}, "--label total, or --label none"),
         ({"kind of": KINDS, "site": KINDS}, "--label 'kind of' or --label site"),
         ({"-x": KINDS, "site": KINDS, "one": 1}, "--label 12 or --label site, or"),
         ({"kind": KINDS, "id2": range(40), "who": 1}, None),
@@ -470,7 +470,7 @@ def test_hints_can_be_followed(columns, hint, tmp_path):
     ("name", "content", "message"),
     [
         ("x.xlsx", "", r"not read. Expected a text .*Save the signals as one of these"),
-        ("x.csv", b"\x00\x01\x02", "no text. Expected one in UTF-8"),
+        ("x.csv", b"\x00\x01\x02", "not a text file. Expected UTF-8"),
         ("x.csv", "", "no signals. Expected a signal in each line"),
         ("x.csv", "1,2,a\n1,a\n", "line 2 has 2 columns, line 1 has 3"),
         ("x.csv", "1,2,a\n" * 150 + "1,2\n", "line 151 has 2 columns, line 1 has 3"),
@@ -485,7 +485,7 @@ def test_hints_can_be_followed(columns, hint, tmp_path):
         ("x.csv", "12 %,1 %,a\n13 %,2 %,b\n", "line 1 holds '12 %' in column 0"),
         ("x.csv", "1,5;2,5;a\n1,5;3,5;a\n1,5;#DIV/0!;b\n", "holds '#DIV/0!'"),
         ("x.csv", "1,nan,a\n2,-inf,b\n", "line 2 holds infinity"),
-        ("x.csv", "a,1.5\nb,2.5\n", "2 signals of 1 values.*a line is a reading"),
+        ("x.csv", "a,1.5\nb,2.5\n", "2 signals of 1 values.*each line is a reading"),
         ("x.csv", "id,y\n7,a\n9,b\n", "no column of signals beside column 0 .'id'"),
         ("x.npz", {"X": [[1.0, 2], [3, np.inf]]}, "row 1 holds infinity"),
         ("x.npz", {"X": [["a"]], "y": [0]}, "dtype <U1"),
@@ -493,7 +493,7 @@ def test_hints_can_be_followed(columns, hint, tmp_path):
         ("x.npz", "nonsense", "x.npz.*numpy.savez"),
         ("x.npz", {"X": np.eye(2), "y": np.array(["a", 1], object)}, r"astype\(str\)"),
         ("x.npz", {"A": np.ones(3)}, "no array X, only .'A'"),
-        ("x.npz", {"X": np.ones((3, 2)), "y": np.ones(4)}, r"beside y \(4,\)"),
+        ("x.npz", {"X": np.ones((3, 2)), "y": np.ones(4)}, r"but y has shape \(4,\)"),
         ("x.ts", "nonsense", "x.ts: "),
         ("x.parquet", "nonsense", "x.parquet: "),
         ("x.mat", "nonsense", "x.mat: "),
@@ -510,7 +510,7 @@ def test_hints_can_be_followed(columns, hint, tmp_path):
         (
             "x.npz",
             {"X": np.eye(2), "y": np.eye(2)},
-            r"y.argmax\(axis=1\) if .*; of several",
+            r"y.argmax\(axis=1\)\. If .* several",
         ),
         ("x.npz", {"X_train": np.eye(2), "X_test": np.eye(2)}, "numpy.concatenate"),
     ],
@@ -626,7 +626,7 @@ def test_meters_by_their_names_are_no_labels(tmp_path, capsys):
 
 def test_counts_alone_have_no_label_of_their_own(tmp_path):
     np.savetxt(tmp_path / "x.csv", RNG.poisson(0.5, (40, 12)), "%d", delimiter=",")
-    with pytest.raises(SystemExit, match="or that none does: --label none"):
+    with pytest.raises(SystemExit, match="or --label none if there are no labels"):
         read(tmp_path / "x.csv")
 
 
@@ -761,7 +761,7 @@ def test_columns_that_are_no_part_of_a_signal_are_told_by_names(
     assert list(y) == ["a", "b", "a"]
     said = capsys.readouterr().out
     for name in ("meter", "week", "total", "remark"):
-        assert f"'{name}') left out, no number in its name, as most have" in said
+        assert f"'{name}') left out, no number in its name, unlike most" in said
 
 
 @pytest.mark.parametrize("groups", ["meter", "1"])
@@ -818,5 +818,7 @@ def test_spectra_in_columns_are_told_to_be_transposed(tmp_path):
     frame = pd.DataFrame(MANY.T[:, :9]).add_prefix("s")
     frame.insert(0, "wavelength", np.linspace(400.5, 700.5, len(frame)))
     frame.to_csv(tmp_path / "x.csv", index=False)
-    with pytest.raises(SystemExit, match=r"down a column, transpose the table first\."):
+    with pytest.raises(
+        SystemExit, match=r"column is a signal, transpose the table first\."
+    ):
         read(tmp_path / "x.csv")

@@ -210,7 +210,7 @@ def test_of_minus_one_zero_and_one_a_warning_says_what_minus_one_is(given, caplo
     with pytest.warns(UserWarning, match="-1, in 2 samples, .*'labels'.*'numbers'"):
         assert check_target(given(y), 5).classes.tolist() == [0, 1]
     (record,) = caplog.records
-    assert record.message.startswith("2 of 5 samples, of label -1, are taken for unl")
+    assert record.message.startswith("2 of 5 samples have the label -1, read as unl")
     check_target(given(y), 5, None, [0, 1])  # who names the classes knows
     caplog.clear()
     assert check_target(given(y), 5, target_type="labels").classes.tolist() == [
@@ -243,7 +243,7 @@ def test_a_constant_column_is_left_out_and_named(as_frame):
     if as_frame:
         y = pd.DataFrame(y, columns=["mass", "zero", "none", "age"])
     names = r"\['zero', 'none'\]" if as_frame else r"\[1, 2\]"
-    with pytest.warns(UserWarning, match=rf"columns {names}, which are left out"):
+    with pytest.warns(UserWarning, match=rf"columns {names}. They are left out"):
         target = check_target(y, 60)
     assert target.n_dims == 2
     np.testing.assert_array_equal(target.scale == 0, [False, True, True, False])
@@ -599,7 +599,7 @@ def test_partial_fit_refuses_another_y_and_leaves_the_estimator(first, second, m
 
 
 def test_a_text_among_numbers_is_named():
-    with pytest.raises(ValueError, match=r"y has '<4'\. Expected numbers"):
+    with pytest.raises(ValueError, match=r"y has '<4', but .* Expected numbers"):
         check_target(np.array([1.5, "<4"], object), 2, target_type="numbers")
 
 

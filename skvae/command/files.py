@@ -110,8 +110,8 @@ def from_arrays(arrays):
     if not named and len(likely) != 1:
         names = shorten(str([*arrays]), 100, placeholder=" ...")
         raise ValueError(
-            f"no array X, only {names}. Expected X and y, with parts joined by "
-            f"numpy.concatenate: {REMEDY}."
+            f"no array X, only {names}. Expected X and y. Join parts with "
+            f"numpy.concatenate, and save them with {REMEDY}."
         )
     name = (named or likely)[0]
     X = arrays.pop(name)
@@ -125,9 +125,9 @@ def from_arrays(arrays):
             columns[key] = list(np.squeeze(x))
         elif key.lower() in ("y", "groups", "label", "labels", "target"):
             raise ValueError(
-                f"{name} has shape {X.shape} beside {key} {x.shape}. Expected a value "
-                f"for each signal: {key}.argmax(axis=1) if {key} marks classes by 0 "
-                "and 1; of several targets, one."
+                f"{name} has shape {X.shape}, but {key} has shape {x.shape}. Expected "
+                f"one value for each signal. If {key} marks classes by 0 and 1, save "
+                f"{key}.argmax(axis=1). If it holds several targets, save one."
             )
         else:
             notes.append(f"{shorten(key, 20)} of shape {x.shape} left out")

@@ -104,13 +104,13 @@ def check_labels(path, y):
     names = [f"{name} ({n})" for name, n in rare.items()]
     names = ", ".join(names[:5] + ["..."] * (len(names) > 5))
     if is_rare:
-        found = f", of which too few are of {names}" if names else ""
+        found = f", but too few of {names}" if names else ""
         if len(counts) == 1:
             found = f": all labels are {str(y[0])!r}"
         raise SystemExit(
             f"{path}: {len(y)} signals of {len(counts)} classes{found}. Expected "
             f"{MIN_SIGNALS} signals, and at least {N_NEEDED} of each class. If these "
-            "are no labels, pass --label COLUMN, or --label none."
+            "are not labels, pass --label COLUMN, or --label none."
         )
     if names:
         print(f"Left out, classes of fewer than {N_NEEDED} signals: {names}.")
@@ -132,6 +132,6 @@ def split_by_groups(path, X, y, groups, task):
             return Signals(*parts, kind, groups[train], task=task)
     raise SystemExit(
         f"{path}: {n_groups} groups. Expected at least {2 * N_FOLDS}, with at least "
-        f"{MIN_FOLD} signals and two classes in each fold of them. Add groups, or "
-        "leave --groups out."
+        f"{MIN_FOLD} signals and two classes in each fold. Add groups, or leave out "
+        "--groups."
     )

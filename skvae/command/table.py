@@ -23,7 +23,7 @@ KEYS = (  # words in names of columns that hold the owner or the time of a signa
     *("customer", "household", "group", "year"),
 )
 MIN_VALUES = 2  # of a signal
-PIVOT = "If a line is a reading, pivot the table to a line for each signal."
+PIVOT = "If each line is a reading, pivot the table to a line for each signal."
 
 
 class Table(NamedTuple):
@@ -112,7 +112,7 @@ class Columns:
         if n_missing := np.isnan(X).sum():
             said.append(f"{n_missing} of {X.size} values missing")
         if target is not None and (y.isna() & (frame[target] == "-1")).any():
-            said.append("-1 among texts is no label")
+            said.append("-1 among texts marks a signal without a label")
         keys = [j for j in left_out if self.kinds[j] != "cells"]
         keys = [j for j in keys if frame[j].nunique() > 1]
         index = frame.index
@@ -141,7 +141,7 @@ class Columns:
         shown = shorten(", ".join(self.names), 60, placeholder=" ...")
         raise ValueError(
             f"no column {column!r} for --{option}. Expected a name ({shown}), or a "
-            f"number from 0 to {n_columns - 1}, or from -1 at the end."
+            f"number from 0 to {n_columns - 1}, where -1 is the last."
         )
 
     def find_label(self, columns):
@@ -179,8 +179,8 @@ class Columns:
             options.append(f"--label {shlex.quote(name) if is_plain else j}")
         raise ValueError(
             f"no column has a name of labels ({', '.join(LABEL_NAMES[:4])}). Pass the "
-            f"column that holds them, {' or '.join(options)}, or that none does: "
-            "--label none. If a signal goes down a column, transpose the table first."
+            f"column of labels, {' or '.join(options)}, or --label none if there are "
+            "no labels. If each column is a signal, transpose the table first."
         )
 
     def is_whole(self, j):
@@ -219,7 +219,7 @@ class Columns:
             while signals and (why := self.is_index(signals)):
                 left_out[signals.pop(0)] = why
         else:
-            why = "no number in its name, as most have"
+            why = "no number in its name, unlike most"
             why = "its cells hold no signals" if "cells" in self.kinds else why
             left_out = {j: why for j in columns if j not in signals}
             cells = [j for j in signals if self.kinds[j] == "cells"]
@@ -249,7 +249,7 @@ class Columns:
         """Why the first column is an index, not a part of a signal; or None."""
         j, values = columns[0], self.frame[columns[0]]
         if not self.names[j] or self.is_key(j):
-            return "named as an index is"
+            return "named like an index"
         others = [k for k in columns[1:51] if self.kinds[k] == "numbers"]
         if self.kinds[j] != "numbers" or len(values) < 3 or not others:
             return None
@@ -261,7 +261,7 @@ class Columns:
         is_varied = values.nunique() > len(values) / 2
         is_whole = (values % 1 == 0).all() and values.nunique() > 1
         if is_whole and sum([is_far, is_varied, self.is_unlike(j, columns)]) > 1:
-            return "whole numbers, unlike the signals (names of columns would keep it)"
+            return "whole numbers, unlike the signals (to keep it, name the columns)"
         return None
 
     def read_signals(self, columns):

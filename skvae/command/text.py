@@ -73,12 +73,12 @@ def read_text(path, decimal_comma=False, is_named=False):
     if n_above:
         notes.append(f"{n_above} line(s) of text above left out")
     if encoding == "cp1252":
-        notes.append("no UTF-8, read as cp1252, Windows' Western European")
+        notes.append("not UTF-8, read as cp1252, Windows' Western European")
     if numbers != PLAIN:
         of_thousands = f", thousands mark {thousands!r}" if thousands else ""
         notes.append(f"decimal mark {decimal!r}{of_thousands}")
     elif mark == ";" and fully(sample, GROUPED).any():
-        notes.append("1.234 is read as a number below 2 (--decimal-comma for 1234)")
+        notes.append("1.234 is a number below 2 (--decimal-comma reads it as 1234)")
     frame = pd.read_csv(
         io.BytesIO("\n".join(rows[start:]).encode()),
         sep=r"\s+" if mark == " " else mark,
@@ -115,7 +115,7 @@ def read_lines(path):
             text = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a")
             if "\0" not in text:
                 return text.split("\n"), encoding
-    raise ValueError("no text. Expected one in UTF-8, in Excel CSV UTF-8.")
+    raise ValueError("not a text file. Expected UTF-8: in Excel, save as CSV UTF-8.")
 
 
 def open_zip(path, mode):

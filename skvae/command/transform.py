@@ -1,7 +1,7 @@
 """Apply a fitted model to signals in a file: `python -m skvae transform`.
 
-On a cluster the model is a function of one block. The latents of a Dask array have the
-bits of those of NumPy, and a shape that is known before they are computed::
+On a cluster, Dask applies the model to each block of X. The latents are equal to those
+of a NumPy array, and their shape is known before they are computed::
 
     import dask
     import dask.array as da
@@ -78,7 +78,7 @@ def read_model(path):
         last = model.steps[-1][1] if hasattr(model, "steps") else model
         raise ValueError(
             f"{path} ends with a {type(last).__name__}, which has no transform. "
-            "Expected a fitted transformer. Of a pipeline, dump pipeline[:-1]."
+            "Expected a fitted transformer. For a pipeline, dump pipeline[:-1]."
         )
     return model
 
@@ -89,7 +89,7 @@ def transform_file(model, x_path, z_path):
         X = np.lib.format.open_memmap(x_path, mode="r")
     except ValueError as error:
         raise ValueError(
-            f"{x_path} is no array of numbers that numpy.save wrote ({error})."
+            f"{x_path} is not an array of numbers from numpy.save ({error})."
         ) from error
     if X.ndim not in (2, 3):
         raise ValueError(

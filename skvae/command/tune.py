@@ -146,8 +146,8 @@ def print_results(table, searches, signals):
     shown.columns = shown.columns.str.replace("_seconds", ", s")
     print(f"\n{shown.rename_axis(None)}")
     print(
-        f"Each row: all {len(signals.y_test)}, {signals.test_kind}. Differences of "
-        f"{score} below {error:.2g}, the standard error, may be chance."
+        f"Each row is tested on {len(signals.y_test)} signals ({signals.test_kind}). "
+        f"Differences of {score} below the standard error, {error:.2g}, may be chance."
     )
     if np.isnan(signals.X_train).any() or np.isnan(signals.X_test).any():
         print("Gaps were interpolated in time for methods without a VAE.")
@@ -204,5 +204,5 @@ def print_next(options, signals):
         print("\nNext, your own signals, a line each, with or without a label:")
         print("  python -m skvae --data FILE.csv")
     elif signals.groups is None:
-        print("\nNext, if one person or machine has several signals, test on others:")
+        print("\nNext, if a person or machine has several signals, test on other ones:")
         print("  --groups COLUMN with the person or machine, or `groups` in .npz")

@@ -38,7 +38,7 @@ def run(signals, options):
     if not index.is_unique:
         names = [f"{key} (row {i})" for key, i in zip(names, oddest, strict=True)]
     key = ", ".join(str(name) for name in index.names if name) or "row, from 0"
-    print(f"\nThe oddest, by {key}, and how odd (the median is {np.median(odd):.1f}):")
+    print(f"\nThe oddest signals, by {key}, and oddness (median {np.median(odd):.1f}):")
     for name, value in zip(names, odd[oddest], strict=True):
         print(f"  {name:<40}  {value:8.1f}")
     signals.name_time_steps(vae)

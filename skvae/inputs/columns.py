@@ -45,7 +45,7 @@ def layout(columns, n_channels=None):
     """`Layout` of columns from their names, or by a given number of channels."""
     if again := [name for name, n in Counter(columns).items() if n > 1]:
         raise ValueError(
-            f"X has several columns of the name {again[0]!r}. Name each by its time "
+            f"X has several columns named {again[0]!r}. Name each by its time "
             "step, or pass X.to_numpy()."
         )
     if getattr(columns, "nlevels", 1) > 1:
@@ -72,8 +72,8 @@ def layout_of_levels(levels):
     ):
         raise ValueError(
             f"The columns of X have {len(levels)} levels, first {next(iter(pairs))}. "
-            "Expected one of names of channels, and one of the same numbers or times "
-            "for each channel. Pass such columns, or X.to_numpy() and n_channels."
+            "Expected a level of channel names, and a level of numbers or times that "
+            "are the same for each channel. Pass these, or X.to_numpy() and n_channels."
         )
     axis = is_time.index(False)
     channels, steps = (list(dict.fromkeys(levels[k])) for k in (axis, 1 - axis))

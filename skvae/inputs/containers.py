@@ -105,8 +105,8 @@ def read_cells(X, names):
     if len(names) < len(X.columns):
         others = shortened([name for name in X.columns if name not in names])
         raise ValueError(
-            f"X has signals in the cells of its columns {shortened(names)}, and none "
-            f"in {others}. Pass the signals alone: X[{shortened(names)}]."
+            f"X has signals in the cells of its columns {shortened(names)}, but not "
+            f"in {others}. Pass only the signals: X[{shortened(names)}]."
         )
     cells = [cells_of(column(X, k)) for k in range(len(names))]
     if len(cells) == 1:
@@ -150,8 +150,8 @@ def read_signal(x, i):
         return signal
     raise ValueError(
         f"Sample {i} of X, of type {type(x).__name__}, {fault}. Expected numbers, "
-        "(t_i,) or (n_channels, t_i), and NaN where nothing was measured; one signal "
-        f"alone is [signal].{remedy_for(x)}"
+        "(t_i,) or (n_channels, t_i), and NaN where nothing was measured. Pass one "
+        f"signal as [signal].{remedy_for(x)}"
     )
 
 
@@ -159,14 +159,14 @@ def remedy_for(x):
     """What to do with a value that is no signal, or ""."""
     is_text = isinstance(x, str)
     if isinstance(x, Mapping):
-        return f" Pass [x[key] for x in X], key being one of {shortened([*x])}."
+        return f" Pass [x[key] for x in X], where key is one of {shortened([*x])}."
     if is_of(x, "h5py"):
         return (
-            " Pass what HDF5's references, as to cells of MATLAB, refer to: "
+            " Pass the arrays that these HDF5 references, as from MATLAB, point to: "
             "[numpy.squeeze(file[x][()].T) for x in X[()].flat]."
         )
     if is_text and x.lstrip()[:1] in ("[", "("):
-        return f" It is the text {shortened(x)}: read it first, as by json.loads."
+        return f" It is the text {shortened(x)}. Parse it first, as with json.loads."
     if is_text and DECIMAL_COMMA.fullmatch(x):
         return " If it is a number with a decimal comma, pass decimal=',' to read_csv."
     return ""
@@ -179,19 +179,19 @@ def read_array_like(X):
     remedy = "Pass an array, a DataFrame or a list of signals."
     is_array = hasattr(X, "__array__") or isinstance(X, memoryview)
     if isinstance(X, Mapping) or hasattr(X, "array_keys"):  # or a Group of zarr
-        remedy = f"Pass the one of {shortened([*X])} that holds signals, as X[key]."
+        remedy = f"Pass X[key], where key is the one of {shortened([*X])} with signals."
     elif is_array:
         try:
             return np.asanyarray(X)
         except (TypeError, ValueError):
             remedy = "If its signals have unequal lengths, pass list(X)."
     elif readers := [name for name in READERS if hasattr(X, name)]:
-        remedy = f"Pass X.{readers[0]}(), and of it the signals alone."
+        remedy = f"Pass X.{readers[0]}(), and only its columns of signals."
     elif isinstance(X, (str, bytes)) or hasattr(X, "__fspath__"):
-        remedy = "Read the file first, as by numpy.load or pandas.read_csv."
+        remedy = "Read the file first, as with numpy.load or pandas.read_csv."
     elif isinstance(X, Iterable):
         remedy = "Pass list(X), a list of signals."
-    raise ValueError(f"X is a {type(X).__name__}, which is no array. {remedy}")
+    raise ValueError(f"X is a {type(X).__name__}, which is not an array. {remedy}")
 
 
 def to_numpy(X, name="X"):

@@ -15,9 +15,9 @@ from skvae.messages import warn_user
 from skvae.scaling import BLOCK_VALUES
 
 WIDTH_REMEDY = (
-    "Put NaN where time steps are missing: pass X.reindex(columns=vae.feature_names_in_"
-    "), vae being this estimator, of a DataFrame with names, or pass signals that end "
-    "earlier as a list of arrays. One signal alone is X[numpy.newaxis]."
+    "Put NaN where time steps are missing. For a DataFrame with names, pass "
+    "X.reindex(columns=vae.feature_names_in_), where vae is this estimator. If signals "
+    "end earlier, pass a list of arrays. Pass one signal as X[numpy.newaxis]."
 )
 
 
@@ -96,7 +96,7 @@ def pad(signals, n_channels, n_timepoints=None):
         if signal.ndim != len(first) or signal.shape[:-1] != first[:-1]:
             raise ValueError(
                 f"X has signals of several kinds: sample 0 has shape {first}, sample "
-                f"{i} {signal.shape}. Expected (t_i,) for all, or (n_channels, t_i). "
+                f"{i} has {signal.shape}. Expected all (t_i,), or (n_channels, t_i). "
                 "If time comes first, pass [x.T for x in X]."
             )
         if signal.size % n_channels:
@@ -109,7 +109,7 @@ def pad(signals, n_channels, n_timepoints=None):
     n_timepoints = n_timepoints or lengths[longest]
     if lengths[longest] > n_timepoints:
         raise ValueError(
-            f"Sample {longest} of X has {lengths[longest]} time steps, the fitted "
+            f"Sample {longest} of X has {lengths[longest]} time steps, but the fitted "
             f"signals have at most {n_timepoints}. Cut it, or refit with it."
         )
     dtype = np.result_type(*{signal.dtype for signal in signals})
@@ -144,8 +144,9 @@ def as_fitted(estimator, places):
         return Layout(order[:, index], names, fitted)
     k = int(np.argmax(~np.isclose(positions, fitted)))
     warn_user(
-        f"X has columns at {positions[k]:.6g} where the fitted columns were at "
-        f"{fitted[k]:.6g}, first. If they are different, resample X to the fitted ones."
+        f"X has other columns than the fitted X, first {positions[k]:.6g} instead of "
+        f"{fitted[k]:.6g}. If these are other time steps, resample X to the fitted "
+        "time steps."
     )
     return Layout(order, names, fitted)
 
@@ -156,7 +157,8 @@ def as_numbers(estimator, X, reset, min_samples):
     if n_dims == 1 or n_dims > 3:
         raise ValueError(
             f"Expected 2D array, got {n_dims}D array instead, of shape {X.shape}. "
-            "Reshape your data to two or three; one signal alone is X[numpy.newaxis]."
+            "Reshape your data to two or three dimensions. Pass one signal as "
+            "X[numpy.newaxis]."
         )
     # scikit-learn looks for NaN and infinity at once.
     checks = {"ensure_min_samples": min_samples, "ensure_all_finite": False}

@@ -18,7 +18,7 @@ LOOKED_AT, FEW_LOOKED_AT = 2**22, 2**18  # values; for `roughness`
 SMOOTH, ROUGH, MIN_ROWS, MIN_COLUMNS = 0.1, 0.5, 20, 8  # for `roughness`
 TIMES_SMOOTHER = 4  # squared steps beside each other over those within a channel
 MAX_ZEROS, MIN_PADDED = 0.01, 0.1  # shares of values, and of signals that end in zeros
-REMEDY = "What marks the missing, or is an error, should be NaN."
+REMEDY = "If they mark missing values, or are errors, put NaN in their place."
 
 
 def warn_of_mistakes(estimator, given, X, unmeasured, is_first):
@@ -46,12 +46,12 @@ def amiss(estimator, X, columns, unmeasured):
     if is_flat and (others := not_numbered(columns)):
         yield (
             f"X has the columns {shortened(others)} among numbered ones. If these are "
-            f"no time steps, leave them out: X.drop(columns={shortened(others)})."
+            f"not time steps, leave them out: X.drop(columns={shortened(others)})."
         )
     if is_flat and (pair := out_of_order(columns)):
         yield (
             f"X has columns out of order, {pair[0]!r} before {pair[1]!r}, as if sorted "
-            "as texts. Sort them by time."
+            "as text. Sort them by time."
         )
     n_samples, n_channels, n_timepoints = X.shape
     if n_samples > MANY_ROWS and n_channels * n_timepoints <= FEW_VALUES:
@@ -76,7 +76,7 @@ def amiss(estimator, X, columns, unmeasured):
         yield (
             f"X has {unmeasured.sum()} time steps that are NaN in all signals, first "
             f"time step {time} of channel {channel}. Leave them out, or they will be "
-            "guessed from those beside them."
+            "guessed from the time steps beside them."
         )
     is_zero = X[:: math.ceil(X.size / LOOKED_AT)] == 0
     n_last = np.logical_and.accumulate(is_zero[:, :, ::-1], axis=2).sum(axis=2)
@@ -86,7 +86,7 @@ def amiss(estimator, X, columns, unmeasured):
     if is_often and n_others <= MAX_ZEROS * is_zero.size:
         yield (
             f"X has signals that end in zeros, {is_padded.mean():.0%} of those looked "
-            "at. If they were filled up, put NaN there, or pass a list of arrays."
+            "at. If the zeros are padding, put NaN there, or pass a list of arrays."
         )
 
 
@@ -101,8 +101,8 @@ def warn_of_time_in_rows(given, X, is_table, are_named):
     if reason:
         remedy = "make time the last axis" if X.shape[1] > 1 else "pass X.T"
         warn_user(
-            f"X has {len(X)} rows, {reason}, as if a row were a time step. If so, "
-            f"{remedy}: a row is a signal."
+            f"X has {len(X)} rows, {reason}, as if each row were a time step. If so, "
+            f"{remedy}: each row must be a signal."
         )
 
 
@@ -226,6 +226,6 @@ def other_units(X, scaler):
     value = max(low[k], high[k], key=lambda x: abs(x - offset[k]))
     return (
         f"X has the value {value:.9g} in channel {k}, far from the fitted offset of "
-        f"{offset[k]:.3g} with a scale of {scale[k]:.3g}. {REMEDY} If X is in other "
-        "units, convert it."
+        f"{offset[k]:.3g} with a scale of {scale[k]:.3g}. If it is an error, put NaN "
+        "in its place. If X is in other units, convert it."
     )

@@ -57,8 +57,8 @@ def check_target(y, n_samples, before=None, classes=None, target_type="auto"):
         )
         if target_type == "numbers" and not is_numbers:
             raise ValueError(
-                "There are classes, given or of the first fit, but target_type is "
-                "'numbers'. Leave `classes` out, or fit anew."
+                "Classes were given, or are known from the first fit, but target_type "
+                "is 'numbers'. Leave `classes` out, or fit anew."
             )
     is_text = y.dtype.kind in "OSU"
     is_text_elsewhere = any(from_all(is_text)) and not is_text and y.ndim == 1
@@ -119,8 +119,8 @@ def encode_numbers(y, before=None, names=()):
         if y.dtype.kind not in "biuf":
             text = next(value for value in y.ravel() if isinstance(value, str))
             raise ValueError(
-                f"y has {text!r}. Expected numbers, by target_type or the first fit, "
-                "or NaN where one is unknown."
+                f"y has {text!r}, but target_type or the first fit requires numbers. "
+                "Expected numbers, or NaN where a number is unknown."
             )
         values = y.reshape(len(y), -1).astype(np.float64)
         if message := sentinels(values[:, :, None], "y", "column"):
@@ -161,7 +161,7 @@ def offset_and_scale(values, names):
         columns = np.flatnonzero(is_constant).tolist()
         columns = [names[k] if names else k for k in columns]
         warn_user(
-            f"y is constant, or known nowhere, in its columns {columns}, which are "
+            f"y is constant or entirely unknown in its columns {columns}. They are "
             "left out."
         )
     return offset, np.where(is_constant, 0.0, scale)
@@ -186,14 +186,14 @@ def encode_labels(y, classes=None, target_type="auto"):
         if any(is_missing(label) for label in known.tolist()):
             raise ValueError(
                 "y has missing labels, None or NaN. Expected -1 for an unlabelled "
-                "sample, or target_type='labels', or 'numbers' if y has numbers."
+                "sample. Or set target_type='labels', or 'numbers' if y has numbers."
             )
         kind = type_of_target(known)
         if kind not in ("binary", "multiclass"):
             raise ValueError(
-                f"y is {kind}, by scikit-learn's type_of_target. Expected labels of "
-                f"one type, {UNLABELLED[target_type]} for unlabelled, or numbers and "
-                "target_type='numbers'."
+                f"y is {kind} according to scikit-learn's type_of_target. Expected "
+                f"labels of one type, and {UNLABELLED[target_type]} for unlabelled "
+                "samples, or numbers and target_type='numbers'."
             )
     parts = from_all((np.unique(known), len(known), int(unlabelled.sum())))
     labels, n_labelled, n_unlabelled = zip(*parts, strict=True)
@@ -202,7 +202,7 @@ def encode_labels(y, classes=None, target_type="auto"):
         warn_of_labels(labels, sum(n_labelled), sum(n_unlabelled), target_type)
     if target_type == "auto" and (n := sum(n_unlabelled)):
         total = n + sum(n_labelled)
-        LOGGER.info("%d of %d samples, of label -1, are taken for unlabelled", n, total)
+        LOGGER.info("%d of %d samples have the label -1, read as unlabelled", n, total)
     classes = labels if classes is None else np.unique(classes)
     unknown = np.setdiff1d(labels, classes)
     if len(unknown):
@@ -232,9 +232,9 @@ def warn_of_labels(labels, n_labelled, n_unlabelled, target_type):
         )
     if is_auto and n_unlabelled and labels.tolist() in ([0, 1], ["0", "1"]):
         warn_user(
-            f"y has -1, 0 and 1; -1, in {n_unlabelled} samples, is read as unlabelled. "
-            "If it is a class, set target_type='labels', if y has numbers, 'numbers'. "
-            "If it is neither, put NaN in its place and set 'labels'."
+            f"y has -1, 0 and 1. -1, in {n_unlabelled} samples, is read as unlabelled. "
+            "If -1 is a class, set target_type='labels'. If y has numbers, set "
+            "'numbers'. If -1 means unlabelled, put NaN in its place and set 'labels'."
         )
     if labels.dtype.kind in "if" and len(labels) > 2:
         least, low, high = float(labels[0]), float(labels[1]), float(labels[-1])
