@@ -143,7 +143,7 @@ def test_what_a_killed_process_left_is_removed(folder):
         ("none X.npy Z.npy", r"^none: No such file or directory\.$"),
         ("model none Z.npy", r"^none: No such file or directory\.$"),
         ("X.npy X.npy Z.npy", "X.npy was not written by `save` or joblib.dump"),
-        ("damaged X.npy Z.npy", "damaged is damaged: write it again"),
+        ("damaged X.npy Z.npy", "damaged is damaged"),
         ("truncated X.npy Z.npy", "truncated is damaged"),
         ("array X.npy Z.npy", "array ends with a ndarray, which has no transform"),
         (

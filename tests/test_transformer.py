@@ -542,7 +542,7 @@ def test_warm_start_goes_on_and_refuses_another_network(waves):
         ({"callbacks": [("lr", LRScheduler("StepLR"))]}, "'lr_schedule': None"),
         ({"callbacks": [EarlyStopping()]}, "monitors 'valid_loss'.*early_stopping"),
         ({"callbacks": [("c", Checkpoint())]}, "monitors 'valid_loss_best'"),
-        ({"callbacks": [Counts()]}, r"n_seen.*on_train_begin, under a name that ends"),
+        ({"callbacks": [Counts()]}, r"n_seen.*on_train_begin, under names that end"),
         ({"callbacks": [3]}, "callbacks has 3.*go to vae.set_callbacks"),
     ],
 )

@@ -225,7 +225,7 @@ def check(X):
         unmeasured &= missing.all(axis=0)
     if is_empty.any():
         raise ValueError(
-            f"X has {is_empty.sum()} samples without any measured value, first sample "
+            f"X has {is_empty.sum()} samples that are all NaN, first sample "
             f"{is_empty.argmax()}. Leave them out."
         )
     return unmeasured
