@@ -460,9 +460,13 @@ def test_as_many_components_as_signals_leave_no_noise(n_samples):
 def test_what_was_not_measured_at_all_is_refused(vae):
     gaps = GAPS.copy()
     gaps[[4, 6]] = np.nan
-    with pytest.raises(ValueError, match=r"2 samples that are all NaN, first sample 4\."):
+    with pytest.raises(
+        ValueError, match=r"2 samples that are all NaN, first sample 4\."
+    ):
         make_vae().fit(gaps)
-    with pytest.raises(ValueError, match=r"2 samples that are all NaN, first sample 4\."):
+    with pytest.raises(
+        ValueError, match=r"2 samples that are all NaN, first sample 4\."
+    ):
         vae.transform(gaps)
     gaps = SHAPES["3-D"].copy()
     gaps[:, 1] = np.nan
