@@ -93,8 +93,8 @@ class ConvVAETransformer(
         Weight of the prediction of `y` in the closed form, relative to the signal. 0
         ignores `y`, 2 is strong. A ridge regression on signal and features predicts
         `y`. If it fails on signals left out, the weight is reduced, down to 0 with a
-        warning. A linear head on the latents is trained too if `y` has more dimensions
-        (classes less one, or columns) than 1.25 `latent_dim`.
+        warning. A linear head on the latents is trained too if the dimensions of `y`
+        (classes less one, or columns) exceed 1.25 times `latent_dim`.
     target_type : {"auto", "labels", "numbers"}, default="auto"
         Kind of `y`. "auto" decides by `sklearn.utils.multiclass.type_of_target`: one
         column of whole numbers holds labels. Then -1 or "-1" is unlabelled. With
@@ -107,7 +107,7 @@ class ConvVAETransformer(
     stride : int, default=4
         Stride of the convolutions, in time steps.
     hidden_dims : tuple of int, default=(64,)
-        Widths of the dense layers of the encoder network. It exists with
+        Widths of the dense layers of the encoder network. It exists only with
         ``linear_path=False``, ``feature_weight=0``, a head (see `label_weight`) or
         `module__correct_mean`.
     dropout : float, default=0.2
@@ -160,7 +160,7 @@ class ConvVAETransformer(
     net_params : dict, default=None
         Parameters of the skorch net, its module and its criterion, see Notes.
     warm_start : bool, default=False
-        Whether `fit` continues from the last fit, like `partial_fit`, but for
+        Whether `fit` continues from the last fit, like `partial_fit`, and runs all
         `max_epochs`.
     checkpoint : str or os.PathLike, default=None
         File in which each epoch is saved. A killed fit, started again, continues from

@@ -146,7 +146,7 @@ def print_results(table, searches, signals):
     shown.columns = shown.columns.str.replace("_seconds", ", s")
     print(f"\n{shown.rename_axis(None)}")
     print(
-        f"Each row is tested on {len(signals.y_test)} signals ({signals.test_kind}). "
+        f"Each row is a test on {len(signals.y_test)} signals ({signals.test_kind}). "
         f"Differences of {score} below the standard error, {error:.2g}, may be chance."
     )
     if np.isnan(signals.X_train).any() or np.isnan(signals.X_test).any():

@@ -226,6 +226,7 @@ def other_units(X, scaler):
     value = max(low[k], high[k], key=lambda x: abs(x - offset[k]))
     return (
         f"X has the value {value:.9g} in channel {k}, far from the fitted offset of "
-        f"{offset[k]:.3g} with a scale of {scale[k]:.3g}. If it is an error, put NaN "
-        "in its place. If X is in other units, convert it."
+        f"{offset[k]:.3g} with a scale of {scale[k]:.3g}. If it marks a "
+        "missing value, or is an error, put NaN in its place. If X is in other units, "
+        "convert it."
     )

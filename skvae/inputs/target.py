@@ -119,8 +119,8 @@ def encode_numbers(y, before=None, names=()):
         if y.dtype.kind not in "biuf":
             text = next(value for value in y.ravel() if isinstance(value, str))
             raise ValueError(
-                f"y has {str(text)!r}, but target_type or the first fit requires numbers. "
-                "Expected numbers, or NaN where a number is unknown."
+                f"y has {str(text)!r}, but target_type or the first fit requires "
+                "numbers. Expected numbers, or NaN where a number is unknown."
             )
         values = y.reshape(len(y), -1).astype(np.float64)
         if message := sentinels(values[:, :, None], "y", "column"):
