@@ -151,7 +151,7 @@ REFUSED = {
     "nothing": ([], r"empty list"),
     "masked": ([np.ma.masked_equal([1, 2], 2)], r"masked.*NaN"),
     "infinity": ([X[0], [1.0, np.inf]], r"infinity, first in sample 1, .*time step 1"),
-    "no value": ([X[0], [np.nan]], r"1 samples without any.*sample 1"),
+    "no value": ([X[0], [np.nan]], r"1 samples that are all NaN.*sample 1"),
 }
 
 

@@ -397,7 +397,7 @@ def test_reconstructions_of_a_mask_or_of_indices(vae, channels, samples, expecte
 def test_reconstructions_of_no_such_samples_are_refused(vae, channels, samples):
     with pytest.raises(IndexError, match=r"out of bounds|of integer|boolean"):
         ReconstructionDisplay.from_estimator(vae, channels, samples=samples)
-    with pytest.raises(ValueError, match="mask of no signals"):
+    with pytest.raises(ValueError, match="samples selects no signals"):
         ReconstructionDisplay.from_estimator(vae, channels, samples=np.zeros(60, bool))
 
 
