@@ -135,8 +135,8 @@ class ConvVAETransformer(
         Number of signals in a training step.
     max_epochs : int or "auto", default="auto"
         Number of epochs. 0 is the closed form alone. "auto" takes 1.6 (n + 150)^.75
-        training steps for n signals, at most 17 sqrt(n) and at least an epoch; 45
-        sqrt(n) with a head, 25 sqrt(n) with ``linear_path=False``.
+        training steps for n training signals, at most 17 sqrt(n), at least an epoch.
+        With a head it takes 45 sqrt(n), with ``linear_path=False`` 25 sqrt(n).
     early_stopping : bool, default=False
         Whether to hold back `validation_fraction` of the signals, stop when their loss
         has not fallen for `patience` epochs, and restore the best epoch.
@@ -223,7 +223,7 @@ class ConvVAETransformer(
     `partial_fit`. Each passes its share of the signals, at least two. All end with the
     same model. An error in one is raised in all. `batch_size` is that of each process.
 
-    `net_params` takes arguments of `skorch.NeuralNet` and these names:
+    `net_params` takes these names and other arguments of `skorch.NeuralNet`:
 
     ================================== ============================================
     ``"module__correct_mean"``         Whether a network corrects the latent mean, for a

@@ -267,6 +267,10 @@ BAD = {
     "no y": (lambda i: teach([None, Y][i]), "requires y"),
     "fewer y": (lambda i: teach(Y[: 120 - i]), r"y has shape \(119,\)"),
     "text": (lambda i: teach([Y, Y.astype(str)][i]), "y is text is True in process 1"),
+    "callback": (
+        lambda i: make_vae(callbacks=[1][:i]).fit(X),
+        "callbacks has 1",
+    ),
     "columns of y": (lambda i: teach(X[:, : 2 + i]), "columns of y is 3 in process 1"),
     "classes": (
         lambda i: make_vae(label_weight=1.0).partial_fit(X, Y, range(7 + i)),
@@ -327,7 +331,7 @@ def errors(rank):
     for name, (function, _) in BAD.items():
         try:
             function(rank)
-        except (ValueError, FloatingPointError) as error:
+        except (TypeError, ValueError, FloatingPointError) as error:
             message = re.sub(r"^In process \d: ", "", str(error))
             found[name] = type(error).__name__, message
     labels = Y if rank else np.full(120, -1)  # all of them lie with one process

@@ -361,7 +361,7 @@ def test_load_refuses_any_changed_byte(path):
     [
         (lambda h: h.update(format=3), "estimator.*format 3, .*estimator.*format 2"),
         (lambda h: h.update(format=1), "estimator.*format 1, .*estimator.*format 2"),
-        (lambda h: h.update(kind="checkpoint"), "kind .checkpoint.* started again"),
+        (lambda h: h.update(kind="checkpoint"), "kind .checkpoint.* Start the fit"),
         (lambda h: h.update(kind="forest"), "kind .forest.*Expected kind .estimator"),
         (lambda h: h.pop("format"), "not a file written by skvae"),
         (lambda h: h.pop("versions"), "not a file written by skvae"),

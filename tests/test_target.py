@@ -601,6 +601,8 @@ def test_partial_fit_refuses_another_y_and_leaves_the_estimator(first, second, m
 def test_a_text_among_numbers_is_named():
     with pytest.raises(ValueError, match=r"y has '<4', but .* Expected numbers"):
         check_target(np.array([1.5, "<4"], object), 2, target_type="numbers")
+    with pytest.raises(ValueError, match=r"y has \"b'1.5'\", but target_type"):
+        check_target(np.array([b"1.5", b"2"]), 2, target_type="numbers")
 
 
 @pytest.mark.filterwarnings("ignore:y cannot be predicted")

@@ -17,7 +17,13 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsClassifier
-from skorch.callbacks import Checkpoint, EarlyStopping, EpochScoring, LRScheduler
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    LRScheduler,
+)
 from torch.distributions import Bernoulli, Laplace, Normal
 
 from skvae import ConvVAETransformer, threads
@@ -538,7 +544,7 @@ def test_warm_start_goes_on_and_refuses_another_network(waves):
         ({"net_params": {"criterion__gamma": 3}}, "net_params.*gamma"),
         ({"net_params": {"criterion": torch.nn.MSELoss}}, "net_params.*criterion"),
         ({"callbacks": [LRScheduler("StepLR")]}, "'lr_schedule': None"),
-        ({"callbacks": [EpochScoring("r2", on_train=True)]}, "Use a ScoringMonitor"),
+        ({"callbacks": [EpochScoring("r2", on_train=True)]}, "or a ScoringMonitor"),
         ({"callbacks": [("lr", LRScheduler("StepLR"))]}, "'lr_schedule': None"),
         ({"callbacks": [EarlyStopping()]}, "monitors 'valid_loss'.*early_stopping"),
         ({"callbacks": [("c", Checkpoint())]}, "monitors 'valid_loss_best'"),
@@ -604,6 +610,16 @@ def test_early_stopping_of_too_few_samples_says_so():
     vae = ConvVAETransformer(early_stopping=True, validation_fraction=0.5)
     with pytest.raises(ValueError, match="leaves 1 of 3 samples"):
         vae.fit(np.eye(3))
+
+
+def test_a_column_of_a_callback_may_be_named_as_of_validation(waves):
+    class Records(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.history.record("valid_own", -len(net.history))
+
+    own = [Records(), EarlyStopping(monitor="valid_own")]
+    vae = ConvVAETransformer(2, max_epochs=2, callbacks=own).fit(waves)
+    assert vae.history_["valid_own"].tolist() == [-1, -2]
 
 
 def test_partial_fit_holds_nothing_back_to_monitor(waves):

@@ -84,7 +84,7 @@ def load(path, label=None, decimal_comma=False, groups=None):
 
 def as_array(labels):
     """Labels as an array of one type: integers if they are whole numbers."""
-    if labels.dtype.kind not in "biuf":
+    if labels.dtype.kind not in "iuf":  # True and False are texts, too
         return labels.to_numpy(str)
     is_whole = labels.dtype.kind == "f" and (labels % 1 == 0).all()
     return labels.to_numpy(int if is_whole else None)

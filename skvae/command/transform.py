@@ -28,6 +28,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from sklearn.utils import gen_batches
 
 from skvae.saving.files import header_size, remove_temporary_files, replacing
 from skvae.transformer import ConvVAETransformer
@@ -35,6 +36,7 @@ from skvae.transformer import ConvVAETransformer
 MODEL = """an estimator written by `save`, or an estimator or a pipeline dumped by
 joblib; a file of joblib can run any code when it is opened: open only your own"""
 X = "signals, (n, t) or (n, c, t), as numpy.save writes them"
+BLOCK_BYTES = 2**26  # of signals that are transformed at a time
 Z = "file of their latents; it is replaced when all are computed"
 
 
@@ -107,7 +109,14 @@ def transform_file(model, x_path, z_path):
     try:
         with warnings.catch_warnings():  # columns of a .npy file have no names
             warnings.filterwarnings("ignore", "X does not have valid feature names")
-            Z = np.asarray(model.transform(X))
+            n_rows = max(1, BLOCK_BYTES // max(1, X[:1].nbytes))
+            # The first steps of a pipeline copy X.
+            blocks = gen_batches(len(X), n_rows) if len(X) else [slice(None)]
+            Z = np.concatenate(
+                [np.asarray(model.transform(X[rows])) for rows in blocks]
+            )
+        if Z.dtype.hasobject:
+            raise ValueError("transform of this model gives no array of numbers.")
     except (TypeError, ValueError) as error:
         raise ValueError(f"{x_path}: {error}") from error
     with replacing(z_path) as file:

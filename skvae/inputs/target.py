@@ -117,9 +117,11 @@ def encode_numbers(y, before=None, names=()):
     """`Target` of numbers y, NaN where unknown, with these names of columns."""
     with shared_errors():
         if y.dtype.kind not in "biuf":
-            text = next(value for value in y.ravel() if isinstance(value, str))
+            texts = [
+                str(value) for value in y.ravel() if isinstance(value, str | bytes)
+            ]
             raise ValueError(
-                f"y has {str(text)!r}, but target_type or the first fit requires "
+                f"y has {texts[0]!r}, but target_type or the first fit requires "
                 "numbers. Expected numbers, or NaN where a number is unknown."
             )
         values = y.reshape(len(y), -1).astype(np.float64)

@@ -84,7 +84,7 @@ class ConvVAE(nn.Module):
                 widths = pairwise((n_read, *hidden_dims, latent_dim))
                 *hidden, last = (AlignedLinear(*sizes) for sizes in widths)
                 layers = OrderedDict(hidden=stack(hidden, dropout=dropout), z_mean=last)
-                correction = nn.Sequential(layers)
+                correction = Correction(layers)
             sizes = math.prod(shape), n_read, latent_dim
             self.encoder = LinearEncoder(*sizes, features, correction)
         else:
@@ -259,6 +259,10 @@ class LinearEncoder(nn.Module):
         if self.correction is not None:
             z_mean = z_mean + self.correction(h)
         return z_mean, self.z_log_var.expand_as(z_mean)
+
+
+class Correction(nn.Sequential):
+    """What a `LinearEncoder` adds to the latent mean."""
 
 
 class ConvEncoder(nn.Module):

@@ -151,7 +151,12 @@ def _select(errors, samples, random_state):
             return check_random_state(random_state).permutation(len(errors))
         order = np.argsort(errors, kind="stable")
         return order[::-1] if samples == "worst" else order
-    indices = np.arange(len(errors))[np.asarray(samples)].ravel()
+    try:
+        indices = np.arange(len(errors))[np.asarray(samples)].ravel()
+    except IndexError as error:
+        raise ValueError(
+            f"samples: {error}. Expected positions of {len(errors)} signals, or a mask."
+        ) from error
     if not len(indices):
         raise ValueError("samples selects no signals. Select one or more.")
     return indices

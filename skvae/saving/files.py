@@ -74,9 +74,8 @@ def read(path, kind):
         raise ValueError(
             f"{path} has kind {held[0]!r} and format {held[1]}, written by skvae "
             f"{writer}. Expected kind {kind!r} and format {FORMAT} of skvae {reader}, "
-            "installed here. ConvVAETransformer.load reads the kind 'estimator', and a "
-            "fit that is started again 'checkpoint'. For another format, install the "
-            "version that wrote it."
+            "installed here. Start the fit of a checkpoint again, then save the "
+            "estimator. For another format, install the version that wrote it."
         )
     if not is_whole:
         raise ValueError(f"{path} is damaged. Write it again, or restore a copy.")

@@ -78,8 +78,8 @@ def fit(job):
     data = datasets(job, scaler, has_head)
     if params.batch_norm and min(from_all(len(data.train))) == 1:
         data = data._replace(train=data.train | data.train)  # 1 has no variance
-    net = make_net(job, has_head, data.train)
     with shared_errors():
+        net = make_net(job, has_head, data.train)
         if job.tasks is not None:
             job.tasks.begin(net.max_epochs)
     if before is not None:

@@ -28,6 +28,8 @@ MIN_COMPONENTS = 16  # least number of components that the encoder's correction 
 # these steps, and the steps from random weights and with a head for labels.
 AUTO_STEPS, AUTO_POWER, MORE_SAMPLES = 1.6, 0.75, 150
 MOST_STEPS, SCRATCH_STEPS, LABEL_STEPS = 17, 25, 45
+# Columns of a history where signals are held back.
+VALID_COLUMNS = {"valid_loss", "valid_reconstruction", "valid_kl", "valid_label"}
 MODULE_PARAMS = (
     *("latent_dim", "conv_channels", "kernel_size", "stride", "hidden_dims"),
     *("dropout", "batch_norm", "linear_path"),
@@ -94,7 +96,7 @@ def make_net(job, has_head, train):
     try:
         return VAENet(**settings).initialize()
     except (TypeError, ValueError) as error:
-        if not options:
+        if not params.net_params:
             raise
         raise ValueError(f"net_params: {error}") from error
 
@@ -157,14 +159,17 @@ def users_callbacks(callbacks, defaults):
                 "callbacks has an LRScheduler beside the default one. Leave it out, or "
                 "set net_params={'lr_schedule': None}."
             )
-        if isinstance(callback, EpochScoring):
+        if isinstance(callback, EpochScoring) and callback.use_caching:
             raise ValueError(
-                "callbacks has an EpochScoring, but the net predicts nothing to score. "
-                "Use a ScoringMonitor of scikit-learn in vae.set_callbacks, or a "
-                "callback that reads net.history."
+                "callbacks has an EpochScoring that keeps predictions, of which this "
+                "net has none. Use use_caching=False and score its history or module, "
+                "or a ScoringMonitor of scikit-learn in vae.set_callbacks."
             )
         monitor = str(getattr(callback, "monitor", None))
-        if monitor.startswith("valid_") and "early_stopping" not in defaults:
+        if (
+            monitor.removesuffix("_best") in VALID_COLUMNS
+            and "early_stopping" not in defaults
+        ):
             raise ValueError(
                 f"callbacks: {type(callback).__name__} monitors {monitor!r}, but no "
                 "signals are held back to validate on. Let it monitor 'train_loss'; "

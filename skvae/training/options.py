@@ -70,6 +70,11 @@ def check_options(estimator, X):
                 f"{name}={sizes!r}. Expected a sequence of positive integers, one for "
                 "each layer."
             )
+    if estimator.checkpoint is not None and estimator.callbacks:
+        raise ValueError(
+            "checkpoint does not go with callbacks, whose state needs pickle. Use "
+            "checkpoint=None, or no callbacks."
+        )
     if estimator.batch_size == 1 and estimator.batch_norm:
         raise ValueError(
             "batch_size=1 with batch_norm=True: a single sample has no variance. Use a "
@@ -93,6 +98,8 @@ def check_net_params(net_params, parameters):
         parts = name.split("__")
         if {parts[0], parts[-1]} & parameters:
             reason = "is a parameter of the estimator. Set it there."
+            if parts[0] == "callbacks" != name:
+                reason = "is a parameter of a callback. Set it there."
             raise ValueError(f"net_params has {name!r}, which {reason}")
         is_own = name in SET_BY_FIT or parts[0] in ALL_SET_BY_FIT
         if is_own and name not in NET_PARAMS:
