@@ -388,7 +388,7 @@ def test_names_that_fit_sets_are_refused(waves, name):
 def test_names_of_parameters_are_refused(waves, name):
     vae = ConvVAETransformer(**TINY, net_params={name: []})
     with pytest.raises(
-        ValueError, match="is a parameter of (the estimator|a callback)"
+        ValueError, match=r"is a parameter of (the estimator|a callback)"
     ):
         vae.fit(waves[:60])
 
