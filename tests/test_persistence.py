@@ -593,3 +593,13 @@ def test_requests_of_metadata_are_left_out(fitted, tmp_path):
         vae = copy.deepcopy(fitted).set_partial_fit_request(classes=True)
     vae.save(tmp_path / "vae")
     assert not hasattr(ConvVAETransformer.load(tmp_path / "vae"), "_metadata_request")
+
+
+def test_load_goes_to_workers_of_a_cluster(waves, tmp_path):
+    """Dask pickles a bound class method by cloudpickle, which new joblib needs too."""
+    cloudpickle = pytest.importorskip("cloudpickle")
+    vae = ConvVAETransformer(2, max_epochs=0, random_state=0).fit(waves)
+    vae.save(tmp_path / "vae.safetensors")
+    load = pickle.loads(cloudpickle.dumps(ConvVAETransformer.load))
+    loaded = load(tmp_path / "vae.safetensors")
+    np.testing.assert_array_equal(loaded.transform(waves), vae.transform(waves))

@@ -62,7 +62,6 @@ class SavingMixin:
         files.write(path, "estimator", content)
 
     @classmethod
-    @plain_torch()
     def load(cls, path):
         """Read an estimator that `save` wrote, without running code of the file.
 
@@ -87,29 +86,7 @@ class SavingMixin:
         UserWarning
             If other versions of skvae, PyTorch, scikit-learn or skorch wrote the file.
         """
-        content = files.read(path, "estimator")
-        unknown = sorted(content["parameters"].keys() - cls().get_params())
-        if unknown:
-            raise ValueError(
-                f"{path} has the parameters {unknown}, which this version of skvae "
-                "does not know. Load it with the version that wrote it."
-            )
-        estimator = cls(**content["parameters"])
-        options = {"train_split": None, "verbose": 0, "optimizer": None}
-        net = VAENet(ConvVAE, Objective, **options | content["net"])
-        with forked_random_state(0):  # of weights that are then replaced
-            net.initialize()
-        net.module_.load_state_dict(content["module"])
-        net.module_.eval()
-        if net.optimizer_ is not None:
-            load_optimizer(net.optimizer_, content["optimizer"])
-        if content["memory"] is not None:
-            net.memory_ = Memory.of(content["memory"])
-        net.history.extend(content["history"])
-        scaler = ChannelScaler(None)
-        vars(scaler).update(content["fitted"]["scaler_"])
-        vars(estimator).update(content["fitted"] | {"scaler_": scaler, "net_": net})
-        return estimator
+        return read_estimator(cls, path)
 
     def __getstate__(self):
         versions = {"_versions": files.versions(), "_format": files.FORMAT}
@@ -125,3 +102,31 @@ class SavingMixin:
             )
         files.warn_if_versions_differ(f"A pickled {type(self).__name__}", written)
         super().__setstate__(state)
+
+
+@plain_torch()
+def read_estimator(cls, path):
+    """The body of `SavingMixin.load`, which Dask pickles by value: not decorated."""
+    content = files.read(path, "estimator")
+    unknown = sorted(content["parameters"].keys() - cls().get_params())
+    if unknown:
+        raise ValueError(
+            f"{path} has the parameters {unknown}, which this version of skvae "
+            "does not know. Load it with the version that wrote it."
+        )
+    estimator = cls(**content["parameters"])
+    options = {"train_split": None, "verbose": 0, "optimizer": None}
+    net = VAENet(ConvVAE, Objective, **options | content["net"])
+    with forked_random_state(0):  # of weights that are then replaced
+        net.initialize()
+    net.module_.load_state_dict(content["module"])
+    net.module_.eval()
+    if net.optimizer_ is not None:
+        load_optimizer(net.optimizer_, content["optimizer"])
+    if content["memory"] is not None:
+        net.memory_ = Memory.of(content["memory"])
+    net.history.extend(content["history"])
+    scaler = ChannelScaler(None)
+    vars(scaler).update(content["fitted"]["scaler_"])
+    vars(estimator).update(content["fitted"] | {"scaler_": scaler, "net_": net})
+    return estimator
