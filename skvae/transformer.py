@@ -646,7 +646,7 @@ class ConvVAETransformer(
         return imputed
 
     def sample(self, n_samples=1, *, noise=False, random_state=None):
-        """Signals decoded from latents drawn from N(0, I).
+        """`n_samples` signals, decoded from latents drawn from N(0, I).
 
         Parameters
         ----------

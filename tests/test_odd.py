@@ -106,6 +106,7 @@ def test_gaps_frames_and_channels():
     np.testing.assert_allclose(oddness, np.mean(of_channels, axis=0))
 
 
+# NumPy warns of statistics of no values, which the recipe leaves out.
 @pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:All-NaN slice encountered:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:Degrees of freedom:RuntimeWarning")

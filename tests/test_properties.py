@@ -183,7 +183,7 @@ def outcome(call, X):
         warnings.filterwarnings("ignore", "No latent dimension is active")
         warnings.filterwarnings("ignore", "X (has|does not have valid) feature names")
         warnings.filterwarnings("ignore", "A column-vector y was passed")
-        # Inputs are drawn from all sizes, and have some far off.
+        # Inputs are drawn from all sizes, with some far off, and targets are random.
         warnings.filterwarnings("ignore", "[Xy] has (the value|values far) ")
         warnings.filterwarnings("ignore", "y (cannot be predicted|is constant)")
         try:

@@ -175,9 +175,9 @@ class ConvVAE(nn.Module):
         return self.decoder(z)
 
     def forward(self, h):
-        """x_hat, z_mean, z_log_var and the output of a head, from ``represent(x)``.
+        """x_hat, z_mean, z_log_var and the output of a head.
 
-        From signals x (n, c, t), too.
+        `h` is ``represent(x)``, or the signals x (n, c, t) themselves.
         """
         if h.ndim == 3 and self.decoder.linear is not None:
             h = self.represent(h)
@@ -262,7 +262,10 @@ class LinearEncoder(nn.Module):
 
 
 class Correction(nn.Sequential):
-    """What a `LinearEncoder` adds to the latent mean."""
+    """Network whose output a `LinearEncoder` adds to the latent mean.
+
+    Pickles of earlier versions name this class.
+    """
 
 
 class ConvEncoder(nn.Module):

@@ -166,10 +166,8 @@ def users_callbacks(callbacks, defaults):
                 "or a ScoringMonitor of scikit-learn in vae.set_callbacks."
             )
         monitor = str(getattr(callback, "monitor", None))
-        if (
-            monitor.removesuffix("_best") in VALID_COLUMNS
-            and "early_stopping" not in defaults
-        ):
+        is_of_valid = monitor.removesuffix("_best") in VALID_COLUMNS
+        if is_of_valid and "early_stopping" not in defaults:
             raise ValueError(
                 f"callbacks: {type(callback).__name__} monitors {monitor!r}, but no "
                 "signals are held back to validate on. Let it monitor 'train_loss'; "

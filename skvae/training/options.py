@@ -97,9 +97,8 @@ def check_net_params(net_params, parameters):
     for name in map(str, net_params):
         parts = name.split("__")
         if {parts[0], parts[-1]} & parameters:
-            reason = "is a parameter of the estimator. Set it there."
-            if parts[0] == "callbacks" != name:
-                reason = "is a parameter of a callback. Set it there."
+            owner = "a callback" if name.startswith("callbacks__") else "the estimator"
+            reason = f"is a parameter of {owner}. Set it there."
             raise ValueError(f"net_params has {name!r}, which {reason}")
         is_own = name in SET_BY_FIT or parts[0] in ALL_SET_BY_FIT
         if is_own and name not in NET_PARAMS:
