@@ -300,6 +300,16 @@ def test_ids_in_front_are_the_index(ids, tmp_path, capsys):
     assert "column 0 left out, " in capsys.readouterr().out
 
 
+def test_ids_stay_with_their_signals_beside_an_empty_one(tmp_path):
+    frame = pd.DataFrame(MANY).assign(kind=KINDS)
+    frame.insert(0, "meter", np.arange(40) + 500)
+    frame.loc[3, range(12)] = np.nan
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    is_kept = np.arange(40) != 3
+    table = check(tmp_path / "x.csv", MANY[is_kept], np.array(KINDS)[is_kept])
+    assert list(table.index) == list(frame["meter"][is_kept])
+
+
 def test_days_of_meters_without_labels(tmp_path):
     """Customer and date in front, with names of columns or without."""
     frame = pd.DataFrame(MANY, columns=[f"{h:02d}:00" for h in range(12)])
