@@ -286,7 +286,7 @@ def means(results):
 def pick(table, method, k, figures):
     """Columns of the means, by set, for one method and latent_dim."""
     rows = [(method, k, name) for name in data.SETS]
-    return table.loc[rows, figures].droplevel(["method", "latent_dim"])
+    return table.loc[rows, figures].droplevel(["method", "latent_dim"]).copy()
 
 
 def show(title, columns, rows, means=None):

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import sklearn
 import torch
+from sklearn.utils import validation
 
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
@@ -264,6 +265,15 @@ def test_impute_of_a_dataframe_touches_its_gaps_alone(named):
     )
 
 
+def test_names_of_polars_that_scikit_learn_does_not_read_are_warned_of(monkeypatch):
+    """As scikit-learn before 1.9 does not read those of polars 2."""
+    monkeypatch.setattr(validation, "_get_feature_names", lambda X: None)
+    frame = pl.DataFrame(GAPS[:6].astype(float), schema=NAMES, orient="row")
+    with pytest.warns(UserWarning, match=r"does not read the column names.*to_pandas"):
+        check_signals(ConvVAETransformer(), frame, reset=True)
+    check_signals(ConvVAETransformer(), pd.DataFrame(GAPS[:6]), reset=True)
+
+
 # Of 2**25 + 1, which float32 would round.
 @pytest.mark.filterwarnings("ignore:X has the value")
 def test_impute_of_a_polars_frame_touches_its_gaps_alone(named):
@@ -399,7 +409,7 @@ LONG = {
     "no numbers": METERS[["meter", "time"]],
     "no rows": METERS[:0],
     "polars": pl.DataFrame({"time": list(TIMES), "kWh": VALUES}),
-    "polars, meters": pl.DataFrame(METERS.to_dict("list")),
+    "polars, meters": pl.DataFrame({name: list(METERS[name]) for name in METERS}),
     "polars, texts": pl.DataFrame(METERS.astype({"time": str}).to_dict("list")),
 }
 

@@ -283,7 +283,7 @@ class Columns:
             X = pad(signals, 1)
             X = X.reshape(len(X), -1, X.shape[-1])
         else:
-            X = frame.to_numpy(float)[:, None]
+            X = frame.to_numpy(float, na_value=np.nan)[:, None]
             if self.given.nlevels > 1:
                 X = X[:, 0, layout(self.given[columns]).order]
         is_known = ~np.isnan(X).all(axis=(1, 2))

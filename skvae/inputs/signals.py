@@ -4,6 +4,7 @@ import re
 from reprlib import repr as shortened
 
 import numpy as np
+import sklearn
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_array, validate_data
 
@@ -165,12 +166,19 @@ def as_numbers(estimator, X, reset, min_samples):
     if n_dims == 3:
         X = check_array(X, allow_nd=True, estimator=estimator, input_name="X", **checks)
     else:
+        is_polars = hasattr(X, "to_pandas")
         try:
             X = validate_data(estimator, X, reset=reset, **checks)
         except ValueError as error:
             if re.search("is expecting|feature names should match", str(error)):
                 error.args = (f"{error} {WIDTH_REMEDY}",)
             raise
+        if reset and is_polars and not hasattr(estimator, "feature_names_in_"):
+            warn_user(
+                f"scikit-learn {sklearn.__version__} does not read the column names of "
+                "this DataFrame, so columns in another order would not be noticed. Use "
+                "scikit-learn 1.9 or polars 1, or pass X.to_pandas()."
+            )
     if X.dtype.kind not in "biuf":
         raise ValueError(f"X has dtype {X.dtype}. Expected real numbers.")
     return X
