@@ -483,8 +483,9 @@ def test_wide_frames_are_taken(case):
 def test_a_column_of_times_beside_a_wide_frame_is_refused():
     wide = WIDE["names"].assign(day=DAYS)
     passed = DAYS - DAYS[0]
-    others = [wide.assign(day=x) for x in (DAYS.date, passed, passed.astype(object))]
-    for frame in (wide, *others, pl.DataFrame(wide.to_dict("list"))):
+    objects = pd.Series(passed, wide.index, dtype=object)
+    others = [wide.assign(day=x) for x in (DAYS.date, passed, objects)]
+    for frame in (wide, *others, pl.DataFrame({n: list(wide[n]) for n in wide})):
         with pytest.raises(ValueError, match="column 'day' of dates or times"):
             check_signals(ConvVAETransformer(), frame, reset=True)
 

@@ -1,8 +1,10 @@
 """Who may import whom, what is private, and what `import skvae` loads."""
 
 import ast
+import re
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -189,3 +191,21 @@ def test_nothing_loads_the_compiler_of_pytorch(tmp_path):
         command, cwd=tmp_path, check=True, capture_output=True, text=True
     )
     assert result.stdout.split() == []
+
+
+def test_the_oldest_versions_of_ci_are_those_that_setup_allows():
+    root = PACKAGE.parent
+    setup = ConfigParser()
+    setup.read(root / "setup.cfg")
+    extras = [setup["options.extras_require"][name] for name in ("job", "test")]
+    allowed = "\n".join([setup["options"]["install_requires"], *extras])
+    allowed = dict(re.findall(r"^(.+)>=([\d.]+)$", allowed, re.MULTILINE))
+    text = (root / ".ci/oldest.txt").read_text()
+    installed = dict(re.findall(r"^([\w-]+)==([\d.]+)", text, re.MULTILINE))
+    assert installed.pop("torch") != allowed.pop("torch")  # whose CPU build is newer
+    assert installed.items() >= {n: pad(v) for n, v in allowed.items()}.items()
+
+
+def pad(version):
+    """A version with three numbers, as 1.6.0 for 1.6."""
+    return ".".join([*version.split("."), "0", "0"][:3])
