@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # A resting accelerometer shows 1 g and misses some samples. The low-pass filter of
-# actipy takes NaN for 0 g: the samples beside the gap become 0.70 to 1.09 g, even beside
-# a single one. Where the rows are left out instead, it filters across the gap: 0 g
-# before 4 s without rows and 1 g after them become a ramp.
+# actipy takes NaN for 0 g: the samples beside the gap become 0.70 to 1.09 g, even if it
+# is a single sample. Where the rows are left out instead, it filters across the gap:
+# 0 g before 4 s without rows and 1 g after them become a ramp.
 #
 # Version: actipy 3.8.3, pandas 3.0.6, 2026-11-29
 # Expected: 1 g, and 0 and 1 g on the sides of the gap.

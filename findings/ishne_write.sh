@@ -50,8 +50,7 @@ signal = holter.lead[0].data.copy()
 assert (first == steps).all()
 for name, expected in [("y.ecg", (22, 1)), ("z.ecg", (1199, 33118))]:
     holter.filename = name
-    for key in ("first_name", "last_name", "id", "proprietary", "copyright", "reserved"):
-        setattr(holter, key, "")  # read as bytes, written from text
+    holter.deidentify()  # as it reads text as bytes, and writes it from strings
     holter.write_file()
     _, written = read(name)
     off = abs(written.astype(int) - steps)

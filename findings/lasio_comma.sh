@@ -24,8 +24,9 @@ import io
 import lasio
 import numpy as np
 
-HEAD = "~Version\nVERS. 3.0 :\nWRAP. NO :\nDLM. COMMA :\n~Well\nSTRT.M 1 :\nSTOP.M 2 :\n"
-HEAD += "STEP.M 1 :\nNULL. -999.25 :\n~Curve\nDEPT.M :\nGR.API :\nRT.OHMM :\n~ASCII\n"
+HEAD = "~Version\nVERS. 3.0 :\nWRAP. NO :\nDLM. COMMA :\n~Well\nSTRT.M 1 :\n"
+HEAD += "STOP.M 2 :\nSTEP.M 1 :\nNULL. -999.25 :\n"
+HEAD += "~Curve\nDEPT.M :\nGR.API :\nRT.OHMM :\n~ASCII\n"
 
 
 def read(text):

@@ -48,8 +48,9 @@ def read(rate, gap):
     (found,), _ = pyxdf.load_xdf("x.xdf")
     times = found["time_stamps"]
     step, error = np.diff(times).max(), abs(times - stored).max()
-    print(f"rate {rate} Hz, gap {gap} s: largest step {step:.2f} s, error {error:.1f} s,",
-          f"{found['info']['effective_srate']:.2f} Hz")
+    found_rate = found["info"]["effective_srate"]
+    print(f"rate {rate} Hz, gap {gap} s: largest step {step:.2f} s,", end=" ")
+    print(f"error {error:.1f} s, {found_rate:.2f} Hz")
     return step, error
 
 
