@@ -3,7 +3,7 @@
 # nearer to zero for some values, as it cuts instead of rounding. Writing also turns the
 # signal in memory back into steps. A second write scales these, and they wrap.
 #
-# Version: ishneholterlib 2020.5.29, numpy 1.26.4 (it fails with 2), 2026-11-29
+# Version: ishneholterlib 2020.5.29, numpy 1.26.4, 2026-11-29
 # Expected: the same steps each time, and the same signal in memory.
 # Output:
 #     y.ecg: 22 of 1200 steps differ, by at most 1
