@@ -1,7 +1,11 @@
 """Beside libraries of spectra, recordings and time series, each as it is used."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -10,6 +14,10 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 
 from skvae import ConvVAETransformer, plotting
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+TABLE = README.partition("### Beside other libraries")[2].partition("\n## ")[0]
+ROWS = dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \|", TABLE, re.MULTILINE))
 
 pytestmark = pytest.mark.extra
 
@@ -34,6 +42,16 @@ def of(library, *names):
     """Names of a library, which is needed."""
     module = pytest.importorskip(library)
     return [getattr(module, name) for name in names]
+
+
+def run_line(library, **names):
+    """The model of a library's line of the README."""
+    if library not in ROWS:
+        pytest.skip(f"no line of {library} in the README")
+    names |= {library: __import__(library), "make_pipeline": make_pipeline}
+    names |= {"KNeighborsClassifier": KNeighborsClassifier}
+    exec(ROWS[library], names)
+    return names["model"]
 
 
 # chemotools
@@ -71,6 +89,18 @@ def test_wavelengths_pass_chemotools(container):
     grid = {"convvaetransformer__latent_dim": [2, 4]}
     search = GridSearchCV(pipeline, grid, cv=2).fit(frame)
     assert list(search.best_estimator_[-1].feature_names_in_) == kept
+
+
+def test_line_of_chemotools():
+    pd = pytest.importorskip("pandas")
+    snv, _, _ = preprocessing()
+    (SavitzkyGolay,) = of("chemotools.derivative", "SavitzkyGolay")
+    frame = pd.DataFrame(SPECTRA, columns=AXIS).rename(columns=str)
+    model = run_line("chemotools", vae=make_vae())
+    latents = model.fit_transform(frame)
+    changed = SavitzkyGolay().fit_transform(snv.fit_transform(SPECTRA))
+    np.testing.assert_array_equal(latents, make_vae().fit_transform(changed))
+    assert model[-1].inverse_transform(latents).columns.equals(frame.columns)
 
 
 def test_numbers_as_names_do_not_pass_chemotools_unless_they_are_text():
@@ -150,7 +180,7 @@ def test_latents_in_volts_need_whiten_for_a_linear_classifier(epochs):
 
 def test_windows_in_a_sliding_estimator(decoding, epochs):
     model = make_pipeline(make_vae(whiten=True), LogisticRegression())
-    windows = np.lib.stride_tricks.sliding_window_view(epochs.get_data(), 20, axis=2)
+    windows = sliding_window_view(epochs.get_data(), 20, axis=2)
     windows = windows[:, :, ::10].swapaxes(2, 3)  # (n, c, 20, n_windows)
     sliding = decoding.SlidingEstimator(model).fit(windows, Y)
     assert windows.shape == (40, 2, 20, 5)
@@ -163,6 +193,19 @@ def test_windows_in_a_sliding_estimator(decoding, epochs):
     general = decoding.GeneralizingEstimator(model).fit(windows, Y)
     scores = general.score(windows, Y)
     np.testing.assert_array_equal(np.diag(scores), sliding.score(windows, Y))
+
+
+def test_line_of_mne(epochs):
+    vae = make_vae(whiten=True)
+    names = {"sliding_window_view": sliding_window_view, "epochs": epochs, "y": Y}
+    names |= {"LogisticRegression": LogisticRegression, "vae": vae}
+    sliding = run_line("mne", **names)
+    part = epochs.get_data()[:, :, 7:27]
+    expected = make_pipeline(vae, LogisticRegression()).fit(part, Y)
+    np.testing.assert_array_equal(
+        sliding.estimators_[7].predict_proba(part), expected.predict_proba(part)
+    )
+    assert len(sliding.estimators_) == 41
 
 
 STEPS_OF_MNE = {
@@ -221,6 +264,15 @@ def test_steps_of_aeon_before_the_model():
     np.testing.assert_array_equal(flat.fit_transform(X), make_vae().fit_transform(X))
 
 
+def test_line_of_aeon():
+    (Normalizer,) = of("aeon.transformations.collection", "Normalizer")
+    model = run_line("aeon", vae=make_vae())
+    changed = Normalizer().fit_transform(RAGGED)
+    expected = make_pipeline(make_vae(), KNeighborsClassifier()).fit(changed, Y)
+    probabilities = model.fit(RAGGED, Y).predict_proba(RAGGED)
+    np.testing.assert_array_equal(probabilities, expected.predict_proba(changed))
+
+
 @IGNORE_CASTS
 def test_pipelines_of_aeon_take_one_channel():
     (make_aeon_pipeline,) = of("aeon.pipeline", "make_pipeline")
@@ -261,6 +313,15 @@ def test_a_classifier_of_aeon_beside_the_model(name):
 
 SKTIME_CLASSIFIERS = "sktime.classification.compose"
 SKTIME_TABLES = "sktime.transformations.panel.reduce"
+
+
+def test_line_of_sktime():
+    (Tabularizer,) = of(SKTIME_TABLES, "Tabularizer")
+    of("sktime.pipeline", "make_pipeline")
+    model = run_line("sktime", vae=make_vae(n_channels=2), Tabularizer=Tabularizer)
+    expected = make_pipeline(make_vae(), KNeighborsClassifier()).fit(X, Y)
+    probabilities = model.fit(X, Y).predict_proba(X)
+    np.testing.assert_array_equal(probabilities, expected.predict_proba(X))
 
 
 def test_pipelines_of_sktime_take_a_table_first():
@@ -320,7 +381,7 @@ def test_forecasts_of_sktime_from_latents(regressor):
     model = make_pipeline(make_vae(), regressor)
     forecaster = make_reduction(model, window_length=48, strategy="multioutput")
     got = forecaster.fit(pd.Series(load), fh=np.arange(1, 25)).predict()
-    windows = np.lib.stride_tricks.sliding_window_view(load, 48 + 24)
+    windows = sliding_window_view(load, 48 + 24)
     model.fit(windows[:, :48], windows[:, 48:])
     np.testing.assert_allclose(got, model.predict(load[None, -48:])[0], 1e-5)
     assert np.abs(got - 10 - np.sin((200 + np.arange(24)) / 12 * np.pi)).max() < 0.3
