@@ -556,7 +556,7 @@ class ConvVAETransformer(
             Mean of p(x|z) in the units and layout of the fitted X. The dtype is
             ``scaler_.dtype_``: float32, or float64 if float32 is too coarse at the
             offset of the fitted X. With `set_output` it is a DataFrame with the columns
-            of the fitted 2-D X.
+            of the fitted 2-D X, as `timepoints_in_` if they were no text.
         """
         return as_frame(self, self._inverse_transform(Z), Z)
 

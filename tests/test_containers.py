@@ -125,6 +125,16 @@ def test_reconstruct_and_impute_give_signals_of_the_same_lengths(vae, form):
     assert isinstance(imputed[0], torch.Tensor if form == "tensors" else np.ndarray)
 
 
+def test_signals_of_a_list_may_be_cubes_of_one():
+    # A search takes these from mne's Epochs, which it indexes like a list.
+    signals = two_channels(RAGGED)
+    vae = make_vae().fit(signals)
+    cubes = [x[None] for x in signals]
+    np.testing.assert_array_equal(vae.transform(cubes), vae.transform(signals))
+    assert [x.shape for x in vae.reconstruct(cubes)] == [x.shape for x in signals]
+    assert [x.shape for x in vae.impute(cubes)] == [x.shape for x in cubes]
+
+
 def test_lists_of_several_channels_keep_their_shapes():
     vae = make_vae().fit(two_channels(RAGGED))
     rows = [x.ravel() for x in two_channels(RAGGED)]
@@ -345,13 +355,27 @@ def test_columns_that_are_no_strings_come_back(named):
         assert got.index.equals(days)
     whole = vae.inverse_transform(vae.transform(frame))
     assert whole.index.equals(days)
-    assert whole.columns.equals(pd.RangeIndex(48))
+    assert whole.columns.equals(clock / pd.Timedelta("1h"))
+    np.testing.assert_array_equal(vae.transform(whole), vae.transform(whole.to_numpy()))
     assert isinstance(vae.impute(GAPS), pd.DataFrame)
     assert isinstance(vae.impute(torch.from_numpy(GAPS)), pd.DataFrame)
     assert vae.set_output(transform="polars").reconstruct(frame).columns[0] == str(
         clock[0]
     )
     assert isinstance(vae.impute(frame), pd.DataFrame)
+
+
+def test_wavelengths_that_are_numbers_come_back_with_signals():
+    frame = pd.DataFrame(GAPS, columns=np.arange(400.0, 448.0))
+    vae = make_vae().set_output(transform="pandas").fit(frame)
+    latents = vae.transform(frame)
+    signals = vae.inverse_transform(latents)
+    assert signals.columns.equals(frame.columns)
+    vae.transform(signals)  # without a warning that the time steps are others
+    signals = vae.set_output(transform="polars").inverse_transform(latents)
+    assert signals.columns == list(map(str, frame.columns))
+    numbered = make_vae().set_output(transform="pandas").fit(pd.DataFrame(GAPS))
+    assert numbered.inverse_transform(latents).columns.equals(pd.RangeIndex(48))
 
 
 def test_three_dimensions_and_lists_stay_what_they_are():

@@ -1,5 +1,6 @@
 """Results in the container of X."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,7 +55,7 @@ class Given:
 def cut(parts, signals):
     """Signals (n, c, t), each cut to the shape of its part."""
     return [
-        signal[:, : np.size(x) // len(signal)].reshape(np.shape(x))
+        signal[:, : math.prod(np.shape(x)) // len(signal)].reshape(np.shape(x))
         for x, signal in zip(parts, signals, strict=True)
     ]
 
@@ -65,7 +66,7 @@ def fill_in(X, values, missing, filled):
         return as_arrow(fill_in(of_arrow(X), values, missing, filled))
     if isinstance(values, list) or is_series(X):
         given = X if isinstance(X, (list, tuple)) else values
-        arrays = zip(given, cut(values, missing), cut(values, filled), strict=True)
+        arrays = zip(given, cut(given, missing), cut(given, filled), strict=True)
         return in_cells(X, [fill_array(*array) for array in arrays])
     if is_frame(X):
         return fill_frame(X, missing.reshape(X.shape), filled.reshape(X.shape))
@@ -151,7 +152,16 @@ def as_frame(estimator, X, like, columns=None):
     if adapter is None or not is_table:
         return X
     if columns is None:
-        columns = getattr(estimator, "feature_names_in_", None)
+        columns = fitted_columns(estimator, X.shape[1])
     if columns is not None and adapter.container_lib == "polars":
         columns = [str(name) for name in columns]
     return adapter.create_container(to_numpy(X), like, columns=columns)
+
+
+def fitted_columns(estimator, n_columns):
+    """Names of the fitted columns; of names that were no text, their positions."""
+    names = getattr(estimator, "feature_names_in_", None)
+    positions = getattr(estimator, "timepoints_in_", None)
+    if names is not None or positions is None or len(positions) != n_columns:
+        return names
+    return positions if (positions != np.arange(n_columns)).any() else None

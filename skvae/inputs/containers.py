@@ -138,6 +138,8 @@ def read_signal(x, i):
         if signal.dtype == object and signal.ndim == 1 and holds_signals(signal):
             signal = np.stack([np.asarray(to_numpy(channel)) for channel in signal])
         signal = read_objects(signal) if signal.ndim else signal
+        if signal.ndim == 3 and len(signal) == 1:  # as one of mne's Epochs
+            signal = signal[0]
     except (TypeError, ValueError):
         signal = np.empty(1, object)
     if is_missing(x) or not signal.size:
