@@ -14,7 +14,7 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 python3 -m venv venv
 venv/bin/pip install --quiet --disable-pip-version-check \
-    pyod==3.6.7 torch==2.13.0 scikit-learn==1.9.1 numpy==2.3.5
+    pyod==3.6.7 tqdm==4.70.1 torch==2.13.0 scikit-learn==1.9.1 numpy==2.3.5
 venv/bin/python -W ignore - <<'END'
 import numpy as np
 from pyod.models.auto_encoder import AutoEncoder
