@@ -286,12 +286,13 @@ def means(results):
 def pick(table, method, k, figures):
     """Columns of the means, by set, for one method and latent_dim."""
     rows = [(method, k, name) for name in data.SETS]
-    return table.loc[rows, figures].droplevel(["method", "latent_dim"]).copy()
+    return table.loc[rows, figures].droplevel(["method", "latent_dim"])
 
 
 def show(title, columns, rows, means=None):
     """A section with a row for each set and the means below, by default of all."""
     if len(rows):
+        rows = rows.copy()  # pandas 2 warns of a change in a part of a table
         for name, row in (means or {"mean": rows.mean()}).items():
             rows.loc[f"**{name}**"] = row
     cells = rows.astype(object).itertuples(name=None)

@@ -10,11 +10,13 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.io
+import sklearn
 import torch
 
 from skvae import ConvVAETransformer
 from skvae.datasets import make_load_profiles
 from skvae.plotting import ReconstructionDisplay
+from skvae.sklearn_private import parse_version
 
 pa = pytest.importorskip("pyarrow")
 
@@ -175,10 +177,12 @@ def test_what_comes_back_has_the_form_of_the_cells(case, fitted):
         assert filled.dtype == cells.dtype
 
 
-def test_the_index_of_cells_comes_back_with_the_latents():
-    for cells in (CELLS["Series"](), CELLS["frame"](), CHANNELS["two columns"]()):
-        vae = make_vae().set_output(transform="pandas")
-        assert list(vae.fit_transform(cells).index) == INDEX
+@pytest.mark.parametrize("form", ["Series", "frame", "two columns"])
+def test_the_index_of_cells_comes_back_with_the_latents(form):
+    if form == "Series" and parse_version(sklearn.__version__) < parse_version("1.7"):
+        pytest.skip("scikit-learn before 1.7 keeps the index of DataFrames alone")
+    vae = make_vae().set_output(transform="pandas")
+    assert list(vae.fit_transform((CELLS | CHANNELS)[form]()).index) == INDEX
 
 
 def test_cells_come_back_as_cells_where_set_output_asks_for_frames():
@@ -359,7 +363,7 @@ DECIMAL_FRAMES = {
     ),
     "polars": lambda: pl.DataFrame(
         {
-            f"t{k}": pl.Series(values.astype(float)).cast(pl.Decimal(20, 4))
+            f"t{k}": pl.Series([*values], dtype=pl.Decimal(20, 4))
             for k, values in enumerate(DECIMALS.T)
         }
     ),

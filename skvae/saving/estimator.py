@@ -2,14 +2,14 @@
 
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.model.network import ConvVAE
-from skvae.model.objective import Objective
 from skvae.saving import files
 from skvae.scaling import ChannelScaler
 from skvae.sklearn_private import OUTPUT_CONFIG
-from skvae.threads import forked_random_state, plain_torch
+from skvae.threads import plain_torch
 from skvae.training.memory import Memory
 from skvae.training.net import VAENet, load_optimizer
+
+PICKLE_FORMAT = 3
 
 
 class SavingMixin:
@@ -49,11 +49,7 @@ class SavingMixin:
         content = {
             "parameters": self.get_params(deep=False),
             "fitted": {**fitted, "scaler_": vars(self.scaler_)},
-            "net": {
-                name: value
-                for name, value in net.get_params(deep=False).items()
-                if name.startswith(kept)
-            },
+            "net": net.params_of(*kept),
             "history": net.epoch_rows(),
             "module": net.module_.state_dict(),
             "optimizer": net.optimizer_.state_dict() if has_optimizer else None,
@@ -89,12 +85,12 @@ class SavingMixin:
         return read_estimator(cls, path)
 
     def __getstate__(self):
-        versions = {"_versions": files.versions(), "_format": files.FORMAT}
+        versions = {"_versions": files.versions(), "_format": PICKLE_FORMAT}
         return super().__getstate__() | versions
 
     def __setstate__(self, state):
         written, pickle_format = state.pop("_versions", {}), state.pop("_format", None)
-        if "net_" in state and pickle_format != files.FORMAT:
+        if "net_" in state and pickle_format != PICKLE_FORMAT:
             raise ValueError(
                 f"This {type(self).__name__} was pickled by skvae "
                 f"{written.get('skvae', 'of an older version')}. This version does not "
@@ -115,17 +111,11 @@ def read_estimator(cls, path):
             "does not know. Load it with the version that wrote it."
         )
     estimator = cls(**content["parameters"])
-    options = {"train_split": None, "verbose": 0, "optimizer": None}
-    net = VAENet(ConvVAE, Objective, **options | content["net"])
-    with forked_random_state(0):  # of weights that are then replaced
-        net.initialize()
-    net.module_.load_state_dict(content["module"])
-    net.module_.eval()
+    net = VAENet.restored(content["net"], content["module"], content["history"])
     if net.optimizer_ is not None:
         load_optimizer(net.optimizer_, content["optimizer"])
     if content["memory"] is not None:
         net.memory_ = Memory.of(content["memory"])
-    net.history.extend(content["history"])
     scaler = ChannelScaler(None)
     vars(scaler).update(content["fitted"]["scaler_"])
     vars(estimator).update(content["fitted"] | {"scaler_": scaler, "net_": net})

@@ -18,8 +18,10 @@ from skvae.distributed import (
     shared_errors,
     sum_over_processes,
 )
-from skvae.model.objective import Terms
-from skvae.threads import marked_interrupts, plain_torch
+from skvae.model.network import ConvVAE
+from skvae.model.objective import Objective, Terms
+from skvae.threads import forked_random_state, marked_interrupts, plain_torch
+from skvae.training.callbacks import WarmEarlyStopping
 
 # Default callbacks, whose KeyboardInterrupt does not ask to stop.
 OWN_CALLBACKS = {"lr_schedule", "progress", "checkpoint"}
@@ -246,15 +248,42 @@ class VAENet(NeuralNet):
             state = net.optimizer_.state_dict() | {"param_groups": own_options}
             load_optimizer(self.optimizer_, state)
 
+    def params_of(self, *prefixes):
+        """Parameters whose names start with one of the prefixes."""
+        params = self.get_params(deep=False).items()
+        return {name: value for name, value in params if name.startswith(prefixes)}
+
+    @classmethod
+    def restored(cls, params, weights, history):
+        """A net to evaluate, with these parameters, weights and rows of a history."""
+        options = {"train_split": None, "verbose": 0, "optimizer": None}
+        net = cls(ConvVAE, Objective, **options | params)
+        with forked_random_state(0):  # of weights that are then replaced
+            net.initialize()
+        net.module_.load_state_dict(weights)
+        net.module_.eval()
+        net.history.extend(history)
+        return net
+
     def __getstate__(self):
-        # Without signals, and without the optimizer's state, twice the weights. Every
-        # machine has a CPU to load it on.
-        other = self.copy_with(memory_=None, optimizer_=None)
-        return super(VAENet, other).__getstate__() | {"device": "cpu"}
+        # Plain values, which skops can check: skorch's state has a pickle inside.
+        # Without signals, and without the optimizer's state, twice the weights.
+        weights = self.module_.state_dict()
+        return {
+            "params": self.params_of("module__", "criterion__"),
+            "weights": {name: w.numpy(force=True) for name, w in weights.items()},
+            "history": self.epoch_rows(),
+            "callbacks": [pair for pair in self.callbacks_ if not is_own(*pair)],
+        }
 
     @plain_torch()
     def __setstate__(self, state):
-        super().__setstate__(state)
+        if "weights" not in state:  # of an older version, which the estimator refuses
+            return
+        # An array may be a memory map that cannot be written to: hence a copy.
+        weights = {name: torch.tensor(w) for name, w in state["weights"].items()}
+        other = self.restored(state["params"], weights, state["history"])
+        vars(self).update(vars(other) | {"callbacks_": state["callbacks"]})
 
     @plain_torch()
     def __deepcopy__(self, memo):
@@ -285,6 +314,11 @@ class VAENet(NeuralNet):
                 self.module_.to(device)
             self.device = str(device)
         return self
+
+
+def is_own(name, callback):
+    """Whether a fitted callback is a default one, which only training needs."""
+    return name in OWN_CALLBACKS or isinstance(callback, WarmEarlyStopping)
 
 
 def load_optimizer(optimizer, state):
