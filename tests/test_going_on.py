@@ -318,12 +318,17 @@ def test_what_is_held_back_again_was_not_trained_on(profiles):
         assert vae.n_samples_seen_ == 90
 
 
-def test_a_pickle_of_an_older_format_is_refused(profiles, monkeypatch):
-    """Its net held a pickle within the pickle, as those of skorch do."""
+def test_a_pickle_of_an_older_format_is_read_or_refused(profiles, monkeypatch):
     vae = make_vae(max_epochs=0).fit(profiles[0])
-    with monkeypatch.context() as older:
-        older.setattr(estimator, "PICKLE_FORMAT", 2)
+    state = vae.__getstate__() | {"_format": 1, "_versions": {"skvae": "0.1.0"}}
+    with pytest.raises(ValueError, match=r"by skvae 0.1.0.*fit anew"):
+        ConvVAETransformer().__setstate__(state)
+    with monkeypatch.context() as older:  # of 2, whose net has the state of skorch
+        older.setattr(estimator, "PICKLE_FORMATS", (2,))
         older.setattr(VAENet, "__getstate__", NeuralNet.__getstate__)
         written = pickle.dumps(vae)
-    with pytest.raises(ValueError, match=r"was pickled by skvae .*fit anew"):
-        pickle.loads(written)
+    read = pickle.loads(written)
+    np.testing.assert_array_equal(
+        read.transform(profiles[0]), vae.transform(profiles[0])
+    )
+    read.partial_fit(profiles[0])

@@ -9,7 +9,7 @@ from skvae.threads import plain_torch
 from skvae.training.memory import Memory
 from skvae.training.net import VAENet, load_optimizer
 
-PICKLE_FORMAT = 3
+PICKLE_FORMATS = 2, 3  # the last one is written
 
 
 class SavingMixin:
@@ -85,12 +85,12 @@ class SavingMixin:
         return read_estimator(cls, path)
 
     def __getstate__(self):
-        versions = {"_versions": files.versions(), "_format": PICKLE_FORMAT}
+        versions = {"_versions": files.versions(), "_format": PICKLE_FORMATS[-1]}
         return super().__getstate__() | versions
 
     def __setstate__(self, state):
         written, pickle_format = state.pop("_versions", {}), state.pop("_format", None)
-        if "net_" in state and pickle_format != PICKLE_FORMAT:
+        if "net_" in state and pickle_format not in PICKLE_FORMATS:
             raise ValueError(
                 f"This {type(self).__name__} was pickled by skvae "
                 f"{written.get('skvae', 'of an older version')}. This version does not "

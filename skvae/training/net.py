@@ -278,8 +278,8 @@ class VAENet(NeuralNet):
 
     @plain_torch()
     def __setstate__(self, state):
-        if "weights" not in state:  # of an older version, which the estimator refuses
-            return
+        if "weights" not in state:  # of skorch, in pickles of older versions
+            return super().__setstate__(state)
         # An array may be a memory map that cannot be written to: hence a copy.
         weights = {name: torch.tensor(w) for name, w in state["weights"].items()}
         other = self.restored(state["params"], weights, state["history"])
