@@ -243,7 +243,8 @@ def test_a_card_of_skops(skops):
 def mlflow(tmp_path, monkeypatch):
     pytest.importorskip("skops")
     pytest.importorskip("mlflow", minversion="3.9", reason="`skops_trusted_types`")
-    with warnings.catch_warnings(action="ignore"):  # of its own type hints
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own type hints
         import mlflow.pyfunc
         import mlflow.sklearn
     monkeypatch.chdir(tmp_path)
