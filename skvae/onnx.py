@@ -135,7 +135,10 @@ def convert_alone(estimator, X, opset):
 
 
 def add_has_gaps(graph):
-    """Add the output "has_gaps": the sum of a signal with NaN is NaN."""
+    """Add the output "has_gaps": the sum of a signal with NaN is NaN.
+
+    Its maximum is another number in some runtimes.
+    """
     signals = graph.input[0]
     axes = range(1, len(signals.type.tensor_type.shape.dim))
     # Names of skl2onnx have no slash.
