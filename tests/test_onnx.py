@@ -385,6 +385,48 @@ def test_the_recipe_of_the_readme(onnx, tmp_path, monkeypatch):
     assert Path("decoder.onnx").exists()
 
 
+def by_openvino(path, X):
+    openvino = pytest.importorskip("openvino")
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    return openvino.Core().compile_model(path, "CPU", hint)({"X": X})[0]
+
+
+def by_tract(path, X):
+    tract = pytest.importorskip("tract")
+    model = tract.onnx().load(path)
+    model.set_input_fact(0, f"B,{X.shape[1]},f32")
+    return model.into_model().into_runnable().run([X])[0].to_numpy()
+
+
+def by_opencv(path, X):
+    cv2 = pytest.importorskip("cv2")
+    network = cv2.dnn.readNetFromONNX(path)
+    network.setInput(X)
+    return network.forward("variable")
+
+
+def by_reference(path, X):
+    from onnx.reference import ReferenceEvaluator
+
+    return ReferenceEvaluator(path).run(None, {"X": X})[0]
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("run", [by_reference, by_openvino, by_tract, by_opencv])
+def test_other_runtimes_give_latents_of_signals_alone(onnx, tmp_path, run):
+    """OpenVINO 2026.4.1, tract 0.23.9 and OpenCV 5.0.0, where they are installed."""
+    from onnx import save
+
+    vae = ConvVAETransformer(3, max_epochs=0, feature_weight=0.0).fit(PROFILES)
+    Z, X = vae.transform(PROFILES), with_gaps(PROFILES)
+    has_gaps = np.isnan(X).any(axis=1)
+    save(onnx.pipeline_to_onnx(vae, X), tmp_path / "latents.onnx")
+    found = run(str(tmp_path / "latents.onnx"), X)
+    assert np.isnan(found[has_gaps]).all()
+    error = np.abs(found - Z)[~has_gaps].max()
+    assert error < 1e-5 * Z.std()
+
+
 # Runs README's function and two other graphs, and prints what they give.
 SCRIPT = """
 import { readFileSync } from "node:fs";
@@ -445,7 +487,7 @@ def test_graphs_in_node_and_in_a_browsers_runtime_give_the_pipelines_results(
         save(onnx.pipeline_to_onnx(model, X), folder / f"{name}.onnx")
     signals = np.where(has_gaps[:, None] & np.isnan(gaps), None, gaps.astype(float))
     (folder / "signals.json").write_text(json.dumps(signals.tolist()))
-    recipe = re.search(r"test_onnx.py -->\n```js\n(.*?)```", README, re.DOTALL)[1]
+    recipe = re.search(r"^```js\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[1]
     (folder / "readme.mjs").write_text(recipe.replace("onnxruntime-node", package))
     (folder / "script.mjs").write_text(SCRIPT.replace("PACKAGE", package))
     command = [shutil.which("node"), "script.mjs"]
