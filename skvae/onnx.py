@@ -55,6 +55,11 @@ def pipeline_to_onnx(pipeline, X, opset=MIN_OPSET):
         Latents of such signals are NaN, and their labels arbitrary.
     """
     X = np.asarray(X[:2])
+    if X.dtype.kind not in "biuf":
+        raise ValueError(
+            f"X has values of dtype {X.dtype}, but a graph takes arrays of numbers. "
+            "Pass an array of float32 or float64, as numpy.stack gives of cells."
+        )
     X = X.astype(np.float64 if X.dtype == np.float64 else np.float32)
     # skl2onnx knows neither "passthrough" nor the pipelines of imbalanced-learn.
     steps = Pipeline([*steps_of(pipeline, "pipeline")])

@@ -289,6 +289,15 @@ def test_the_input_is_float64_or_float32(onnx, kind):
     onnx.check_graph(graph, pipeline, X)
 
 
+@pytest.mark.extra
+def test_signals_in_cells_are_refused_with_the_remedy(onnx):
+    cells = pd.Series(list(PROFILES))
+    pipeline = closed_form(KNeighborsClassifier()).fit(cells, CLASSES)
+    with pytest.raises(ValueError, match=r"dtype object.*numpy.stack"):
+        onnx.pipeline_to_onnx(pipeline, cells)
+    onnx.pipeline_to_onnx(pipeline, np.stack(cells))
+
+
 class Resampler:
     """As a sampler of imbalanced-learn, which a pipeline passes over in `predict`."""
 
