@@ -22,7 +22,7 @@ import torch
 
 HERE = Path(__file__).parent
 PACKAGES = ("numpy", "scikit-learn", "torch", "skorch", "keras", "tensorflow-cpu")
-PACKAGES += ("jax", "pythae", "aeon", "dask")
+PACKAGES += ("jax", "pythae", "aeon", "dask", "onnxruntime", "skl2onnx")
 # Keys of a result that describe the machine; older results lack some of them.
 MACHINE = ("commit", "versions", "threads", "cpu", "cores", "device")
 TURNS = (

@@ -20,6 +20,8 @@ import torch
 from harness import Part, each, interleave, median, seconds_of, tabulated, turns
 from scale import write_signals
 from sklearn.decomposition import IncrementalPCA
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 
 # Processes of the earlier commit import this file too, so both must have these.
 from skvae import ConvVAETransformer
@@ -295,10 +297,40 @@ def two_fits_section(results):
         yield result["set"], median(alone), median(both), harness.ratio(both, alone)
 
 
+# --- One signal, in Python and in a graph
+
+
+def time_graphs(size):
+    """Seconds for one signal: methods of a pipeline, and graphs in onnxruntime."""
+    from onnxruntime import InferenceSession
+
+    from skvae.onnx import pipeline_to_onnx
+
+    X, y = make_load_profiles(N_FITTED, random_state=0)
+    pipeline = make_pipeline(default_vae(), KNeighborsClassifier()).fit(X, y)
+    calls = {"transform": pipeline[0].transform, "predict": pipeline.predict}
+    for name, model in (("latents", pipeline[0]), ("labels", pipeline)):
+        session = InferenceSession(pipeline_to_onnx(model, X).SerializeToString())
+        calls[f"graph of {name}"] = lambda x, run=session.run: run(None, {"X": x})
+
+    def of_each(call):
+        return median([seconds_of(call, x[None]) for x in X[: size.max_signals]])
+
+    jobs = {name: partial(of_each, call) for name, call in calls.items()}
+    return interleave(jobs, size.rounds, warm_up=1)
+
+
+@tabulated("One signal in a graph", "call | seconds:.2g | ratio to transform")
+def graph_section(results):
+    for result in results:
+        yield from turns(result, "transform")
+
+
 PARTS = {
     "epoch": Part(time_epochs, epoch_section, each("batch_size", "batch_sizes")),
     "before": Part(compare, compare_section, compare_tasks),
     "threads": Part(time_two_fits, two_fits_section, each("set", "sets")),
+    "graph": Part(time_graphs, graph_section),
 }
 report = partial(harness.report, "Time and memory", PARTS)
 

@@ -1,7 +1,8 @@
 """ONNX graphs of fitted models, which run without Python.
 
 Importing this module registers `ConvVAETransformer` with skl2onnx. Then
-``skl2onnx.to_onnx(pipeline, X[:2])`` converts pipelines that contain this estimator.
+``skl2onnx.to_onnx(pipeline, X[:2])`` also converts pipelines that contain this
+estimator, without the output "has_gaps".
 """
 
 import copy
@@ -9,15 +10,19 @@ import math
 
 import numpy as np
 import torch
+from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skvae.model.features import LIMIT, MAKES_ROOM, N_TAPS
+from skvae.sklearn_private import safe_indexing
 from skvae.threads import plain_torch
 from skvae.transformer import ConvVAETransformer
 
 try:
-    from skl2onnx import update_registered_converter
+    from onnx import TensorProto, helper
+    from skl2onnx import to_onnx, update_registered_converter
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
     from skl2onnx.helpers import add_onnx_graph
 except ImportError as error:
@@ -25,6 +30,158 @@ except ImportError as error:
     raise ImportError(message) from error
 
 MIN_OPSET = 18  # of PyTorch's exporter
+# Of which the first that an estimator has gives the second output of its graph.
+SECOND_METHODS = "predict_proba", "decision_function", "transform"
+
+
+def pipeline_to_onnx(pipeline, X, opset=MIN_OPSET):
+    """Convert a fitted pipeline to a graph that also marks signals with gaps.
+
+    Parameters
+    ----------
+    pipeline : fitted Pipeline, or ConvVAETransformer alone
+    X : array-like of shape (n_samples, n_timepoints) or \
+            (n_samples, n_channels, n_timepoints)
+        Signals. Only their shape and dtype matter.
+    opset : int
+        Version of ONNX's operators, at least 18.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Graph with the input "X", float64 for an X of float64 and float32 for any other.
+        Its outputs are those of skl2onnx, such as "label" and "probabilities", and
+        "has_gaps", bool of shape (n_samples,), which is True for signals with NaN.
+        Latents of such signals are NaN, and their labels arbitrary.
+    """
+    X = np.asarray(X[:2])
+    if X.dtype.kind not in "biuf":
+        raise ValueError(
+            f"X has values of dtype {X.dtype}, but a graph takes arrays of numbers. "
+            "Pass an array of float32 or float64, as numpy.stack gives of cells."
+        )
+    X = X.astype(np.float64 if X.dtype == np.float64 else np.float32)
+    # skl2onnx knows neither "passthrough" nor the pipelines of imbalanced-learn.
+    steps = Pipeline([*steps_of(pipeline, "pipeline")])
+    model = convert_alone(steps, X, opset)
+    add_has_gaps(model.graph)
+    return model
+
+
+def check_graph(model, pipeline, X):
+    """Compare a graph with its pipeline on signals, for example those of a test set.
+
+    Labels must be equal, and numbers to 1e-5 of their standard deviation. Each step is
+    also converted alone, and compared on what the steps before it give. Gaps are not
+    filled in a graph, so of signals with NaN only "has_gaps" is compared.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        As from `pipeline_to_onnx`.
+    pipeline : fitted Pipeline, or ConvVAETransformer alone
+    X : array-like of shape (n_samples, n_timepoints) or \
+            (n_samples, n_channels, n_timepoints)
+
+    Raises
+    ------
+    ValueError
+        If they differ. The message names the first step that is off.
+    """
+    dtype = helper.tensor_dtype_to_np_dtype(
+        model.graph.input[0].type.tensor_type.elem_type
+    )
+    opset = next(each.version for each in model.opset_import if not each.domain)
+    signals = np.asarray(X, dtype)
+    has_gaps = np.isnan(signals).reshape(len(signals), -1).any(axis=1)
+    if has_gaps.all():
+        raise ValueError("All signals of X have NaN. Pass also signals without NaN.")
+    found = run(model, signals)
+    off = np.flatnonzero(found.pop("has_gaps", has_gaps) != has_gaps)
+    if off.size:
+        raise ValueError(
+            f"has_gaps is wrong for {off.size} signals, first signal {off[0]}. Export "
+            "the pipeline again with pipeline_to_onnx."
+        )
+    X = values = safe_indexing(X, np.flatnonzero(~has_gaps))
+    for name, step in steps_of(pipeline, "pipeline"):
+        array = np.asarray(values, dtype)
+        alone = convert_alone(step, array, opset)
+        if difference := compare(run(alone, array), step, values):
+            raise ValueError(
+                f"{name}, {step}, is exported wrongly: {difference}. Change its "
+                "parameters, replace it, or export the steps before it and compute it "
+                "in your own code. If the difference is small, export X of float64."
+            )
+        values = step.transform(values) if hasattr(step, "transform") else None
+    found = {name: values[~has_gaps] for name, values in found.items()}
+    if difference := compare(found, pipeline, X):
+        raise ValueError(
+            f"The graph is off: {difference}, but no step alone is. If the pipeline "
+            "was fitted since the export, export it again. If the difference is small, "
+            "export X of float64, because float32 rounds between the steps."
+        )
+
+
+def steps_of(pipeline, name):
+    """Names and estimators that a pipeline applies, also those of pipelines in it."""
+    if not isinstance(pipeline, Pipeline):
+        yield name, pipeline
+        return
+    for key, step in pipeline.steps:
+        if step not in (None, "passthrough") and not hasattr(step, "fit_resample"):
+            yield from steps_of(step, f"{name}[{key!r}]")
+
+
+def convert_alone(estimator, X, opset):
+    """Graph of an estimator, with probabilities as an array."""
+    options = {"zipmap": False} if is_classifier(estimator) else None
+    return to_onnx(estimator, X[:2], target_opset=opset, options=options)
+
+
+def add_has_gaps(graph):
+    """Add the output "has_gaps": the sum of a signal with NaN is NaN.
+
+    Its maximum is another number in some runtimes.
+    """
+    signals = graph.input[0]
+    axes = range(1, len(signals.type.tensor_type.shape.dim))
+    # Names of skl2onnx have no slash.
+    axes = helper.make_tensor("gaps/axes", TensorProto.INT64, [len(axes)], axes)
+    inputs, total = [signals.name, axes.name], "gaps/sum"
+    graph.initializer.append(axes)
+    graph.node.append(helper.make_node("ReduceSum", inputs, [total], total, keepdims=0))
+    graph.node.append(helper.make_node("IsNaN", [total], ["has_gaps"], "gaps/is_nan"))
+    is_bool = helper.make_tensor_value_info("has_gaps", TensorProto.BOOL, [None])
+    graph.output.append(is_bool)
+
+
+def run(model, X):
+    """Outputs of a graph by name, computed by onnxruntime."""
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(model.SerializeToString())
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {"X": X}), strict=True))
+
+
+def compare(found, estimator, X):
+    """What differs between a graph's outputs and an estimator's, in words, or None."""
+    methods = ["predict" if hasattr(estimator, "predict") else "transform"]
+    methods += [method for method in SECOND_METHODS if hasattr(estimator, method)][:1]
+    for (name, values), method in zip(found.items(), methods, strict=False):
+        expected, values = np.asarray(getattr(estimator, method)(X)), np.asarray(values)
+        if expected.ndim == 1 and values.shape == (len(expected), 2):
+            values = values[:, 1]  # skl2onnx gives -score and score for two classes
+        if values.size != expected.size:
+            return f"{name} has shape {values.shape}, {method} gives {expected.shape}"
+        values = values.reshape(expected.shape)
+        if values.dtype.kind != "f":
+            if n_off := np.count_nonzero(values != expected):
+                return f"{n_off} of {len(expected)} labels differ"
+        elif not np.allclose(values, expected, rtol=1e-6, atol=1e-5 * expected.std()):
+            error, spread = np.abs(values - expected).max(), expected.std()
+            return f"{name} differ by {error:.2g}, of a spread of {spread:.2g}"
 
 
 @plain_torch()
@@ -144,7 +301,7 @@ def export(module, example, input_name, output_name, opset):
     if opset < MIN_OPSET:
         raise ValueError(
             f"opset={opset}, but PyTorch's exporter needs at least {MIN_OPSET}. Pass "
-            f"target_opset={MIN_OPSET} to to_onnx."
+            f"opset={MIN_OPSET}, or target_opset={MIN_OPSET} to to_onnx."
         )
     program = torch.onnx.export(
         module.eval(),
