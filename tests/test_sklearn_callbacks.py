@@ -14,7 +14,9 @@ from sklearn.pipeline import Pipeline
 
 from skvae import ConvVAETransformer
 
-callback = pytest.importorskip("sklearn.callback")  # scikit-learn 1.9
+callback = pytest.importorskip(
+    "sklearn.callback", reason="scikit-learn before 1.9 has no callbacks"
+)
 
 # Of scikit-learn, during a fit.
 CONTEXT = "_callback_fit_ctx", "_skl_callbacks_to_teardown"
