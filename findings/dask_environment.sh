@@ -4,7 +4,7 @@
 # ignores what is configured for it. Other processes that are started later run with
 # one thread, and hash text alike.
 #
-# Version: distributed 2026.8.0, numpy 2.3.5, 2026-11-29
+# Version: distributed 2026.8.0, dask 2026.8.0, numpy 2.3.5, 2026-11-29
 # Expected: an environment as before, and four threads in the second cluster's worker.
 # Output:
 #     left: MALLOC_TRIM_THRESHOLD_=65536, MKL_NUM_THREADS=1, OMP_NUM_THREADS=1,
@@ -17,7 +17,7 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 python3 -m venv venv
 venv/bin/pip install --quiet --disable-pip-version-check \
-    dask[distributed]==2026.8.0 numpy==2.3.5 threadpoolctl==3.8.0
+    dask==2026.8.0 distributed==2026.8.0 numpy==2.3.5 threadpoolctl==3.8.0
 cat > clusters.py <<'END'
 import os
 import subprocess

@@ -16,7 +16,7 @@ cd "$scratch"
 python3 -m venv venv
 venv/bin/pip install --quiet --disable-pip-version-check \
     mlflow==3.17.2 pandas==3.0.6 scikit-learn==1.9.1 skops==0.16.0 numpy==2.3.5
-venv/bin/python - <<'END' 2>/dev/null
+venv/bin/python - <<'END'
 import mlflow.sklearn
 import numpy as np
 import pandas as pd

@@ -25,15 +25,16 @@ from sklearn.pipeline import make_pipeline
 mne.set_log_level("ERROR")
 kept = np.random.default_rng(0).normal(size=(20, 2, 200))
 info = mne.create_info(2, 100.0, "eeg")
-for step in (TemporalFilter(None, 20.0, sfreq=100.0), FilterEstimator(info, None, 20.0)):
+filters = TemporalFilter(None, 20.0, sfreq=100.0), FilterEstimator(info, None, 20.0)
+for step in filters:
     X = kept.copy()
     pipeline = make_pipeline(step, Vectorizer())
     first = pipeline.fit_transform(X, np.arange(20))
     assert np.shares_memory(first, X)
     first, change = first.copy(), np.abs(X - kept).max()
     difference = np.abs(pipeline.transform(X) - first).max()
-    name = type(step).__name__
-    print(f"{name}: X changed by {change:.2f}; a second result differs by {difference:.2f}")
+    text = f"X changed by {change:.2f}; a second result differs by {difference:.2f}"
+    print(f"{type(step).__name__}: {text}")
     assert change > 1
     assert difference > 0.1
 X = kept.copy()

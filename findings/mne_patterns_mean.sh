@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-X = np.random.default_rng(0).normal(size=(200, 4)) + [0, 10, 20, 30]
+X = np.random.default_rng(0).normal(size=(200, 4)) + np.array([0, 10, 20, 30])
 y = X[:, 0] > 0
 
 

@@ -4,7 +4,7 @@
 # everything outside of valid_range. xarray keeps both, and reads samples that nobody
 # wrote as -32767.
 #
-# Version: netCDF4 1.7.5.1, xarray 2026.9.0, 2026-11-29
+# Version: netCDF4 1.7.5.1.post1, xarray 2026.9.0, 2026-11-29
 # Expected: the same samples in both.
 # Output:
 #     netCDF4 measured [1 -- 2] limited [1 -- 2] unwritten [1 -- --]

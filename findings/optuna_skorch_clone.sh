@@ -8,7 +8,8 @@
 # Expected: scores, as skorch clones its other callbacks.
 # Output:
 #     fit: ok
-#     cross_val_score: SkorchPruningCallback.__init__() got an unexpected keyword argument '_trial'
+#     cross_val_score: SkorchPruningCallback.__init__() got an unexpected keyword
+#       argument '_trial'
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -28,6 +29,7 @@ from skorch import NeuralNetClassifier
 optuna.logging.set_verbosity(optuna.logging.CRITICAL)
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 y = (X[:, 0] > 0).astype(int)
+
 
 def tried(run):
     def objective(trial):
@@ -49,11 +51,11 @@ def tried(run):
         return str(error)
     return "ok"
 
+
 fitted = tried(lambda net: net.fit(X, y))
 scored = tried(lambda net: cross_val_score(net, X, y, error_score="raise"))
 print("fit:", fitted)
 print("cross_val_score:", scored)
 assert fitted == "ok"
 assert "unexpected keyword argument '_trial'" in scored
-
 END

@@ -32,4 +32,5 @@ for model in [AutoEncoder(random_state=0, verbose=0), VAE(random_state=0, verbos
     print(f"{type(model).__name__:12} {text}")
     assert np.array_equal(first, model.decision_scores_) == (changes[-1] == 0)
 assert changes[0] == 0 and changes[1] > 0.1
+assert other > 0
 END

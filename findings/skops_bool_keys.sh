@@ -7,7 +7,7 @@
 # Output:
 #     {False: 0.1, True: 1.0} -> {True: 1.0}
 #     {'1': 'a', 1: 'b'} -> {'1': 'b'}
-#     events found by the model, refitted, and by the one from the file, refitted: 20 0
+#     of 20 events, found by the model refitted, and by that of the file: 20 0
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -37,6 +37,6 @@ y = np.repeat([False, True, False], [100, 20, 80])  # a fifth of those with X = 
 model = LogisticRegression(class_weight={False: 0.1, True: 1.0}).fit(X, y)
 other = again(model)
 found = [int(clone(m).fit(X, y).predict(X)[y].sum()) for m in (model, other)]
-print("events found by the model, refitted, and by the one from the file, refitted:", *found)
+print("of 20 events, found by the model refitted, and by that of the file:", *found)
 assert found == [20, 0]
 END

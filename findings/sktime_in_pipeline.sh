@@ -6,7 +6,8 @@
 # Version: sktime 1.2.0, scikit-learn 1.9.1, 2026-11-29
 # Expected: a fitted pipeline and scores.
 # Output:
-#     Pipeline: AttributeError: 'Tabularizer' object has no attribute '_parent_callback_ctx'
+#     Pipeline: AttributeError: 'Tabularizer' object has no attribute
+#       '_parent_callback_ctx'
 #     cross_val_score: AttributeError: 'SklearnClassifierPipeline' object has no
 #       attribute '__sklearn_tags__'
 #     sktime's own pipeline and evaluate: 1.0 1.0
@@ -17,13 +18,10 @@ cd "$scratch"
 python3 -m venv venv
 venv/bin/pip install --quiet --disable-pip-version-check \
     sktime==1.2.0 scikit-learn==1.9.1 pandas==3.0.6 numpy==2.3.5
-venv/bin/python - <<'END'
+venv/bin/python -W ignore::FutureWarning - <<'END'
 import re
-import warnings
 
 import numpy as np
-
-warnings.simplefilter("ignore", FutureWarning)
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
