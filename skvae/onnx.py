@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -34,6 +35,7 @@ ML_OPSET = 3  # of ONNX's operators for trees and the like: skl2onnx's forests n
 # Share of the spread by which a right graph may be off. The order of float32 sums
 # alone makes up to 4e-5.
 TOLERANCE = 1e-4
+BATCH_SIZE = 256  # of a check, whose features take 0.7 MB a signal of 336 steps
 # Of which the first that an estimator has gives the second output of its graph.
 SECOND_METHODS = "predict_proba", "decision_function", "transform"
 
@@ -164,12 +166,21 @@ def add_has_gaps(graph):
 
 
 def run(model, X):
-    """Outputs of a graph by name, computed by onnxruntime."""
+    """Outputs of a graph by name, computed by onnxruntime in batches."""
     from onnxruntime import InferenceSession
 
     session = InferenceSession(model.SerializeToString())
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(None, {"X": X}), strict=True))
+    batches = gen_batches(len(X), BATCH_SIZE)
+    parts = zip(*(session.run(None, {"X": X[rows]}) for rows in batches), strict=True)
+    return dict(zip(names, map(join, parts), strict=True))
+
+
+def join(parts):
+    """One output of all batches. Of several targets, they are its first axis."""
+    if isinstance(parts[0], list):
+        return [np.concatenate(target) for target in zip(*parts, strict=True)]
+    return np.concatenate(parts, axis=max(0, parts[0].ndim - 2))
 
 
 def compare(found, estimator, X):

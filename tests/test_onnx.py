@@ -14,7 +14,7 @@ import torch
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import IsolationForest
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import (
     LinearRegression,
@@ -280,11 +280,17 @@ def test_a_pipeline_may_end_in_any_step(onnx, last):
 
 
 @pytest.mark.extra
-def test_outliers_and_several_targets_are_exported_and_checked(onnx):
+def test_outliers_and_several_targets_are_exported_and_checked(onnx, monkeypatch):
+    monkeypatch.setattr(onnx, "BATCH_SIZE", 32)  # several batches
     two = np.c_[CLASSES, CLASSES > 2].astype(int)  # of 7 and of 2 classes
     several = MultiOutputClassifier(LogisticRegression(max_iter=1000))
-    for last in (IsolationForest(n_estimators=5, random_state=0), several):
-        pipeline = make_pipeline(StandardScaler(), last).fit(PROFILES, two)
+    forest = RandomForestClassifier(5, random_state=0)
+    for last, y in (
+        (IsolationForest(n_estimators=5, random_state=0), None),
+        (forest, np.minimum(two, 1)),  # skl2onnx takes equal numbers of classes
+        (several, two),
+    ):
+        pipeline = make_pipeline(StandardScaler(), last).fit(PROFILES, y)
         graph = onnx.pipeline_to_onnx(pipeline, PROFILES)
         onnx.check_graph(graph, pipeline, PROFILES)
     other = clone(pipeline).fit(PROFILES, two[::-1])
