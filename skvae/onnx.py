@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -30,6 +31,11 @@ except ImportError as error:
     raise ImportError(message) from error
 
 MIN_OPSET = 18  # of PyTorch's exporter
+ML_OPSET = 3  # of ONNX's operators for trees and the like: skl2onnx's forests need it
+# Share of the spread by which a right graph may be off. The order of float32 sums
+# alone makes up to 4e-5.
+TOLERANCE = 1e-4
+BATCH_SIZE = 256  # of a check, whose features take 0.7 MB a signal of 336 steps
 # Of which the first that an estimator has gives the second output of its graph.
 SECOND_METHODS = "predict_proba", "decision_function", "transform"
 
@@ -42,7 +48,8 @@ def pipeline_to_onnx(pipeline, X, opset=MIN_OPSET):
     pipeline : fitted Pipeline, or ConvVAETransformer alone
     X : array-like of shape (n_samples, n_timepoints) or \
             (n_samples, n_channels, n_timepoints)
-        Signals. Only their shape and dtype matter.
+        Signals. Only their shape and dtype matter. The graph takes arrays: the values
+        of a DataFrame with several channels, one channel after the other.
     opset : int
         Version of ONNX's operators, at least 18.
 
@@ -71,7 +78,7 @@ def pipeline_to_onnx(pipeline, X, opset=MIN_OPSET):
 def check_graph(model, pipeline, X):
     """Compare a graph with its pipeline on signals, for example those of a test set.
 
-    Labels must be equal, and numbers to 1e-5 of their standard deviation. Each step is
+    Labels must be equal, and numbers to 1e-4 of their standard deviation. Each step is
     also converted alone, and compared on what the steps before it give. Gaps are not
     filled in a graph, so of signals with NaN only "has_gaps" is compared.
 
@@ -96,8 +103,8 @@ def check_graph(model, pipeline, X):
     has_gaps = np.isnan(signals).reshape(len(signals), -1).any(axis=1)
     if has_gaps.all():
         raise ValueError("All signals of X have NaN. Pass also signals without NaN.")
-    found = run(model, signals)
-    off = np.flatnonzero(found.pop("has_gaps", has_gaps) != has_gaps)
+    marked = run(model, signals).get("has_gaps", has_gaps)
+    off = np.flatnonzero(marked != has_gaps)
     if off.size:
         raise ValueError(
             f"has_gaps is wrong for {off.size} signals, first signal {off[0]}. Export "
@@ -114,7 +121,8 @@ def check_graph(model, pipeline, X):
                 "in your own code. If the difference is small, export X of float64."
             )
         values = step.transform(values) if hasattr(step, "transform") else None
-    found = {name: values[~has_gaps] for name, values in found.items()}
+    found = run(model, signals[~has_gaps])
+    found.pop("has_gaps", None)
     if difference := compare(found, pipeline, X):
         raise ValueError(
             f"The graph is off: {difference}, but no step alone is. If the pipeline "
@@ -136,7 +144,8 @@ def steps_of(pipeline, name):
 def convert_alone(estimator, X, opset):
     """Graph of an estimator, with probabilities as an array."""
     options = {"zipmap": False} if is_classifier(estimator) else None
-    return to_onnx(estimator, X[:2], target_opset=opset, options=options)
+    opsets = {"": opset, "ai.onnx.ml": ML_OPSET}
+    return to_onnx(estimator, X[:2], target_opset=opsets, options=options)
 
 
 def add_has_gaps(graph):
@@ -157,12 +166,21 @@ def add_has_gaps(graph):
 
 
 def run(model, X):
-    """Outputs of a graph by name, computed by onnxruntime."""
+    """Outputs of a graph by name, computed by onnxruntime in batches."""
     from onnxruntime import InferenceSession
 
     session = InferenceSession(model.SerializeToString())
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(None, {"X": X}), strict=True))
+    batches = gen_batches(len(X), BATCH_SIZE)
+    parts = zip(*(session.run(None, {"X": X[rows]}) for rows in batches), strict=True)
+    return dict(zip(names, map(join, parts), strict=True))
+
+
+def join(parts):
+    """One output of all batches. Of several targets, they are its first axis."""
+    if isinstance(parts[0], list):
+        return [np.concatenate(target) for target in zip(*parts, strict=True)]
+    return np.concatenate(parts, axis=max(0, parts[0].ndim - 2))
 
 
 def compare(found, estimator, X):
@@ -170,16 +188,19 @@ def compare(found, estimator, X):
     methods = ["predict" if hasattr(estimator, "predict") else "transform"]
     methods += [method for method in SECOND_METHODS if hasattr(estimator, method)][:1]
     for (name, values), method in zip(found.items(), methods, strict=False):
-        expected, values = np.asarray(getattr(estimator, method)(X)), np.asarray(values)
+        expected = getattr(estimator, method)(X)
+        if isinstance(expected, list):  # probabilities of several targets
+            expected, values = np.hstack(expected), np.hstack([*values])
+        expected, values = np.asarray(expected), np.asarray(values)
         if expected.ndim == 1 and values.shape == (len(expected), 2):
-            values = values[:, 1]  # skl2onnx gives -score and score for two classes
+            values = values[:, 1]  # of the second of two classes
         if values.size != expected.size:
             return f"{name} has shape {values.shape}, {method} gives {expected.shape}"
         values = values.reshape(expected.shape)
         if values.dtype.kind != "f":
             if n_off := np.count_nonzero(values != expected):
                 return f"{n_off} of {len(expected)} labels differ"
-        elif not np.allclose(values, expected, rtol=1e-6, atol=1e-5 * expected.std()):
+        elif not np.allclose(values, expected, 1e-6, TOLERANCE * expected.std()):
             error, spread = np.abs(values - expected).max(), expected.std()
             return f"{name} differ by {error:.2g}, of a spread of {spread:.2g}"
 

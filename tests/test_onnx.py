@@ -11,9 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.cluster import KMeans
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    Perceptron,
+    RidgeClassifier,
+)
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -268,6 +277,50 @@ def test_a_pipeline_may_end_in_any_step(onnx, last):
     np.testing.assert_array_equal(
         outputs(graph, X)["has_gaps"], np.isnan(X).any(axis=1)
     )
+
+
+@pytest.mark.extra
+def test_outliers_and_several_targets_are_exported_and_checked(onnx, monkeypatch):
+    monkeypatch.setattr(onnx, "BATCH_SIZE", 32)  # several batches
+    two = np.c_[CLASSES, CLASSES > 2].astype(int)  # of 7 and of 2 classes
+    several = MultiOutputClassifier(LogisticRegression(max_iter=1000))
+    forest = RandomForestClassifier(5, random_state=0)
+    for last, y in (
+        (IsolationForest(n_estimators=5, random_state=0), None),
+        (forest, np.minimum(two, 1)),  # skl2onnx takes equal numbers of classes
+        (several, two),
+    ):
+        pipeline = make_pipeline(StandardScaler(), last).fit(PROFILES, y)
+        graph = onnx.pipeline_to_onnx(pipeline, PROFILES)
+        onnx.check_graph(graph, pipeline, PROFILES)
+    other = clone(pipeline).fit(PROFILES, two[::-1])
+    with pytest.raises(ValueError, match=r"graph is off: \d+ of 80 labels differ"):
+        onnx.check_graph(onnx.pipeline_to_onnx(other, PROFILES), pipeline, PROFILES)
+
+
+@pytest.mark.extra
+def test_scores_of_two_classes(onnx):
+    """skl2onnx 1.20 gives those of SVC in the wrong order, and doubles those of LDA."""
+    y = CLASSES > 2
+    for last in (RidgeClassifier(), Perceptron(), LogisticRegression()):
+        pipeline = make_pipeline(StandardScaler(), last).fit(PROFILES, y)
+        onnx.check_graph(onnx.pipeline_to_onnx(pipeline, PROFILES), pipeline, PROFILES)
+    for last in (SVC(), LinearDiscriminantAnalysis()):
+        pipeline = make_pipeline(StandardScaler(), last).fit(PROFILES, y)
+        graph = onnx.pipeline_to_onnx(pipeline, PROFILES)
+        with pytest.raises(ValueError, match="exported wrongly: probabilities differ"):
+            onnx.check_graph(graph, pipeline, PROFILES)
+
+
+@pytest.mark.extra
+def test_float32_of_many_signals_is_no_difference(onnx):
+    """Noise has the largest: 4e-5 of the spread among 3000 signals."""
+    X = np.random.default_rng(0).normal(size=(3000, 200)).astype(np.float32)
+    vae = ConvVAETransformer(8, max_epochs=0, random_state=0).fit(X[:500])
+    graph = onnx.pipeline_to_onnx(vae, X)
+    onnx.check_graph(graph, vae, X)
+    error = np.abs(outputs(graph, X)["variable"] - vae.transform(X)).max()
+    assert error < 5e-5 * vae.transform(X).std()
 
 
 @pytest.mark.extra

@@ -310,6 +310,14 @@ def test_ids_stay_with_their_signals_beside_an_empty_one(tmp_path):
     assert list(table.index) == list(frame["meter"][is_kept])
 
 
+def test_a_named_index_of_whole_numbers_stays_beside_other_columns(tmp_path):
+    frame = pd.DataFrame(MANY, columns=[f"t{i}" for i in range(12)])
+    frame.index = pd.RangeIndex(500, 540, name="meter")
+    frame.insert(0, "day", pd.date_range("2024-01-01", periods=40))
+    frame.to_parquet(tmp_path / "x.parquet")
+    assert check(tmp_path / "x.parquet", MANY, None).index.equals(frame.index)
+
+
 def test_days_of_meters_without_labels(tmp_path):
     """Customer and date in front, with names of columns or without."""
     frame = pd.DataFrame(MANY, columns=[f"{h:02d}:00" for h in range(12)])

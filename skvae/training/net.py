@@ -21,10 +21,6 @@ from skvae.distributed import (
 from skvae.model.network import ConvVAE
 from skvae.model.objective import Objective, Terms
 from skvae.threads import forked_random_state, marked_interrupts, plain_torch
-from skvae.training.callbacks import WarmEarlyStopping
-
-# Default callbacks, whose KeyboardInterrupt does not ask to stop.
-OWN_CALLBACKS = {"lr_schedule", "progress", "checkpoint"}
 
 
 class Adam(torch.optim.Adam):
@@ -183,8 +179,9 @@ class VAENet(NeuralNet):
             try:
                 getattr(callback, method_name)(self, **kwargs)
             except KeyboardInterrupt as error:
-                can_stop = is_training and name not in OWN_CALLBACKS
-                if hasattr(error, "from_signal") or not can_stop:
+                is_stopping = isinstance(callback, EarlyStopping)
+                can_stop = is_stopping or not is_own(name, callback)
+                if hasattr(error, "from_signal") or not (is_training and can_stop):
                     raise
                 self.stops = True
 
@@ -318,7 +315,7 @@ class VAENet(NeuralNet):
 
 def is_own(name, callback):
     """Whether a fitted callback is a default one, which only training needs."""
-    return name in OWN_CALLBACKS or isinstance(callback, WarmEarlyStopping)
+    return name == "lr_schedule" or type(callback).__module__.startswith("skvae.")
 
 
 def load_optimizer(optimizer, state):
