@@ -5,7 +5,9 @@ Importing this module registers `ConvVAETransformer` with skl2onnx. Then
 estimator, without the output "has_gaps".
 """
 
+import contextlib
 import copy
+import logging
 import math
 
 import numpy as np
@@ -29,6 +31,8 @@ try:
 except ImportError as error:
     message = 'skvae.onnx needs skl2onnx. Install it: pip install "skvae[onnx]"'
     raise ImportError(message) from error
+
+__all__ = ["check_graph", "decoder_to_onnx", "pipeline_to_onnx"]
 
 MIN_OPSET = 18  # of PyTorch's exporter
 ML_OPSET = 3  # of ONNX's operators for trees and the like: skl2onnx's forests need it
@@ -78,9 +82,10 @@ def pipeline_to_onnx(pipeline, X, opset=MIN_OPSET):
 def check_graph(model, pipeline, X):
     """Compare a graph with its pipeline on signals, for example those of a test set.
 
-    Labels must be equal, and numbers to 1e-4 of their standard deviation. Each step is
-    also converted alone, and compared on what the steps before it give. Gaps are not
-    filled in a graph, so of signals with NaN only "has_gaps" is compared.
+    Labels must be equal, and numbers to 1e-4 of their standard deviation. Both get X in
+    the dtype of the graph. Each step is also converted alone, and compared on what the
+    steps before it give. Gaps are not filled in a graph, so of signals with NaN only
+    "has_gaps" is compared.
 
     Parameters
     ----------
@@ -110,6 +115,7 @@ def check_graph(model, pipeline, X):
             f"has_gaps is wrong for {off.size} signals, first signal {off[0]}. Export "
             "the pipeline again with pipeline_to_onnx."
         )
+    X = X.astype(dtype) if hasattr(X, "astype") else X
     X = values = safe_indexing(X, np.flatnonzero(~has_gaps))
     for name, step in steps_of(pipeline, "pipeline"):
         array = np.asarray(values, dtype)
@@ -118,7 +124,8 @@ def check_graph(model, pipeline, X):
             raise ValueError(
                 f"{name}, {step}, is exported wrongly: {difference}. Change its "
                 "parameters, replace it, or export the steps before it and compute it "
-                "in your own code. If the difference is small, export X of float64."
+                "in your own code. If X is a DataFrame with several channels, pass an "
+                "array, one channel after the other."
             )
         values = step.transform(values) if hasattr(step, "transform") else None
     found = run(model, signals[~has_gaps])
@@ -126,8 +133,8 @@ def check_graph(model, pipeline, X):
     if difference := compare(found, pipeline, X):
         raise ValueError(
             f"The graph is off: {difference}, but no step alone is. If the pipeline "
-            "was fitted since the export, export it again. If the difference is small, "
-            "export X of float64, because float32 rounds between the steps."
+            "was fitted since the export, export it again. If X is of float32, which "
+            "rounds between the steps, export X of float64."
         )
 
 
@@ -324,19 +331,32 @@ def export(module, example, input_name, output_name, opset):
             f"opset={opset}, but PyTorch's exporter needs at least {MIN_OPSET}. Pass "
             f"opset={MIN_OPSET}, or target_opset={MIN_OPSET} to to_onnx."
         )
-    program = torch.onnx.export(
-        module.eval(),
-        (example,),
-        input_names=[input_name],
-        output_names=[output_name],
-        dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-        opset_version=opset,
-        dynamo=True,
-        verbose=False,
-    )
+    with quiet("torch.onnx"):  # which logs that torchvision is not installed
+        program = torch.onnx.export(
+            module.eval(),
+            (example,),
+            input_names=[input_name],
+            output_names=[output_name],
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
     model = program.model_proto
     end_names(model.graph)
     return model
+
+
+@contextlib.contextmanager
+def quiet(name):
+    """Let a logger show errors alone."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def end_names(graph):

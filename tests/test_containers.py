@@ -365,8 +365,9 @@ def test_columns_that_are_no_strings_come_back(named):
     assert isinstance(vae.impute(frame), pd.DataFrame)
 
 
-def test_wavelengths_that_are_numbers_come_back_with_signals():
-    frame = pd.DataFrame(GAPS, columns=np.arange(400.0, 448.0))
+@pytest.mark.parametrize("wavelengths", [range(400, 448), np.arange(400, 424, 0.5)])
+def test_wavelengths_that_are_numbers_come_back_with_signals(wavelengths):
+    frame = pd.DataFrame(GAPS, columns=wavelengths)
     vae = make_vae().set_output(transform="pandas").fit(frame)
     latents = vae.transform(frame)
     signals = vae.inverse_transform(latents)

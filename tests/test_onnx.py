@@ -421,6 +421,13 @@ def test_a_check_compares_latents_and_numbers(onnx, monkeypatch):
 
 
 @pytest.mark.extra
+def test_a_check_gives_both_the_signals_in_the_dtype_of_the_graph(onnx):
+    X = 1e4 + PROFILES.astype(np.float64)  # which float32 rounds to thousandths
+    pipeline = closed_form(KNeighborsClassifier()).fit(X, CLASSES)
+    onnx.check_graph(onnx.pipeline_to_onnx(pipeline, X.astype("f4")), pipeline, X)
+
+
+@pytest.mark.extra
 def test_a_check_compares_has_gaps_and_needs_signals_without(onnx):
     pipeline = closed_form(KNeighborsClassifier()).fit(PROFILES, CLASSES)
     graph = onnx.pipeline_to_onnx(pipeline, PROFILES)

@@ -164,4 +164,6 @@ def fitted_columns(estimator, n_columns):
     positions = getattr(estimator, "timepoints_in_", None)
     if names is not None or positions is None or len(positions) != n_columns:
         return names
-    return positions if (positions != np.arange(n_columns)).any() else None
+    if (positions == np.arange(n_columns)).all():
+        return None
+    return positions.astype(int) if (positions % 1 == 0).all() else positions
