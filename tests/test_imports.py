@@ -194,7 +194,7 @@ def test_nothing_loads_the_compiler_of_pytorch(tmp_path):
 
 
 def test_the_oldest_versions_of_ci_are_those_that_setup_allows():
-    root = PACKAGE.parent
+    root = Path(__file__).parents[1]
     setup = ConfigParser()
     setup.read(root / "setup.cfg")
     extras = [setup["options.extras_require"][name] for name in ("job", "test")]

@@ -115,8 +115,8 @@ class Columns:
             said.append("-1 among texts marks a signal without a label")
         keys = [j for j in left_out if self.kinds[j] != "cells"]
         keys = [j for j in keys if frame[j].nunique() > 1]
-        index, read = frame.index, self.frame.index
-        if keys and isinstance(read, pd.RangeIndex) and read.name is None:
+        index, of_file = frame.index, self.frame.index
+        if keys and isinstance(of_file, pd.RangeIndex) and of_file.name is None:
             index = frame.set_index(keys).index.set_names([self.names[j] for j in keys])
         has_times = self.are_named and self.given.nlevels == 1
         timepoints = positions([self.given[j] for j in signals]) if has_times else None
