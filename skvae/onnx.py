@@ -63,7 +63,15 @@ def pipeline_to_onnx(pipeline, X, opset=MIN_OPSET):
         Graph with the input "X", float64 for an X of float64 and float32 for any other.
         Its outputs are those of skl2onnx, such as "label" and "probabilities", and
         "has_gaps", bool of shape (n_samples,), which is True for signals with NaN.
-        Latents of such signals are NaN, and their labels arbitrary.
+        Latents of such signals are NaN, and their labels arbitrary. Infinity, which
+        the pipeline refuses, is not marked.
+
+    Raises
+    ------
+    ValueError
+        If X holds no numbers or signals of another shape than the fitted ones, or if
+        `opset` is too small. For steps that it cannot convert, skl2onnx has its own
+        errors.
     """
     X = np.asarray(X[:2])
     if X.dtype.kind not in "biuf":
@@ -74,7 +82,7 @@ def pipeline_to_onnx(pipeline, X, opset=MIN_OPSET):
     X = X.astype(np.float64 if X.dtype == np.float64 else np.float32)
     # skl2onnx knows neither "passthrough" nor the pipelines of imbalanced-learn.
     steps = Pipeline([*steps_of(pipeline, "pipeline")])
-    model = convert_alone(steps, X, opset)
+    model = to_graph(steps, X, opset)
     add_has_gaps(model.graph)
     return model
 
@@ -119,7 +127,7 @@ def check_graph(model, pipeline, X):
     X = values = safe_indexing(X, np.flatnonzero(~has_gaps))
     for name, step in steps_of(pipeline, "pipeline"):
         array = np.asarray(values, dtype)
-        alone = convert_alone(step, array, opset)
+        alone = to_graph(step, array, opset)
         if difference := compare(run(alone, array), step, values):
             raise ValueError(
                 f"{name}, {step}, is exported wrongly: {difference}. Change its "
@@ -148,8 +156,8 @@ def steps_of(pipeline, name):
             yield from steps_of(step, f"{name}[{key!r}]")
 
 
-def convert_alone(estimator, X, opset):
-    """Graph of an estimator, with probabilities as an array."""
+def to_graph(estimator, X, opset):
+    """Graph of an estimator or a pipeline, with probabilities as an array."""
     options = {"zipmap": False} if is_classifier(estimator) else None
     opsets = {"": opset, "ai.onnx.ml": ML_OPSET}
     return to_onnx(estimator, X[:2], target_opset=opsets, options=options)

@@ -1,8 +1,5 @@
 """Beside libraries of spectra, recordings and time series, each as it is used."""
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
@@ -12,12 +9,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
+from test_beside import ROWS
 
 from skvae import ConvVAETransformer, plotting
-
-README = (Path(__file__).parents[1] / "README.md").read_text()
-TABLE = README.partition("### Beside other libraries")[2].partition("\n## ")[0]
-ROWS = dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \|", TABLE, re.MULTILINE))
 
 pytestmark = pytest.mark.extra
 
